@@ -1,0 +1,113 @@
+"""From the data of one randomised trial to the design of the next.
+
+The names below are loaded when they are first asked for, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from trialml.config import Study, read_study
+    from trialml.data.analysis_set import analysis_set
+    from trialml.data.baseline import baseline_table
+    from trialml.data.quality import data_quality
+    from trialml.data.read import read_table
+    from trialml.data.roles import Covariate, Endpoint, Treatment
+    from trialml.data.trial import Trial, build_trial
+    from trialml.design.enrichment import Population, plan_enrichment
+    from trialml.design.group_sequential import Design
+    from trialml.design.next_trial import plan_trial
+    from trialml.design.scenario import Scenario
+    from trialml.effects.contrast import contrast
+    from trialml.effects.heterogeneity import heterogeneity_test
+    from trialml.effects.scores import crossfit_scores
+    from trialml.errors import TrialmlError
+    from trialml.result import Estimate, Result
+    from trialml.strata.strata import Strata
+    from trialml.stratifier import Stratifier
+    from trialml.study import analyse, read_trial
+    from trialml.survival.cox import cox
+    from trialml.survival.kaplan_meier import kaplan_meier
+    from trialml.survival.logrank import logrank
+    from trialml.survival.proportional_hazards import proportional_hazards
+    from trialml.survival.rmst import restricted_mean
+
+__all__ = [
+    "Covariate",
+    "Design",
+    "Endpoint",
+    "Estimate",
+    "Population",
+    "Result",
+    "Scenario",
+    "Strata",
+    "Stratifier",
+    "Study",
+    "Treatment",
+    "Trial",
+    "TrialmlError",
+    "__version__",
+    "analyse",
+    "analysis_set",
+    "baseline_table",
+    "build_trial",
+    "contrast",
+    "cox",
+    "crossfit_scores",
+    "data_quality",
+    "heterogeneity_test",
+    "kaplan_meier",
+    "logrank",
+    "plan_enrichment",
+    "plan_trial",
+    "proportional_hazards",
+    "read_study",
+    "read_table",
+    "read_trial",
+    "restricted_mean",
+]
+
+_MODULES = {
+    "config": ("Study", "read_study"),
+    "data.analysis_set": ("analysis_set",),
+    "data.baseline": ("baseline_table",),
+    "data.quality": ("data_quality",),
+    "data.read": ("read_table",),
+    "data.roles": ("Covariate", "Endpoint", "Treatment"),
+    "data.trial": ("Trial", "build_trial"),
+    "design.enrichment": ("Population", "plan_enrichment"),
+    "design.group_sequential": ("Design",),
+    "design.next_trial": ("plan_trial",),
+    "design.scenario": ("Scenario",),
+    "effects.contrast": ("contrast",),
+    "effects.heterogeneity": ("heterogeneity_test",),
+    "effects.scores": ("crossfit_scores",),
+    "errors": ("TrialmlError",),
+    "result": ("Estimate", "Result"),
+    "strata.strata": ("Strata",),
+    "stratifier": ("Stratifier",),
+    "study": ("analyse", "read_trial"),
+    "survival.cox": ("cox",),
+    "survival.kaplan_meier": ("kaplan_meier",),
+    "survival.logrank": ("logrank",),
+    "survival.proportional_hazards": ("proportional_hazards",),
+    "survival.rmst": ("restricted_mean",),
+}
+_PLACE = {name: module for module, names in _MODULES.items() for name in names}
+
+if not TYPE_CHECKING:  # a type checker would take a module's __getattr__ as leave to accept any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _PLACE:
+            raise AttributeError(f"module 'trialml' has no attribute '{name}'")
+        value = getattr(importlib.import_module(f"{__name__}.{_PLACE[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

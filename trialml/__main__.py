@@ -1,0 +1,7 @@
+"""`python -m trialml`."""
+
+import sys
+
+from trialml.cli import main
+
+sys.exit(main())
