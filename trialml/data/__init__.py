@@ -1,0 +1,1 @@
+"""Who was in the trial, what was measured, can it be trusted?"""
