@@ -1,0 +1,56 @@
+"""Covariates as columns of a design matrix: numbers as they are, categories as differences from their first level."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from trialml.errors import AnalysisError, DataError
+
+__all__ = ["design_columns"]
+
+
+def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[int]]]:
+    """Return the numeric columns of a model and which of them belong to each covariate.
+
+    Parameters
+    ----------
+    covariates
+        One row a patient: numbers, booleans, text or pandas categories (whose order of levels is kept).
+
+    Returns
+    -------
+    columns, terms
+        The design matrix with a RangeIndex, columns named by covariate or ``covariate=level``; and for each
+        covariate the positions of its columns.
+
+    Raises
+    ------
+    DataError
+        If a covariate is missing somewhere or its name stands twice.
+    AnalysisError
+        If there is no covariate, or a category has one level only.
+    """
+    if covariates.shape[1] == 0:
+        raise AnalysisError("there are no covariates: name at least one column")
+    if not covariates.columns.is_unique:
+        twice = covariates.columns[covariates.columns.duplicated()][0]
+        raise DataError(f"the covariate '{twice}' stands twice: keep one of the two")
+    columns: dict[str, pd.Series] = {}
+    terms: dict[str, list[int]] = {}
+    for name in covariates.columns:
+        column = covariates[name].reset_index(drop=True)
+        if column.isna().any():
+            raise DataError(
+                f"'{name}' is missing in {int(column.isna().sum())} of {len(column)} rows: impute it or drop the rows"
+            )
+        start = len(columns)
+        if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+            columns[str(name)] = column.astype(float)
+        else:
+            category = column.astype("category").cat.remove_unused_categories()
+            levels = list(category.cat.categories)
+            if len(levels) < 2:
+                raise AnalysisError(f"'{name}' is '{levels[0]}' in every row, so it has no hazard ratio: drop it")
+            columns |= {f"{name}={level}": (category == level).astype(float) for level in levels[1:]}
+        terms[str(name)] = list(range(start, len(columns)))
+    return pd.DataFrame(columns), terms
