@@ -1,0 +1,1 @@
+"""What did the treatment do, on average and by subgroup?"""

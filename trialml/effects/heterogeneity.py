@@ -1,0 +1,274 @@
+"""Is there any heterogeneity at all? Asked before anybody looks for a subgroup.
+
+The statistic: fit the treatment's main effect by a Cox model with the blinded prognostic index as offset, stratified
+as the randomisation; take each patient's treatment score residual r_i = sum over event times of
+(A_i - mean of A at risk) dM_i; and for each standardised covariate z form the studentised sum
+sum(r_i (z_i - mean z)) / sqrt(sum(r_i^2 (z_i - mean z)^2)). The test is of the largest absolute value over covariates,
+against permutations of the treatment within the stratification factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.errors import AnalysisError
+from trialml.result import COLOURS, Result, format_count, format_number, format_p, plain_text
+
+__all__ = ["Heterogeneity", "heterogeneity_test"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Heterogeneity(Result):
+    """The global test that the hazard ratio is the same for everybody, and each covariate's statistic."""
+
+    title = "Does the treatment effect differ between patients?"
+    figure_size = (7.2, 4.4)
+    methods = (
+        "Before any subgroup was looked for, one pre-specified test asked whether the hazard ratio varies with any covariate: "
+        "the largest absolute studentised sum of Cox treatment score residuals over the covariates (treatment main effect "
+        "and blinded prognostic index in the model), referred to permutations of the treatment within the stratification "
+        "factors. Permutation is exact if nobody is affected by the treatment and approximate under a constant effect."
+    )
+    references = (
+        "Chung E, Romano JP. Exact and asymptotically robust permutation tests. Ann Stat 2013;41:484-507.",
+        "Therneau TM, Grambsch PM, Fleming TR. Martingale-based residuals for survival models. Biometrika 1990;77:147-160.",
+    )
+
+    covariates: pd.DataFrame
+    """Columns ``covariate``, ``z`` and ``p_adjusted`` (for the largest of all, single step)."""
+    statistic: float
+    p: float
+    mc_error: float
+    permutations: int
+    n: int
+    events: int
+    limit: float
+    """The 95th percentile of the largest absolute statistic under permutation."""
+    share_treated: float
+
+    @property
+    def detectable_ratio(self) -> float:
+        """The factor on the hazard ratio, for one standard deviation of a covariate, found with a power of 80 %.
+
+        Under a log-linear modification d the statistic is about d * sqrt(events * p * (1 - p)) from its null, so the
+        factor is ``exp((limit + 0.842) / sqrt(events * p * (1 - p)))``, p the share in the experimental arm.
+        """
+        information = self.events * self.share_treated * (1 - self.share_treated)
+        return float(np.exp((self.limit + 0.8416212) / np.sqrt(information)))
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a covariate, largest statistic first."""
+        return self.covariates
+
+    def text(self) -> str:
+        """Return the global p-value and what it can and cannot say."""
+        first = self.covariates.iloc[0]
+        said = (
+            f"Global test of heterogeneity on the hazard-ratio scale: p = {format_p(self.p)} "
+            f"(Monte Carlo error {format_number(self.mc_error, 2)}, {format_count(self.permutations)} permutations, "
+            f"{format_count(self.n)} patients, {format_count(self.events)} events); the largest statistic belongs to "
+            f"{first['covariate']} (|z| = {format_number(abs(first['z']))})."
+        )
+        verdict = (
+            " The test found evidence that the hazard ratio is not the same for everybody."
+            if self.p < 0.05
+            else " The test found no evidence that the hazard ratio differs between patients; that is not evidence that it is the same."
+        )
+        factor = format_number(self.detectable_ratio)
+        power = (
+            f" Its power: a covariate of which one standard deviation multiplies the hazard ratio by {factor} would have been "
+            "found with about 80 % probability, a weaker one with less."
+        )
+        small = " With fewer than 500 patients a result that is not significant means little." if self.n < 500 else ""
+        return said + verdict + power + small
+
+    def scalars(self) -> dict[str, float]:
+        """Return the global p-value, its Monte Carlo error and the statistic."""
+        return {
+            "heterogeneity_p": self.p,
+            "heterogeneity_p_mc_error": self.mc_error,
+            "heterogeneity_max_z": self.statistic,
+        }
+
+    def table(self) -> None:
+        """The figure says it all."""
+
+    def draw(self, figure: Any) -> None:
+        """Draw each covariate's statistic, with the limit that the largest would have to pass."""
+        axes = figure.subplots()
+        shown = self.covariates.iloc[::-1]
+        colours = [COLOURS["third"] if p < 0.05 else COLOURS["reference"] for p in shown["p_adjusted"]]
+        axes.barh(range(len(shown)), shown["z"], color=colours, height=0.6)
+        axes.set_yticks(range(len(shown)), [plain_text(name) for name in shown["covariate"]])
+        axes.axvline(0, color="black", linewidth=0.8)
+        for sign in (-1, 1):
+            axes.axvline(sign * self.limit, color="black", linewidth=0.8, linestyle="--")
+        reach = max(self.limit, float(shown["z"].abs().max())) * 1.25
+        axes.set_xlim(-reach, reach)
+        axes.set_xlabel(
+            "Studentised statistic  (left: more benefit with higher values; right: less benefit)\n"
+            "dashed: the limit for the largest of all at 5 %"
+        )
+
+
+def heterogeneity_test(
+    time: Floats,
+    event: NDArray[np.bool_],
+    treated: NDArray[np.bool_],
+    covariates: Floats,
+    names: Sequence[str],
+    *,
+    cells: NDArray[np.str_],
+    offset: Floats | None = None,
+    permutations: int = 1999,
+    seed: int = 1,
+) -> Heterogeneity:
+    """Test whether the hazard ratio varies with any covariate.
+
+    Parameters
+    ----------
+    time, event, treated
+        Outcome and arm, each of shape (n,).
+    covariates
+        Encoded covariates without missing values, shape (n, k).
+    names
+        What the k columns are called.
+    cells
+        The stratification cell of each patient, shape (n,): permutation stays within.
+    offset
+        A prognostic index learned without a look at the arm, shape (n,): permuting the arm leaves it as it is.
+    permutations, seed
+        How many, and the seed.
+
+    Returns
+    -------
+    Heterogeneity
+        ``p = (1 + number of permutations at least as large) / (1 + permutations)``.
+
+    Raises
+    ------
+    AnalysisError
+        If no covariate is left, or a permutation leaves an arm empty in every cell.
+    """
+    if covariates.shape[1] == 0:
+        raise AnalysisError("The test of heterogeneity has no covariate to look at: list some in [covariates].")
+    generator = np.random.default_rng(seed)
+    arms = _permuted_arms(treated, cells, permutations, generator)
+    index = np.zeros(len(time)) if offset is None else np.asarray(offset, dtype=np.float64)
+    z = _statistics(time, event, arms, covariates, cells, index)
+    largest = np.abs(z).max(axis=0)
+    observed = np.abs(z[:, 0])
+    exceed = (largest[None, 1:] >= observed[:, None] - 1e-12).sum(axis=1)
+    adjusted = (1 + exceed) / (1 + permutations)
+    frame = pd.DataFrame({"covariate": list(names), "z": z[:, 0], "p_adjusted": adjusted})
+    frame = frame.sort_values("z", key=lambda column: -column.abs(), kind="stable").reset_index(drop=True)
+    p = float(adjusted.min())
+    return Heterogeneity(
+        covariates=frame,
+        statistic=float(observed.max()),
+        p=p,
+        mc_error=float(np.sqrt(p * (1 - p) / permutations)),
+        permutations=permutations,
+        n=len(time),
+        events=int(event.sum()),
+        share_treated=float(treated.mean()),
+        limit=float(np.quantile(largest[1:], 0.95)),
+    )
+
+
+def _permuted_arms(
+    treated: NDArray[np.bool_], cells: NDArray[np.str_], permutations: int, generator: np.random.Generator
+) -> Floats:
+    """Return the arm as observed (column 0) and permuted within cells, shape (n, permutations + 1)."""
+    arms = np.tile(treated.astype(np.float64)[:, None], (1, permutations + 1))
+    for cell in np.unique(cells):
+        rows = np.flatnonzero(cells == cell)
+        arms[rows, 1:] = generator.permuted(arms[rows, 1:], axis=0)
+    return np.asarray(arms)
+
+
+def _statistics(
+    time: Floats,
+    event: NDArray[np.bool_],
+    arms: Floats,
+    covariates: Floats,
+    cells: NDArray[np.str_],
+    offset: Floats,
+) -> Floats:
+    """Return the studentised sums for every covariate and every column of `arms`, shape (k, columns)."""
+    blocks = [_Cell(time[rows], event[rows], offset[rows], rows) for rows in _rows_of(cells)]
+    beta = _main_effect(blocks, arms)
+    residual = np.empty_like(arms)
+    for block in blocks:
+        residual[block.rows] = block.residuals(arms[block.rows], beta)
+    centred = covariates - covariates.mean(axis=0)
+    spread = np.sqrt(np.maximum((centred**2).T @ residual**2, 1e-300))
+    return np.asarray((centred.T @ residual) / spread)
+
+
+def _rows_of(cells: NDArray[np.str_]) -> list[NDArray[np.intp]]:
+    return [np.flatnonzero(cells == cell) for cell in np.unique(cells)]
+
+
+class _Cell:
+    """One stratum sorted once; every column of arms is then handled at the same time (Breslow ties)."""
+
+    def __init__(self, time: Floats, event: NDArray[np.bool_], offset: Floats, rows: NDArray[np.intp]) -> None:
+        order = np.argsort(-time, kind="stable")
+        self.rows, self.back = rows, np.argsort(order)
+        self.order, self.weight = order, np.exp(offset[order])
+        self.event = event[order]
+        ordered = time[order]
+        # The risk set of a time is everybody down to the last row that is tied with it.
+        self.last = np.searchsorted(-ordered, -ordered, side="right") - 1
+        self.first = np.searchsorted(-ordered, -ordered, side="left")
+
+    def _share(self, arms: Floats, beta: Floats) -> tuple[Floats, Floats]:
+        """Return, at each event row, the risk set's total and the experimental arm's share of it."""
+        relative = self.weight[:, None] * np.exp(arms * beta)
+        total = np.cumsum(relative, axis=0)[self.last]
+        experimental = np.cumsum(relative * arms, axis=0)[self.last]
+        return total, experimental / total
+
+    def derivatives(self, arms: Floats, beta: Floats) -> tuple[Floats, Floats]:
+        _, share = self._share(arms[self.order], beta)
+        happened = self.event[:, None]
+        score = ((arms[self.order] - share) * happened).sum(axis=0)
+        return score, (share * (1 - share) * happened).sum(axis=0)
+
+    def residuals(self, arms: Floats, beta: Floats) -> Floats:
+        ordered = arms[self.order]
+        total, share = self._share(ordered, beta)
+        jump = self.event[:, None] / total
+        # Summed from the earliest time to each patient's own: backwards through rows sorted by falling time.
+        hazard = np.cumsum(jump[::-1], axis=0)[::-1][self.first]
+        hazard_share = np.cumsum((jump * share)[::-1], axis=0)[::-1][self.first]
+        relative = self.weight[:, None] * np.exp(ordered * beta)
+        residual = self.event[:, None] * (ordered - share) - relative * (ordered * hazard - hazard_share)
+        return np.asarray(residual[self.back])
+
+
+def _main_effect(blocks: list[_Cell], arms: Floats) -> Floats:
+    """Return the log hazard ratio of every column of `arms`, by Newton's method on all columns at once."""
+    beta: Floats = np.zeros(arms.shape[1])
+    for _ in range(30):
+        parts = [block.derivatives(arms[block.rows], beta) for block in blocks]
+        score = np.sum([part[0] for part in parts], axis=0)
+        information = np.sum([part[1] for part in parts], axis=0)
+        if (information <= 0).any():
+            raise AnalysisError(
+                "No stratification cell has events while both arms are at risk: the test cannot be done."
+            )
+        step = np.clip(score / information, -1.0, 1.0)
+        beta = beta + step
+        if np.abs(step).max() < 1e-9:
+            return np.asarray(beta)
+    raise AnalysisError("The treatment's main effect did not converge: one arm may have no events.")
