@@ -1,0 +1,204 @@
+"""Do predicted risks come true? Observed against predicted at the horizon."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number
+from trialml.survival.cox import fit_cox
+from trialml.survival.kaplan_meier import kaplan_meier
+from trialml.survival.product_limit import product_limit, step_at
+from trialml.validation.crossvalidation import HeldOut
+
+__all__ = ["Calibration", "calibration"]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration(Result):
+    """Observed over expected, calibration slope, and observed against predicted risk in groups."""
+
+    title = "Calibration of the risk model"
+    figure_size = (5.2, 5.0)
+    methods = (
+        "Calibration at the horizon compares Kaplan-Meier risks with predicted risks, overall (observed over expected) and "
+        "in five groups of predicted risk; the slope is the coefficient of log(-log(1 - predicted risk)) in a Cox model of "
+        "the events up to the horizon (1 is perfect, below 1 the predictions are too extreme), averaged over repeats. In the rest a "
+        "predicted risk is the average over repeats of the patient's out-of-fold predictions. Both arms are pooled."
+    )
+    references = (
+        "Crowson CS, Atkinson EJ, Therneau TM. Assessing calibration of prognostic risk scores. Stat Methods Med "
+        "Res 2016;25:1692-1706.",
+    )
+
+    groups: pd.DataFrame
+    """Columns group, n, events, predicted, observed, low, high (risks)."""
+    ratio: Estimate
+    slope: Estimate
+    horizon: float
+    unit: str
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a group of predicted risk."""
+        return self.groups
+
+    def text(self) -> str:
+        """Return observed over expected and the slope."""
+        return (
+            f"By {self.horizon:g} {self.unit} the observed (Kaplan-Meier) over the mean predicted risk is {self.ratio.text()} and the "
+            f"calibration slope {self.slope.text()} ({format_count(self.slope.n or 0)} patients of both arms, "
+            f"{format_count(self.slope.events or 0)} events by then; cross-fitted, the predictions taken as fixed)."
+        )
+
+    def scalars(self) -> dict[str, float]:
+        """Return both summaries with limits."""
+        at = f"{self.horizon:g}{self.unit}_crossfit"
+        return {
+            f"calibration_slope_{at}": self.slope.value,
+            f"calibration_slope_{at}_low": self.slope.low,
+            f"calibration_slope_{at}_high": self.slope.high,
+            f"observed_over_expected_{at}": self.ratio.value,
+            f"observed_over_expected_{at}_low": self.ratio.low,
+            f"observed_over_expected_{at}_high": self.ratio.high,
+        }
+
+    def table(self) -> pd.DataFrame:
+        """Return the groups as words."""
+        rows = [
+            (
+                row.group,
+                format_count(row.n),
+                format_count(row.events),
+                f"{100 * row.predicted:.1f} %",
+                f"{100 * row.observed:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})",
+            )
+            for row in self.groups.itertuples()
+        ]
+        heads = ["Fifth of predicted risk", "Patients", "Events", "Mean predicted risk", "Observed risk (95% CI)"]
+        return pd.DataFrame(rows, columns=heads)
+
+    def draw(self, figure: Any) -> None:
+        """Draw observed against predicted risk, with the line of perfect calibration."""
+        axes = figure.subplots()
+        reach = 1.05 * float(max(self.groups["high"].max(), self.groups["predicted"].max()))
+        axes.plot([0, reach], [0, reach], color=COLOURS["reference"], linestyle="--", linewidth=1)
+        spread = np.abs(self.groups[["low", "high"]].to_numpy().T - self.groups["observed"].to_numpy())
+        axes.errorbar(
+            self.groups["predicted"],
+            self.groups["observed"],
+            yerr=spread,
+            fmt="o",
+            color=COLOURS["experimental"],
+            capsize=3,
+            markersize=6,
+        )
+        axes.annotate(
+            "dashed: perfect calibration",
+            (0.98, 0.03),
+            xycoords="axes fraction",
+            ha="right",
+            color=COLOURS["control"],
+            fontsize=9,
+        )
+        axes.set_xlim(0, reach)
+        axes.set_ylim(0, reach)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"Predicted risk at {self.horizon:g} {self.unit}")
+        axes.set_ylabel(f"Observed risk at {self.horizon:g} {self.unit}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+
+
+def calibration(
+    time: NDArray[np.float64], event: NDArray[np.bool_], held: HeldOut, *, horizon: float, unit: str, groups: int = 5
+) -> Calibration:
+    """Compare out-of-fold risks with Kaplan-Meier risks.
+
+    Parameters
+    ----------
+    time, event
+        Outcome, each of shape (n,).
+    held
+        Out-of-fold predictions.
+    horizon, unit
+        Where risks are read.
+    groups
+        Groups of equal size by predicted risk; fewer where predictions are tied.
+
+    Returns
+    -------
+    Calibration
+        The interval of observed over expected is on the log scale and takes the predictions as fixed.
+    """
+    risk = held.risk.mean(axis=0)
+    curve = product_limit(time, event)
+    observed = 1 - float(step_at(curve.time, curve.survival, horizon))
+    spread = (1 - observed) * float(step_at(curve.time, curve.se_log, horizon, initial=0.0)) / observed
+    ratio = observed / float(risk.mean())
+    known = {"n": len(time), "events": int((event & (time <= horizon)).sum()), "kind": "crossfit"}
+    ratio_estimate = Estimate(
+        ratio,
+        ratio * math.exp(-Z95 * spread),
+        ratio * math.exp(Z95 * spread),
+        scale="observed over expected",
+        se=spread,
+        **known,  # type: ignore[arg-type]
+    )
+    return Calibration(
+        groups=_by_group(time, event, risk, horizon, groups),
+        ratio=ratio_estimate,
+        slope=_slope(time, event, held.risk, horizon, known),
+        horizon=horizon,
+        unit=unit,
+    )
+
+
+def _slope(
+    time: NDArray[np.float64],
+    event: NDArray[np.bool_],
+    risks: NDArray[np.float64],
+    horizon: float,
+    known: dict[str, Any],
+) -> Estimate:
+    # Repeat by repeat: predictions averaged over repeats are less extreme than those of any one model.
+    values, errors = [], []
+    for risk in risks:
+        score = np.log(-np.log1p(-np.clip(risk, 1e-9, 1 - 1e-9)))
+        fitted = fit_cox(np.minimum(time, horizon), event & (time <= horizon), score[:, None])
+        values.append(fitted.coefficients[0])
+        errors.append(math.sqrt(fitted.covariance[0, 0]))
+    value, se = float(np.mean(values)), float(np.mean(errors))
+    half = Z95 * se
+    return Estimate(value, value - half, value + half, scale="calibration slope", se=se, **known)
+
+
+def _by_group(
+    time: NDArray[np.float64], event: NDArray[np.bool_], risk: NDArray[np.float64], horizon: float, groups: int
+) -> pd.DataFrame:
+    edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
+    place = np.searchsorted(edges, risk, side="left")
+    rows = []
+    for group in np.unique(place):
+        who = place == group
+        if time[who].max() < horizon:
+            observed = low = high = math.nan
+        else:
+            at = kaplan_meier(time[who], event[who]).at(horizon)
+            observed, low, high = 1 - at.value, 1 - at.high, 1 - at.low
+        rows.append(
+            {
+                "group": f"{format_number(100 * risk[who].min(), 2)} to {format_number(100 * risk[who].max(), 2)} %",
+                "n": int(who.sum()),
+                "events": int((event[who] & (time[who] <= horizon)).sum()),
+                "predicted": float(risk[who].mean()),
+                "observed": observed,
+                "low": low,
+                "high": high,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,127 @@
+"""How far are predicted risks from what happened? Brier score and the index of prediction accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.result import Z95, Estimate, Result, format_count, format_number
+from trialml.survival.brier import brier
+from trialml.validation.crossvalidation import HeldOut
+
+__all__ = ["PredictionError", "prediction_error"]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionError(Result):
+    """Brier score at the horizon for the model and for a null model, and what the model gains."""
+
+    title = "Prediction error of the risk model"
+    methods = (
+        "Prediction error at the horizon is the Brier score, weighted by the inverse probability of remaining uncensored "
+        "(Kaplan-Meier of the censoring times of all patients); the index of prediction accuracy (IPA) is the share by which it "
+        "is smaller than that of a Kaplan-Meier risk learned on the same training folds and given to everybody."
+    )
+    references = (
+        "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes for "
+        "survival data. Stat Med 1999;18:2529-2545.",
+        "Kattan MW, Gerds TA. The index of prediction accuracy: an intuitive measure useful for evaluating risk prediction "
+        "models. Diagn Progn Res 2018;2:7.",
+    )
+
+    model: Estimate
+    null: Estimate
+    ipa: Estimate
+    horizon: float
+    unit: str
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row an estimate."""
+        rows = [
+            (name, e.value, e.low, e.high, e.se, e.kind)
+            for name, e in (("Brier score", self.model), ("Brier score, null model", self.null), ("IPA", self.ipa))
+        ]
+        return pd.DataFrame(rows, columns=["estimate", "value", "low", "high", "se", "kind"])
+
+    def text(self) -> str:
+        """Return the Brier score and the index of prediction accuracy."""
+        return (
+            f"At {self.horizon:g} {self.unit} the cross-fitted Brier score is {self.model.text()}, against {format_number(self.null.value)} "
+            f"for giving everybody the same risk: an index of prediction accuracy of {100 * self.ipa.value:.1f} % "
+            f"(95% CI {100 * self.ipa.low:.1f} to {100 * self.ipa.high:.1f}; {format_count(self.model.n or 0)} patients of both arms, "
+            f"{format_count(self.model.events or 0)} events by then)."
+        )
+
+    def scalars(self) -> dict[str, float]:
+        """Return the Brier score and the IPA with limits."""
+        at = f"{self.horizon:g}{self.unit}"
+        return {
+            f"brier_{at}_crossfit": self.model.value,
+            f"brier_{at}_crossfit_low": self.model.low,
+            f"brier_{at}_crossfit_high": self.model.high,
+            f"ipa_{at}_crossfit": self.ipa.value,
+            f"ipa_{at}_crossfit_low": self.ipa.low,
+            f"ipa_{at}_crossfit_high": self.ipa.high,
+        }
+
+    def table(self) -> pd.DataFrame:
+        """Return the estimates as words."""
+        rows = [
+            ("Brier score (0 is perfect)", self.model.text(), self.model.kind),
+            ("Brier score of the null model", self.null.text(), self.null.kind),
+            (
+                "Index of prediction accuracy (1 is perfect, 0 is no better than the null model)",
+                self.ipa.text(),
+                self.ipa.kind,
+            ),
+        ]
+        return pd.DataFrame(rows, columns=["Measure", "Value (95% CI)", "Kind"])
+
+
+def prediction_error(
+    time: NDArray[np.float64], event: NDArray[np.bool_], held: HeldOut, *, horizon: float, unit: str
+) -> PredictionError:
+    """Estimate the Brier score and the IPA from out-of-fold risks.
+
+    Parameters
+    ----------
+    time, event
+        Outcome, each of shape (n,).
+    held
+        Out-of-fold predictions.
+    horizon, unit
+        Where risks are read.
+
+    Returns
+    -------
+    PredictionError
+        Values and patients' influences are averaged over repeats.
+
+    Raises
+    ------
+    AnalysisError
+        If fewer than 10 patients are followed beyond the horizon.
+    """
+    models = [brier(time, event, risk, horizon) for risk in held.risk]
+    nulls = [brier(time, event, risk, horizon) for risk in held.null_risk]
+    model, null = float(np.mean([one.value for one in models])), float(np.mean([one.value for one in nulls]))
+    model_influence = np.mean([one.influence for one in models], axis=0)
+    null_influence = np.mean([one.influence for one in nulls], axis=0)
+    gain_influence = -model_influence / null + null_influence * model / null**2
+    known = {"n": len(time), "events": int((event & (time <= horizon)).sum())}
+
+    def estimate(value: float, influence: NDArray[np.float64], scale: str) -> Estimate:
+        se = float(np.std(influence, ddof=1) / np.sqrt(len(influence)))
+        half = Z95 * se
+        return Estimate(value, value - half, value + half, scale=scale, kind="crossfit", se=se, **known)  # type: ignore[arg-type]
+
+    return PredictionError(
+        model=estimate(model, model_influence, "Brier score"),
+        null=estimate(null, null_influence, "Brier score"),
+        ipa=estimate(1 - model / null, gain_influence, "index of prediction accuracy"),
+        horizon=horizon,
+        unit=unit,
+    )
