@@ -1,0 +1,1 @@
+"""Which groups of patients, in words a protocol can use?"""

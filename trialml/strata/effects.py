@@ -1,0 +1,316 @@
+"""The effect in each stratum, on patients whom the rule had not seen, with the naive effect beside it as a warning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.errors import AnalysisError
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text
+from trialml.strata.strata import Strata
+from trialml.survival.cox import fit_cox, score_residuals
+from trialml.survival.product_limit import product_limit, step_at
+from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
+
+__all__ = ["StratumEffects", "StratumOutcomes", "population_numbers", "stratum_effects", "stratum_members"]
+
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StratumOutcomes:
+    """The observed outcomes that effects in strata are read from, each of shape (n,)."""
+
+    time: Floats
+    event: Flags
+    treated: Flags
+    factor: NDArray[np.str_]
+
+
+@dataclass(frozen=True, eq=False)
+class StratumEffects(Result):
+    """Effect by stratum on the absolute and the relative scale, cross-fitted; one row a stratum."""
+
+    title = "Effect of treatment by stratum"
+    figure_size = (7.2, 3.4)
+    methods = (
+        "Strata were formed by the benefit score; their effects are cross-fitted: in each repeat of the cross-validation every "
+        "patient was allotted to a stratum by a model and cut-points that had not seen the patient. Differences of restricted means "
+        "are means of doubly robust scores, hazard ratios come from Cox models (stratified as the randomisation was); both are averaged over repeats, with "
+        "the standard error of a single repeat (repeating steadies the estimate, but cannot remove the chance of this sample). The estimand is the average effect of the rules that "
+        "the repeats learned. The naive effect, of the final rule in the patients it was learned from, is shown as a warning only."
+    )
+
+    rows: pd.DataFrame
+    """Columns stratum, rule, share, n, events, rmst_difference (low, high), hazard_ratio (low, high),
+    log_hazard_ratio, log_hazard_ratio_se, control_risk, control_hazard_per_month, naive."""
+    difference: Estimate
+    """Highest less lowest stratum."""
+    heterogeneity_p: float
+    repeats: int
+    tau: float
+    horizon: float
+    unit: str
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a stratum."""
+        return self.rows
+
+    def text(self) -> str:
+        """Return the effects in the outer strata, their difference, and what may be concluded."""
+        if len(self.rows) == 1:
+            return "The model found no order among the patients: there is one stratum, with the average effect."
+        first, last = self.rows.iloc[0], self.rows.iloc[-1]
+        said = (
+            f"Cross-fitted over {self.repeats} repeats, the RMST difference over {format_number(self.tau)} {self.unit} is "
+            f"{_interval(first, 'rmst_difference')} {self.unit} in the stratum '{first['stratum']}' and {_interval(last, 'rmst_difference')} "
+            f"{self.unit} in '{last['stratum']}'; the difference between the two is {self.difference.text()}."
+        )
+        if min(first["control_risk"], last["control_risk"]) > 0:
+            said += (
+                f" Under control the risk by {self.horizon:g} {self.unit} is {100 * first['control_risk']:.0f} % and "
+                f"{100 * last['control_risk']:.0f} %"
+            )
+            said += ", so the absolute gains would differ even under one hazard ratio." if self.risk_explains else "."
+        if math.isnan(self.difference.value):
+            said += " The difference cannot be estimated: a repeat left an outer stratum empty."
+        elif self.difference.low <= 0 <= self.difference.high:
+            said += " The interval includes 0: the strata do not show that some patients benefit more than others."
+        if self.heterogeneity_p >= 0.05:
+            said += (
+                " The global test did not show that the hazard ratio differs between patients: the strata are exploratory; they "
+                "describe, and do not establish a subgroup."
+            )
+        return said
+
+    @property
+    def risk_explains(self) -> bool:
+        """Whether the risk under control is higher where the benefit is, so that one hazard ratio would give a gradient."""
+        risks = self.rows["control_risk"]
+        return len(risks) > 1 and bool(risks.iloc[-1] >= risks.iloc[0] + 0.02)
+
+    def scalars(self) -> dict[str, float]:
+        """Return the effect by stratum and the difference of the outer ones, cross-fitted, with limits."""
+        numbers: dict[str, float] = {}
+        for row in self.rows.itertuples():
+            name = "rmst_difference_crossfit_" + row.stratum.lower().replace(" ", "_")
+            numbers |= {
+                name: row.rmst_difference,
+                f"{name}_low": row.rmst_difference_low,
+                f"{name}_high": row.rmst_difference_high,
+            }
+        if len(self.rows) > 1:
+            name = "rmst_difference_crossfit_highest_less_lowest"
+            numbers |= {
+                name: self.difference.value,
+                f"{name}_low": self.difference.low,
+                f"{name}_high": self.difference.high,
+            }
+        return numbers
+
+    def table(self) -> pd.DataFrame:
+        """Return the strata for reading."""
+        at, unit = f"{self.horizon:g} {self.unit}", self.unit
+        shown = [
+            {
+                "Stratum": row["stratum"],
+                "Rule": row["rule"],
+                "Patients (mean over repeats)": format_count(row["n"]),
+                "Events": format_count(row["events"]) if row["events"] >= 0.5 else "none",
+                f"Control risk at {at}": f"{100 * row['control_risk']:.0f} %"
+                if not math.isnan(row["control_risk"])
+                else "n/a",
+                f"RMST difference (95% CI), {unit}": _interval(row, "rmst_difference"),
+                "Hazard ratio (95% CI)": _interval(row, "hazard_ratio")
+                if not math.isnan(row["hazard_ratio"])
+                else "not estimable",
+                f"Naive RMST difference (biased, a warning only), {unit}": format_number(row["naive"]),
+            }
+            for row in self.rows.to_dict("records")
+        ]
+        return pd.DataFrame(shown)
+
+    def draw(self, figure: Any) -> None:
+        """Draw both scales side by side, one row a stratum; the naive effect is hollow."""
+        left, right = figure.subplots(1, 2, sharey=True)
+        place = np.arange(len(self.rows))
+        for axes, name in ((left, "rmst_difference"), (right, "hazard_ratio")):
+            for y, row in zip(place, self.rows.to_dict("records"), strict=True):
+                axes.plot([row[f"{name}_low"], row[f"{name}_high"]], [y, y], color=COLOURS["experimental"], linewidth=2)
+                axes.plot(row[name], y, "s", color=COLOURS["experimental"], markersize=7)
+        left.plot(
+            self.rows["naive"],
+            place,
+            "o",
+            mfc="none",
+            mec=COLOURS["third"],
+            markersize=9,
+            label="naive, too hopeful or too bleak",
+        )
+        left.axvline(0, color="black", linewidth=0.8)
+        right.axvline(1, color="black", linewidth=0.8)
+        left.set_yticks(place, [plain_text(name) for name in self.rows["stratum"]])
+        left.set_ylim(-0.6, len(self.rows) - 0.4)
+        left.set_xlabel(f"RMST difference ({self.unit})\n(right of 0 favours experimental)")
+        right.set_xlabel("Hazard ratio, logarithmic scale\n(left of 1 favours experimental)")
+        right.set_xscale("log")
+        ticks = [0.2, 0.3, 0.5, 0.7, 1, 1.5]
+        right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        right.set_xticks([], minor=True)
+        left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
+
+
+def _interval(row: Any, name: str) -> str:
+    return f"{format_number(row[name])} ({format_number(row[name + '_low'])} to {format_number(row[name + '_high'])})"
+
+
+def stratum_members(held: HeldOutBenefit, groups: int) -> NDArray[np.intp]:
+    """Return each patient's stratum in each repeat, by rules that had not seen the patient, shape (repeats, n)."""
+    return np.minimum((held.rank * groups).astype(np.intp), groups - 1)
+
+
+def stratum_effects(
+    outcomes: StratumOutcomes,
+    held: HeldOutBenefit,
+    strata: Strata,
+    *,
+    naive_scores: Floats,
+    naive_members: NDArray[np.intp],
+    heterogeneity_p: float,
+    horizon: float,
+    tau: float,
+    unit: str,
+    months_per_unit: float,
+) -> StratumEffects:
+    """Estimate the effect in every stratum from out-of-fold scores and memberships.
+
+    Parameters
+    ----------
+    outcomes
+        Observed times, events, arms and stratification cells.
+    held
+        Out-of-fold scores and ranks.
+    strata
+        The final strata: they give the number of groups, the names and the words.
+    naive_scores, naive_members
+        Scores and strata of the final rule in its own training patients, each of shape (n,).
+    heterogeneity_p
+        The global test's p-value, for what may be concluded.
+    horizon, tau, unit, months_per_unit
+        Where risks and restricted means are read, and the unit of time.
+
+    Returns
+    -------
+    StratumEffects
+        A stratum in which the hazard ratio cannot be estimated (no events in an arm) has NaN there.
+    """
+    groups = len(strata.strata)
+    members = stratum_members(held, groups)
+    rows = []
+    for place, stratum in enumerate(strata.strata):
+        numbers = population_numbers(outcomes, held, members == place, horizon, months_per_unit)
+        own = naive_members == place
+        naive = float(naive_scores[own].mean()) if own.any() else math.nan
+        rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
+    difference = _outer_difference(held, members, groups, unit)
+    return StratumEffects(pd.DataFrame(rows), difference, heterogeneity_p, len(held.score), tau, horizon, unit)
+
+
+def population_numbers(
+    outcomes: StratumOutcomes, held: HeldOutBenefit, inside: Flags, horizon: float, months_per_unit: float
+) -> dict[str, float]:
+    """Return what is known of a group of patients that each repeat defined anew.
+
+    Parameters
+    ----------
+    outcomes, held
+        Observed outcomes and out-of-fold scores.
+    inside
+        Membership, shape (repeats, n).
+    horizon, months_per_unit
+        Where the control risk is read, and the unit of time in months.
+
+    Returns
+    -------
+    dict
+        ``share``, ``n``, ``events``, ``rmst_difference`` and ``hazard_ratio`` with ``_low`` and ``_high``,
+        ``log_hazard_ratio``, ``log_hazard_ratio_se``, ``control_risk``, ``control_hazard_per_month``; NaN where a
+        number cannot be estimated.
+    """
+    value, se = group_mean(held.score, inside)
+    log_ratio, log_se = _log_hazard_ratio(outcomes, inside)
+    risk, hazard = _control(outcomes, inside, horizon)
+    return {
+        "share": float(inside.mean()),
+        "n": float(inside.sum(axis=1).mean()),
+        "events": float((inside & outcomes.event).sum(axis=1).mean()),
+        "rmst_difference": value,
+        "rmst_difference_low": value - Z95 * se,
+        "rmst_difference_high": value + Z95 * se,
+        "hazard_ratio": math.exp(log_ratio),
+        "hazard_ratio_low": math.exp(log_ratio - Z95 * log_se),
+        "hazard_ratio_high": math.exp(log_ratio + Z95 * log_se),
+        "log_hazard_ratio": log_ratio,
+        "log_hazard_ratio_se": log_se,
+        "control_risk": risk,
+        "control_hazard_per_month": hazard / months_per_unit,
+    }
+
+
+def _outer_difference(held: HeldOutBenefit, members: NDArray[np.intp], groups: int, unit: str) -> Estimate:
+    high, low = members == groups - 1, members == 0
+    n = held.score.shape[1]
+    if groups == 1 or not (high.any(axis=1) & low.any(axis=1)).all():
+        return Estimate(math.nan, scale="RMST difference, highest less lowest stratum", unit=unit, kind="crossfit", n=n)
+    (above, above_influence), (below, below_influence) = (group_influence(held.score, one) for one in (high, low))
+    value = float(above.mean()) - float(below.mean())
+    se = repeated_se(above_influence - below_influence)
+    return Estimate(
+        value,
+        value - Z95 * se,
+        value + Z95 * se,
+        scale="RMST difference, highest less lowest stratum",
+        unit=unit,
+        kind="crossfit",
+        se=se,
+        n=n,
+        method="average over repeats, standard error of one",
+    )
+
+
+def _log_hazard_ratio(outcomes: StratumOutcomes, inside: Flags) -> tuple[float, float]:
+    """Average the stratified Cox log hazard ratio of a stratum over repeats; robust standard error of one repeat."""
+    values, variances = [], []
+    for member in inside:
+        rows = np.flatnonzero(member)
+        arm = outcomes.treated[rows].astype(np.float64)[:, None]
+        if min(outcomes.event[rows][arm[:, 0] == a].sum() for a in (0.0, 1.0)) == 0:
+            return math.nan, math.nan
+        known = (outcomes.time[rows], outcomes.event[rows], arm)
+        try:
+            fit = fit_cox(*known, strata=outcomes.factor[rows])
+        except AnalysisError:
+            return math.nan, math.nan
+        residuals = score_residuals(*known, fit.coefficients, strata=outcomes.factor[rows])
+        values.append(float(fit.coefficients[0]))
+        variances.append(float(((residuals @ fit.covariance) ** 2).sum()))
+    return float(np.mean(values)), math.sqrt(float(np.mean(variances)))
+
+
+def _control(outcomes: StratumOutcomes, inside: Flags, horizon: float) -> tuple[float, float]:
+    """Average over repeats the control arm's Kaplan-Meier risk at the horizon and its events per unit of time."""
+    risks, hazards = [], []
+    for member in inside:
+        who = member & ~outcomes.treated
+        if not who.any() or outcomes.time[who].max() < horizon:
+            return math.nan, math.nan
+        curve = product_limit(outcomes.time[who], outcomes.event[who])
+        risks.append(1 - float(step_at(curve.time, curve.survival, horizon)))
+        hazards.append(float(outcomes.event[who].sum() / outcomes.time[who].sum()))
+    return float(np.mean(risks)), float(np.mean(hazards))
