@@ -1,0 +1,82 @@
+"""A document as one self-contained HTML file: no script, no request, the same bytes every time."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from trialml.errors import OutputError
+from trialml.report.document import Document
+from trialml.report.layout import lay_out
+from trialml.result import COLOURS
+
+__all__ = ["render", "write"]
+
+
+def render(document: Document) -> str:
+    """Return the report as one HTML file.
+
+    Parameters
+    ----------
+    document
+        The report. Its words are shown as words: markup in them is inert.
+
+    Returns
+    -------
+    str
+        HTML 5 that holds no script and loads nothing: pictures are inside, fonts are the reader's own. Equal
+        documents give equal text.
+    """
+    template = _environment().get_template("report.html.j2")
+    return template.render(document=document, summary=document.summary, layout=lay_out(document), colours=COLOURS)
+
+
+def write(document: Document, path: Path) -> str:
+    """Write the report so that a reader sees the old file or the new one, never a half.
+
+    Parameters
+    ----------
+    document
+        The report.
+    path
+        Where to; missing folders are made, and a report that is there is replaced.
+
+    Returns
+    -------
+    str
+        The SHA-256 of the bytes written, in hexadecimal.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    content = render(document).encode("utf-8")
+    path = Path(path)
+    beside = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the report cannot be written to {path} ({error.strerror or error}): name a file in a folder that "
+            "exists and may be written to"
+        ) from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("trialml.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
