@@ -1,0 +1,389 @@
+"""`study.toml`, read into frozen objects; a key that is not known is an error that names the nearest."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+
+from trialml.data.columns import as_code
+from trialml.data.trial import Covariate, Endpoint, Treatment
+from trialml.errors import StudyFileError, nearest
+
+__all__ = ["Study", "read_study"]
+
+
+def _as_code(value: object) -> object:
+    """Codes are compared as text, so that 0 and "0" are one arm."""
+    return as_code(value) if isinstance(value, int | float | str) else value
+
+
+def _as_codes(value: object) -> object:
+    return {str(_as_code(key)): words for key, words in value.items()} if isinstance(value, dict) else value
+
+
+Code = Annotated[str, BeforeValidator(_as_code), Field(min_length=1)]
+Column = Annotated[str, Field(min_length=1)]
+Words = Annotated[str, Field(min_length=1, max_length=300)]
+Whole = Annotated[int, Strict()]
+Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+_KEPT = frozenset({"arm", "time", "event", "factor", "treated", "stratum"})
+"""Columns that an analysis adds beside the covariates."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_strip_whitespace=True)
+
+
+class StudyTable(_Table):
+    """`[study]`: what the study is called, and the seed of everything random."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
+    title: Words
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 1
+
+
+class EstimandTable(_Table):
+    """`[estimand]`: the five attributes of ICH E9(R1), in words."""
+
+    population: str
+    treatment: str
+    variable: str
+    intercurrent_events: str
+    summary: str
+
+
+class DataTable(_Table):
+    """`[data]`: where the data are, who is who, and what was measured after randomisation."""
+
+    source: Annotated[str, Field(min_length=1)]
+    subject: Column
+    post_baseline: tuple[Column, ...] = ()
+    randomised: Annotated[Whole, Field(gt=0)] | None = None
+
+
+class TreatmentTable(_Table):
+    """`[treatment]`: the arms, the allocation and the stratification factors."""
+
+    column: Column
+    control: Code
+    experimental: Code
+    secondary: tuple[Code, ...] = ()
+    labels: Annotated[dict[str, Words], BeforeValidator(_as_codes)] = {}
+    allocation: Annotated[Real, Field(gt=0, lt=1)] = 0.5
+    stratification: tuple[Column, ...] = ()
+
+
+class EndpointTable(_Table):
+    """`[[endpoints]]`: the primary endpoint; the time unit stands beside the time."""
+
+    name: Words
+    label: Words
+    kind: Literal["time to event"]
+    time: Column
+    event: Column
+    event_values: tuple[Code, ...] = ()
+    censored_values: tuple[Code, ...] = ()
+    unit: Literal["days", "weeks", "months", "years"]
+    direction: Literal["event is harm"] = "event is harm"
+    horizon: Annotated[Real, Field(gt=0)]
+    tau: Annotated[Real, Field(gt=0)]
+
+
+class CovariateTable(_Table):
+    """`[covariates]`: the whitelist; nothing else is ever a covariate."""
+
+    numeric: tuple[Column, ...] = ()
+    binary: tuple[Column, ...] = ()
+    categorical: tuple[Column, ...] = ()
+    labels: dict[str, Words] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Every covariate once, in the order of the study file."""
+        return (*self.numeric, *self.binary, *self.categorical)
+
+
+class RiskTable(_Table):
+    """`[models.risk]`: who will do badly."""
+
+    model: str = "cox_ridge"
+    folds: Annotated[Whole, Field(ge=2, le=20)] = 5
+    repeats: Annotated[Whole, Field(ge=1, le=100)] = 10
+
+
+class ResponseTable(_Table):
+    """`[models.response]`: who will benefit."""
+
+    model: str = "ridge_scores"
+    folds: Annotated[Whole, Field(ge=2, le=20)] = 5
+    repeats: Annotated[Whole, Field(ge=6, le=100)] = 10
+    permutations: Annotated[Whole, Field(ge=199, le=100_000)] = 1999
+
+
+class ModelsTable(_Table):
+    """`[models]`: one table for each question."""
+
+    risk: RiskTable = RiskTable()
+    response: ResponseTable = ResponseTable()
+
+
+class StrataTable(_Table):
+    """`[strata]`: how many groups of expected benefit, equal in size in the training data."""
+
+    groups: Annotated[Whole, Field(ge=2, le=5)] = 3
+
+
+class DesignTable(_Table):
+    """`[design]`: the rules and the assumptions of the next trial; alpha is one-sided."""
+
+    alpha: Annotated[Real, Field(ge=1e-6, lt=0.5)] = 0.025
+    power: Annotated[Real, Field(gt=0, lt=1)] = 0.9
+    information_fractions: Annotated[tuple[Real, ...], Field(min_length=1, max_length=20)] = (0.5, 1.0)
+    spending: Literal["lan-demets-obrien-fleming", "lan-demets-pocock"] = "lan-demets-obrien-fleming"
+    screened_per_month: Annotated[Real, Field(gt=0)] = 50.0
+    follow_up_months: Annotated[Real, Field(gt=0)] = 12.0
+    dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    discount_standard_errors: Annotated[Real, Field(ge=0, le=3)] = 1.0
+    cost_screen: Annotated[Real, Field(ge=0)] = 0.0
+    cost_patient: Annotated[Real, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.power <= self.alpha:
+            raise ValueError(
+                f"[design] power = {self.power} is not above alpha = {self.alpha}: give a power such as 0.9"
+            )
+        fractions = (0.0, *self.information_fractions)
+        if fractions[-1] != 1 or any(later <= earlier for earlier, later in itertools.pairwise(fractions)):
+            shown = ", ".join(f"{fraction:g}" for fraction in self.information_fractions)
+            raise ValueError(
+                f"[design] information_fractions = {shown} do not rise from above 0 to 1: give fractions such as 0.5, 1.0"
+            )
+        return self
+
+
+class ReportTable(_Table):
+    """`[report]`: what the report's reader should know besides."""
+
+    notes: tuple[str, ...] = ()
+
+
+class TrackingTable(_Table):
+    """`[tracking]`: where runs go; the command line has the last word."""
+
+    uri: str | None = None
+
+
+class Study(_Table):
+    """A whole study file, checked for contradictions within itself.
+
+    The attributes are the tables of the file. `path` is where it was read from.
+    """
+
+    study: StudyTable
+    estimand: EstimandTable
+    data: DataTable
+    treatment: TreatmentTable
+    endpoints: Annotated[tuple[EndpointTable, ...], Field(min_length=1, max_length=1)]
+    covariates: CovariateTable
+    models: ModelsTable = ModelsTable()
+    strata: StrataTable = StrataTable()
+    design: DesignTable = DesignTable()
+    report: ReportTable = ReportTable()
+    tracking: TrackingTable = TrackingTable()
+    path: Path = Path()
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        _check_arms(self.treatment)
+        _check_roles(self)
+        _check_covariates(self)
+        _check_event_codes(self.endpoints[0])
+        return self
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The primary endpoint as the data room knows it."""
+        fields = self.endpoints[0].model_dump(exclude={"kind", "direction"})
+        return Endpoint(**fields)
+
+    @property
+    def arms(self) -> Treatment:
+        """The treatment as the data room knows it."""
+        return Treatment(**self.treatment.model_dump())
+
+    @property
+    def covariate_list(self) -> tuple[Covariate, ...]:
+        """The covariates as the data room knows them."""
+        labels = self.covariates.labels
+        return tuple(
+            Covariate(name, kind, labels.get(name, name))
+            for kind in ("numeric", "binary", "categorical")
+            for name in getattr(self.covariates, kind)
+        )
+
+    def defaults(self) -> tuple[tuple[str, str], ...]:
+        """Every default that was used, as (key, value) in the order of the file."""
+        return tuple(_defaults_of(self, ""))
+
+
+def _check_arms(treatment: TreatmentTable) -> None:
+    arms = [treatment.control, treatment.experimental, *treatment.secondary]
+    for arm in arms:
+        if arms.count(arm) > 1:
+            raise ValueError(
+                f"[treatment] names the arm '{arm}' twice: control, experimental and secondary must differ"
+            )
+    for code in treatment.labels:
+        if code not in arms:
+            raise ValueError(
+                f"[treatment.labels] names the arm '{code}', which is no arm of [treatment]: {nearest(code, arms)}"
+            )
+
+    words = [treatment.labels.get(arm, arm) for arm in arms]
+    for word in words:
+        if words.count(word) > 1:
+            raise ValueError(f"[treatment.labels] calls two arms '{word}': give each arm words of its own")
+
+
+def _check_roles(study: Study) -> None:
+    """Refuse a column that would have to be two things at once."""
+    endpoint, factors = study.endpoints[0], study.treatment.stratification
+    roles = {"[data] subject": study.data.subject, "[treatment] column": study.treatment.column}
+    roles |= {"[[endpoints]] time": endpoint.time, "[[endpoints]] event": endpoint.event}
+    roles |= {f"[treatment] stratification #{place}": factor for place, factor in enumerate(factors, 1)}
+    for (first, column), (second, other) in itertools.combinations(roles.items(), 2):
+        if column == other:
+            raise ValueError(f"{first} and {second} are both '{column}': one column cannot play both parts")
+    for factor in factors:
+        if factor in study.data.post_baseline:
+            raise ValueError(
+                f"[treatment] stratification lists '{factor}', which [data] post_baseline says was measured later: decide"
+            )
+
+
+def _check_covariates(study: Study) -> None:
+    names = study.covariates.names()
+    if not names:
+        raise ValueError("[covariates] lists nothing: name at least one baseline covariate")
+    endpoint = study.endpoints[0]
+    refused = dict.fromkeys(study.data.post_baseline, "was measured after randomisation ([data] post_baseline)")
+    refused |= {
+        study.data.subject: "identifies the subject",
+        study.treatment.column: "is the arm",
+        endpoint.time: "is the endpoint's time",
+        endpoint.event: "is the endpoint's event",
+    }
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"[covariates] lists '{name}' twice: keep it once")
+        if name in refused:
+            raise ValueError(f"[covariates] lists '{name}', which {refused[name]}: take it out")
+        if name in _KEPT or name.endswith("__missing"):
+            raise ValueError(f"[covariates] lists '{name}', a name that trialml keeps for itself: rename the column")
+    for name in study.covariates.labels:
+        if name not in names:
+            raise ValueError(f"[covariates.labels] names '{name}', which is no covariate: {nearest(name, names)}")
+
+    words = [study.covariates.labels.get(name, name) for name in names]
+    for word in words:
+        if words.count(word) > 1:
+            raise ValueError(f"[covariates.labels] calls two covariates '{word}': give each words of its own")
+
+
+def _check_event_codes(endpoint: EndpointTable) -> None:
+    if bool(endpoint.event_values) != bool(endpoint.censored_values):
+        raise ValueError("[[endpoints]] needs both event_values and censored_values, or neither: list the missing one")
+    both = set(endpoint.event_values) & set(endpoint.censored_values)
+    if both:
+        raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
+
+
+def _defaults_of(table: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
+    for name in type(table).model_fields:
+        value = getattr(table, name)
+        if isinstance(value, BaseModel):
+            yield from _defaults_of(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for item in value:
+                yield from _defaults_of(item, f"{prefix}{name}.")
+        elif name not in table.model_fields_set and name != "path":
+            yield f"{prefix}{name}", _words(value)
+
+
+def _words(value: object) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, tuple | dict):
+        return ", ".join(str(item) for item in value) or "none"
+    return str(value)
+
+
+def read_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+
+    Returns
+    -------
+    Study
+        Frozen.
+
+    Raises
+    ------
+    StudyFileError
+        If the file is absent, not TOML, has an unknown key, lacks one, or contradicts itself.
+    """
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise StudyFileError(f"The study file '{path}' cannot be read ({error.strerror}): check the path.") from error
+    except UnicodeDecodeError as error:
+        raise StudyFileError(f"The study file '{path}' is not UTF-8 text: save it as UTF-8.") from error
+    try:
+        tables = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyFileError(f"The study file '{path}' is not valid TOML: {error}.") from error
+    if "path" in tables:
+        raise StudyFileError(f"{path.name}: 'path' is not a key; {nearest('path', list(Study.model_fields)[:-1])}.")
+    try:
+        return Study.model_validate({**tables, "path": path})
+    except ValidationError as error:
+        raise StudyFileError(f"{path.name}: {_first_sentence(error)}") from error
+
+
+def _first_sentence(error: ValidationError) -> str:
+    """One sentence for the first thing wrong; unknown keys come first, since they explain missing ones."""
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    first = problems[0]
+    place = ".".join(str(part) for part in first["loc"][:-1] if not isinstance(part, int))
+    key = str(first["loc"][-1]) if first["loc"] else ""
+    table = f"[{place}] " if place else ""
+    more = f" ({len(problems) - 1} more to mend)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{table}'{key}' is not a key; {nearest(key, _known_keys(first['loc'][:-1]))}{more}."
+    if first["type"] == "missing":
+        return f"{table}'{key}' is missing: add it{more}."
+    if first["type"] == "value_error":
+        return f"{first['ctx']['error']!s}{more}."
+    seen = repr(first["input"])
+    seen = seen if len(seen) <= 60 else seen[:57] + "..."
+    return f"{table}{key} = {seen} will not do: {first['msg'][0].lower()}{first['msg'][1:]}{more}."
+
+
+def _known_keys(place: tuple[int | str, ...]) -> list[str]:
+    table: Any = Study
+    for part in place:
+        if isinstance(part, str):
+            annotation = table.model_fields[part].annotation
+            table = EndpointTable if part == "endpoints" else annotation
+    return [name for name in table.model_fields if name != "path"]

@@ -1,0 +1,270 @@
+"""The risk model and the response model: learned, judged on patients not seen, explained, made into strata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.analysis import Analysis, Subject
+from trialml.data.quality import DataQuality
+from trialml.effects.adjusted import adjusted_contrast
+from trialml.effects.contrast import RMST_DIFFERENCE
+from trialml.effects.heterogeneity import Heterogeneity, heterogeneity_test
+from trialml.effects.scores import crossfit_scores, fit_nuisance
+from trialml.errors import AnalysisError
+from trialml.explain.linear import explain_linear
+from trialml.models import model_named
+from trialml.models.coefficients import coefficients_of
+from trialml.models.cox_ridge import CoxRidge
+from trialml.models.encode import CovariateEncoder
+from trialml.models.input_contract import InputContract
+from trialml.models.outcome import survival_outcome
+from trialml.result import Estimate
+from trialml.strata.effects import StratumEffects, StratumOutcomes, stratum_effects, stratum_members
+from trialml.strata.profile import strata_profile
+from trialml.strata.stability import strata_stability
+from trialml.strata.strata import quantile_strata
+from trialml.stratifier import ResponsePart, RiskPart, Stratifier, StratumEffect
+from trialml.survival.rmst import RestrictedMean
+from trialml.validation.benefit import HeldOutBenefit, benefit_calibration, crossvalidate_response
+from trialml.validation.calibration import calibration
+from trialml.validation.crossvalidation import crossvalidate_risk
+from trialml.validation.discrimination import discrimination
+from trialml.validation.prediction_error import prediction_error
+
+__all__ = ["Learning"]
+
+ARM = "treated"
+NUISANCE_PENALTY = 8.0
+"""Ridge penalty of the arm-wise outcome models: a normal prior with standard deviation 0.35 on each log hazard ratio
+for one standard deviation. It is not tuned, because the scores are unbiased whatever it is."""
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+class Learning:
+    """The two models on the primary contrast's patients, learned and judged inside resampling folds."""
+
+    def __init__(self, analysis: Analysis, quality: DataQuality) -> None:
+        treatment = analysis.trial.treatment
+        self.analysis = analysis
+        self.trial = analysis.trial.only(treatment.control, treatment.experimental).without(*quality.not_used)
+        if not self.trial.covariates:
+            raise AnalysisError("Every covariate in [covariates] is constant: list at least one that varies.")
+        self.X = self.trial.baseline
+        self.time, self.event, self.treated = self.trial.time, self.trial.event, self.trial.treated
+        self.endpoint = self.trial.endpoint
+        self.labels = {covariate.name: covariate.label for covariate in self.trial.covariates}
+        self.contract = InputContract.learn(self.trial.covariates, self.X)
+        self.outcomes = StratumOutcomes(self.time, self.event, self.treated, self.trial.factor)
+        arm_and_event = np.char.add(self.treated.astype(np.str_), self.event.astype(np.str_))
+        self.cells = np.char.add(np.char.add(arm_and_event, "/"), self.trial.factor)
+
+    def ask_heterogeneity(self) -> Heterogeneity:
+        """Ask whether there is any heterogeneity, before a subgroup is looked for."""
+        analysis = self.analysis
+        encoder = CovariateEncoder().fit(self.X)
+        blind = CoxRidge(seed=analysis.seed(1)).fit(self.X, survival_outcome(self.time, self.event))
+        columns = [self.labels[name] + (f" ({what})" if what != "value" else "") for name, what, _ in encoder.columns_]
+        with analysis.watcher.step("Test of heterogeneity", 1) as advance:
+            tested = heterogeneity_test(
+                self.time,
+                self.event,
+                self.treated,
+                encoder.transform(self.X),
+                columns,
+                cells=self.trial.factor,
+                offset=blind.log_hazard(self.X),
+                permutations=199 if analysis.quick else analysis.study.models.response.permutations,
+                seed=analysis.seed(2),
+            )
+            advance()
+        analysis.add(tested, "response")
+        return tested
+
+    def learn_risk(self) -> None:
+        """Fit the risk model, judge it on patients not seen, explain it."""
+        analysis, endpoint, asked = self.analysis, self.endpoint, self.analysis.study.models.risk
+        estimator = model_named(asked.model, "risk").estimator
+        X = self.X.assign(**{ARM: self.treated.astype(np.float64)})
+        outcome = survival_outcome(self.time, self.event)
+
+        def fit(rows: Rows) -> CoxRidge:
+            fitted: CoxRidge = estimator(treatment=ARM, seed=analysis.seed(3)).fit(X.iloc[rows], outcome[rows])
+            return fitted
+
+        repeats = analysis.repeats("risk")
+        with analysis.watcher.step("Risk model, cross-validated", asked.folds * repeats) as advance:
+            held = crossvalidate_risk(
+                fit,
+                X,
+                self.time,
+                self.event,
+                cells=self.cells,
+                horizon=endpoint.horizon,
+                folds=asked.folds,
+                repeats=repeats,
+                seed=analysis.seed(4),
+                advance=advance,
+            )
+        model = fit(np.arange(len(X)))
+        self._describe_risk(model)
+        at: dict[str, Any] = {"horizon": endpoint.horizon, "unit": endpoint.unit}
+        analysis.add(discrimination(self.time, self.event, self.treated, held, model.log_hazard(X), **at), "risk")
+        analysis.add(calibration(self.time, self.event, held, **at), "risk")
+        analysis.add(prediction_error(self.time, self.event, held, **at), "risk")
+        self._explain(model, "the risk model", "log hazard", "risk")
+        part = RiskPart(asked.model, model, endpoint.horizon)
+        analysis.risk = Stratifier(self.trial.name, endpoint.unit, self.contract, risk=part)
+
+    def learn_response(self, heterogeneity: Heterogeneity) -> tuple[HeldOutBenefit, StratumEffects]:
+        """Fit the response model on doubly robust scores, form strata, judge both on patients not seen."""
+        analysis, endpoint, asked = self.analysis, self.endpoint, self.analysis.study.models.response
+        repeats = analysis.repeats("response")
+        with analysis.watcher.step("Response model, cross-validated", asked.folds * repeats + repeats) as advance:
+            scores = self._repeated_scores(repeats, advance)
+            held = crossvalidate_response(
+                self._fit_response,
+                self.X,
+                cells=self.cells,
+                folds=asked.folds,
+                repeats=repeats,
+                seed=analysis.seed(6),
+                advance=advance,
+            )
+        average = scores.mean(axis=0)
+        unadjusted = self._unadjusted()
+        analysis.add(
+            adjusted_contrast(scores, unadjusted=unadjusted, events=int(self.event.sum()), tau=endpoint.tau), "response"
+        )
+        model = self._response_estimator().fit(self.X, average)
+        self._describe_response(model)
+        analysis.add(
+            benefit_calibration(held, shrinkage=model.shrinkage, unit=endpoint.unit, tau=endpoint.tau), "response"
+        )
+        self._explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
+        own = model.benefit_score(self.X)
+        name = f"{self.trial.name}-response"
+        strata = quantile_strata(own, analysis.study.strata.groups, model=name, unit=endpoint.unit)
+        final = strata.assign(own)
+        by_stratum = stratum_effects(
+            self.outcomes,
+            held,
+            strata,
+            naive_scores=average,
+            naive_members=final,
+            heterogeneity_p=heterogeneity.p,
+            horizon=endpoint.horizon,
+            tau=endpoint.tau,
+            unit=endpoint.unit,
+            months_per_unit=endpoint.months_per_unit,
+        )
+        analysis.add(by_stratum, "response")
+        analysis.add(strata_profile(self.X, self.trial.covariates, final, strata), "response")
+        analysis.add(strata_stability(stratum_members(held, len(strata.strata)), final, strata), "response")
+        effects = tuple(
+            StratumEffect(row.rmst_difference, row.rmst_difference_low, row.rmst_difference_high)
+            for row in by_stratum.rows.itertuples()
+        )
+        part = ResponsePart(asked.model, model, strata, effects, endpoint.tau)
+        analysis.response = Stratifier(self.trial.name, endpoint.unit, self.contract, response=part)
+        return held, by_stratum
+
+    def _response_estimator(self, **asked: int) -> Any:
+        name = self.analysis.study.models.response.model
+        return model_named(name, "response").estimator(seed=self.analysis.seed(7), **asked)
+
+    def _scores(self, rows: Rows, seed: int) -> Floats:
+        """Return cross-fitted doubly robust scores of some patients, learned on these patients alone."""
+        folds = self.analysis.study.models.response.folds
+        return crossfit_scores(*self._patients(rows), **self._scale(), folds=folds, seed=seed)
+
+    def _patients(self, rows: Rows) -> tuple[pd.DataFrame, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return covariates, times, events and arms of some patients."""
+        return self.X.iloc[rows], self.time[rows], self.event[rows], self.treated[rows]
+
+    def _scale(self) -> dict[str, Any]:
+        """Return what every doubly robust score of this trial shares."""
+        allocation = self.trial.treatment.allocation
+        return {"tau": self.endpoint.tau, "allocation": allocation, "learner": _outcome_model}
+
+    def _repeated_scores(self, repeats: int, advance: Callable[[], None]) -> Floats:
+        every = np.arange(len(self.X))
+        seeds = np.random.SeedSequence(self.analysis.seed(5)).generate_state(repeats)
+        scores = np.empty((repeats, len(self.X)))
+        for place, seed in enumerate(seeds):
+            scores[place] = self._scores(every, int(seed))
+            advance()
+        return scores
+
+    def _fit_response(self, rows: Rows) -> tuple[Any, Callable[[Rows], Floats]]:
+        """Learn scores, line, penalty and shrinkage on some patients; offer the scores of others."""
+        # The cross-validation's own repeats average the shrinkage, so each of its models takes two splits for it.
+        model = self._response_estimator(repeats=2).fit(self.X.iloc[rows], self._scores(rows, self.analysis.seed(8)))
+        nuisance = fit_nuisance(*self._patients(rows), **self._scale())
+        return model, lambda others: nuisance.scores(*self._patients(others))
+
+    def _unadjusted(self) -> Estimate:
+        found = self.analysis.only(RestrictedMean).difference
+        return replace(found, scale=RMST_DIFFERENCE, unit=self.endpoint.unit)
+
+    def _describe_risk(self, model: Any) -> None:
+        self.analysis.add(
+            coefficients_of(
+                model.encoder_,
+                model.coefficients_,
+                labels=self.labels,
+                subject="risk",
+                effect="Hazard ratios of the event, conditional on the arm and the other covariates.",
+                ratio=True,
+                n=len(self.X),
+                events=int(self.event.sum()),
+                penalty=f"The ridge penalty is {model.penalty_:g}.",
+            ),
+            "risk",
+        )
+
+    def _describe_response(self, model: Any) -> None:
+        unit, tau = self.endpoint.unit, self.endpoint.tau
+        self.analysis.add(
+            coefficients_of(
+                model.encoder_,
+                model.coefficients_,
+                labels=self.labels,
+                subject="benefit",
+                effect=f"Changes of the benefit score, in {unit} of restricted mean event-free time over {tau:g} {unit}.",
+                ratio=False,
+                n=len(self.X),
+                events=int(self.event.sum()),
+                penalty=f"Of the score's spread {100 * model.shrinkage:.0f} % is kept in the expected benefit.",
+            ),
+            "response",
+        )
+
+    def _explain(self, model: Any, subject: str, unit: str, about: Subject) -> None:
+        encoder: CovariateEncoder = model.encoder_
+        patients = f"the {len(self.X):,} patients of both arms that the model was fitted to"
+        self.analysis.add(
+            explain_linear(
+                model.coefficients_,
+                encoder.transform(self.X),
+                encoder.covariate_of_column(),
+                self.X,
+                labels=self.labels,
+                subject=subject,
+                unit=unit,
+                background=patients,
+            ),
+            about,
+        )
+
+
+def _outcome_model(X: pd.DataFrame, time: Floats, event: NDArray[np.bool_]) -> CoxRidge:
+    """Fit the outcome model of one arm."""
+    return CoxRidge(penalties=(NUISANCE_PENALTY,)).fit(X, survival_outcome(time, event))

@@ -1,0 +1,128 @@
+"""The next trial: from this trial's control hazard and cross-fitted effects to designs, side by side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from trialml.analysis import Analysis
+from trialml.design.enrichment import Population, plan_enrichment
+from trialml.design.group_sequential import Design
+from trialml.design.next_trial import plan_trial
+from trialml.design.scenario import Scenario
+from trialml.effects.contrast import HAZARD_RATIO, Contrast
+from trialml.errors import AnalysisError
+from trialml.result import Z95
+from trialml.strata.effects import StratumEffects, StratumOutcomes, population_numbers, stratum_members
+from trialml.validation.benefit import HeldOutBenefit
+
+__all__ = ["plan_next_trial"]
+
+
+def plan_next_trial(
+    analysis: Analysis, effect: Contrast, strata: StratumEffects, held: HeldOutBenefit, outcomes: StratumOutcomes
+) -> None:
+    """Add the fixed and the group-sequential plan in all comers, then all comers beside enriched populations.
+
+    The planning hazard ratio of a population is its estimate, made less favourable by the study file's number of
+    standard errors (Wang, Hung and O'Neill 2006, Pharmaceutical Statistics 5:85-97).
+    """
+    asked = analysis.study.design
+    designs = _designs(analysis)
+    everyone = _all_comers(analysis, effect, outcomes)
+    dropout = -math.log1p(-asked.dropout_per_year) / 12
+    try:
+        for design in designs.values():
+            scenario = Scenario(
+                name="All comers",
+                control_hazard_per_month=everyone.control_hazard_per_month,
+                hazard_ratio=everyone.planning_hazard_ratio,
+                accrual_per_month=asked.screened_per_month,
+                dropout_per_month=dropout,
+                allocation_ratio=design.allocation_ratio,
+            )
+            analysis.add(plan_trial(design, scenario, follow_up_months=asked.follow_up_months), "response")
+    except AnalysisError:
+        # An effect that is no reason to plan a trial is said by the comparison below, in its note.
+        pass
+    populations = [everyone, *_enriched(analysis, strata, held, outcomes)]
+    horizon = analysis.trial.endpoint.horizon * analysis.trial.endpoint.months_per_unit
+    analysis.add(
+        plan_enrichment(
+            populations,
+            designs,
+            screened_per_month=asked.screened_per_month,
+            follow_up_months=asked.follow_up_months,
+            horizon_months=horizon,
+            dropout_per_month=dropout,
+            cost_screen=asked.cost_screen,
+            cost_patient=asked.cost_patient,
+        ),
+        "response",
+    )
+
+
+def _designs(analysis: Analysis) -> dict[str, Design]:
+    asked = analysis.study.design
+    share = analysis.trial.treatment.allocation
+    fixed = Design(alpha=asked.alpha, power=asked.power, allocation_ratio=share / (1 - share))
+    looks = replace(fixed, information_fractions=asked.information_fractions, spending=asked.spending)
+    words = {1: "one look", 2: "two looks", 3: "three looks"}
+    designs = {"fixed": fixed}
+    if looks.looks > 1:
+        designs[words.get(looks.looks, f"{looks.looks} looks")] = looks
+    return designs
+
+
+def _all_comers(analysis: Analysis, effect: Contrast, outcomes: StratumOutcomes) -> Population:
+    ratio = effect.estimate(HAZARD_RATIO)
+    mean, se = math.log(ratio.value), (math.log(ratio.high) - math.log(ratio.low)) / (2 * Z95)
+    control = ~outcomes.treated
+    hazard = float(outcomes.event[control].sum() / outcomes.time[control].sum())
+    return Population(
+        "All comers",
+        "every eligible patient",
+        prevalence=1.0,
+        control_hazard_per_month=hazard / analysis.trial.endpoint.months_per_unit,
+        log_hazard_ratio=mean,
+        log_hazard_ratio_se=se,
+        planning_hazard_ratio=_planning(analysis, mean, se),
+        effect_kind="direct",
+    )
+
+
+def _planning(analysis: Analysis, mean: float, se: float) -> float:
+    return math.exp(mean + analysis.study.design.discount_standard_errors * se)
+
+
+def _enriched(
+    analysis: Analysis, strata: StratumEffects, held: HeldOutBenefit, outcomes: StratumOutcomes
+) -> list[Population]:
+    """Return the populations that leave out the lower strata, one more each time."""
+    names = list(strata.rows["stratum"])
+    members = stratum_members(held, len(names))
+    endpoint = analysis.trial.endpoint
+    populations = []
+    for first in range(1, len(names)):
+        known = population_numbers(outcomes, held, members >= first, endpoint.horizon, endpoint.months_per_unit)
+        if not all(np.isfinite(known[name]) for name in ("log_hazard_ratio", "control_hazard_per_month")):
+            continue
+        if known["control_hazard_per_month"] <= 0:
+            continue
+        mean, se, share = known["log_hazard_ratio"], known["log_hazard_ratio_se"], known["share"]
+        populations.append(
+            Population(
+                f"{names[first]} only" if first == len(names) - 1 else f"{names[first]} and above",
+                "; ".join(strata.rows["rule"].iloc[first:]),
+                prevalence=share,
+                prevalence_se=math.sqrt(share * (1 - share) / held.score.shape[1]),
+                control_hazard_per_month=known["control_hazard_per_month"],
+                log_hazard_ratio=mean,
+                log_hazard_ratio_se=se,
+                planning_hazard_ratio=_planning(analysis, mean, se),
+                effect_kind="crossfit",
+            )
+        )
+    return populations

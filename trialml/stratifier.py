@@ -1,0 +1,237 @@
+"""A `Stratifier`: the fitted risk model, the response model and the strata, ready for new patients.
+
+It is what MLflow registers and what scores patients; its state is one JSON file, so that loading a model can never
+run code. MLflow loads it through `_load_pyfunc`, which needs no MLflow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.errors import ModelInputError, StudyFileError, nearest
+from trialml.models import model_named
+from trialml.models.input_contract import InputContract
+from trialml.strata.strata import Strata
+
+__all__ = ["ResponsePart", "RiskPart", "Stratifier", "StratumEffect"]
+
+_FILE = "stratifier.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StratumEffect:
+    """The cross-fitted effect in a stratum: what is known about its patients, not about one of them."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RiskPart:
+    """The risk model by name, and the horizon at which it was validated."""
+
+    model: str
+    estimator: Any
+    horizon: float
+
+
+@dataclass(frozen=True)
+class ResponsePart:
+    """The response model by name, the strata, and the effect in each."""
+
+    model: str
+    estimator: Any
+    strata: Strata
+    effects: tuple[StratumEffect, ...]
+    tau: float
+
+
+@dataclass(frozen=True)
+class Stratifier:
+    """Scores new patients at baseline.
+
+    Attributes
+    ----------
+    study, unit
+        Name of the study and unit of time.
+    contract
+        What the patients must look like.
+    risk, response
+        The two parts; either may be absent.
+    """
+
+    study: str
+    unit: str
+    contract: InputContract
+    risk: RiskPart | None = None
+    response: ResponsePart | None = None
+
+    def predict(self, patients: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Score patients.
+
+        Parameters
+        ----------
+        patients
+            One row a patient with the covariates of the contract; further columns are passed over.
+        params
+            ``{"horizon": ...}`` reads the risk at another horizon within the follow-up of the trial.
+
+        Returns
+        -------
+        DataFrame
+            Same index. With a risk part: ``risk`` (of the event by the horizon, under control). With a response part:
+            ``expected_benefit`` (RMST difference given the covariates), ``stratum``, and the stratum's cross-fitted
+            effect ``stratum_benefit``, ``stratum_benefit_low``, ``stratum_benefit_high``. Always ``flags`` (out of the
+            range seen, imputed) and ``refused`` (the reason; then there is no number).
+
+        Raises
+        ------
+        ModelInputError
+            If a column is missing altogether, a parameter is unknown, or the horizon is not a positive number within the follow-up.
+        """
+        unknown = [str(name) for name in params or {} if name != "horizon"]
+        if unknown:
+            raise ModelInputError(f"There is no parameter '{unknown[0]}'; {nearest(unknown[0], ['horizon'])}.")
+        checked = self.contract.check(patients)
+        good = np.asarray([not reason for reason in checked.refused], dtype=np.bool_)
+        scored = pd.DataFrame(index=patients.index)
+        accepted = checked.covariates.loc[good].infer_objects()
+        if self.risk is not None:
+            risk = self._risk(self.risk, accepted, params or {})
+            scored["risk"] = _spread(risk, good)
+        if self.response is not None:
+            self._add_benefit(self.response, accepted, good, scored)
+        scored["flags"] = list(checked.flags)
+        scored["refused"] = list(checked.refused)
+        return scored
+
+    def columns(self) -> list[tuple[str, str]]:
+        """Return the columns that `predict` gives, as (name, ``double`` or ``string``)."""
+        columns: list[tuple[str, str]] = []
+        if self.risk is not None:
+            columns.append(("risk", "double"))
+        if self.response is not None:
+            benefit = ("stratum_benefit", "stratum_benefit_low", "stratum_benefit_high")
+            columns += [("expected_benefit", "double"), ("stratum", "string"), *[(name, "double") for name in benefit]]
+        return [*columns, ("flags", "string"), ("refused", "string")]
+
+    def _risk(self, part: RiskPart, covariates: pd.DataFrame, params: Mapping[str, Any]) -> NDArray[np.float64]:
+        asked = params.get("horizon", part.horizon)
+        limit = float(part.estimator.horizon_limit_)
+        try:
+            horizon = float(asked)
+        except (TypeError, ValueError) as error:
+            raise ModelInputError(f"horizon = {asked!r} is not a number: choose from 0 to {limit:g}.") from error
+        if not 0 < horizon <= limit:
+            message = (
+                f"horizon = {horizon:g} {self.unit} is outside the follow-up of the trial: choose from 0 to {limit:g}."
+            )
+            raise ModelInputError(message)
+        if part.estimator.treatment is not None:
+            covariates = covariates.assign(**{part.estimator.treatment: 0.0})
+        return np.asarray(part.estimator.risk(covariates, horizon)) if len(covariates) else np.empty(0)
+
+    @staticmethod
+    def _add_benefit(
+        part: ResponsePart, covariates: pd.DataFrame, good: NDArray[np.bool_], scored: pd.DataFrame
+    ) -> None:
+        empty = not len(covariates)
+        expected = np.empty(0) if empty else part.estimator.predict(covariates)
+        place = np.empty(0, np.intp) if empty else part.strata.assign(part.estimator.benefit_score(covariates))
+        scored["expected_benefit"] = _spread(expected, good)
+        names = np.full(len(good), "", dtype=object)
+        names[good] = [part.strata.names[stratum] for stratum in place]
+        scored["stratum"] = names
+        effects = np.asarray([(effect.value, effect.low, effect.high) for effect in part.effects])
+        for column, name in enumerate(("stratum_benefit", "stratum_benefit_low", "stratum_benefit_high")):
+            scored[name] = _spread(effects[place, column] if len(place) else np.empty(0), good)
+
+    def write(self, folder: Path) -> None:
+        """Write the state to `folder` as one JSON file."""
+        state: dict[str, Any] = {
+            "format": _FORMAT,
+            "study": self.study,
+            "unit": self.unit,
+            "contract": self.contract.state(),
+        }
+        if self.risk is not None:
+            part = self.risk
+            state["risk"] = {"model": part.model, "state": part.estimator.state(), "horizon": part.horizon}
+        if self.response is not None:
+            state["response"] = {
+                "model": self.response.model,
+                "state": self.response.estimator.state(),
+                "strata": self.response.strata.state(),
+                "effects": [[_or_none(x) for x in (e.value, e.low, e.high)] for e in self.response.effects],
+                "tau": self.response.tau,
+            }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        ModelInputError
+            If the folder holds no stratifier, one of another format, or one that was tampered with.
+        """
+        path = folder / _FILE if folder.is_dir() else folder
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelInputError(
+                f"'{path.name}' is no stratifier that can be read: take the folder of a tracked model."
+            ) from error
+        seen = state.get("format") if isinstance(state, dict) else None
+        if seen != _FORMAT:
+            raise ModelInputError(f"The model has format {seen!r}; this version of trialml reads {_FORMAT}.")
+        try:
+            return cls._from_state(state)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, StudyFileError) as error:
+            raise ModelInputError(
+                f"'{path.name}' does not hold what this version of trialml writes ({type(error).__name__}: {error}): take the "
+                "folder of a tracked model as it is."
+            ) from error
+
+    @classmethod
+    def _from_state(cls, state: Mapping[str, Any]) -> Self:
+        risk = response = None
+        if "risk" in state:
+            saved = state["risk"]
+            estimator = model_named(saved["model"], "risk").estimator.from_state(saved["state"])
+            risk = RiskPart(saved["model"], estimator, float(saved["horizon"]))
+        if "response" in state:
+            saved = state["response"]
+            estimator = model_named(saved["model"], "response").estimator.from_state(saved["state"])
+            effects = tuple(StratumEffect(*(np.nan if x is None else x for x in one)) for one in saved["effects"])
+            strata = Strata.from_state(saved["strata"])
+            response = ResponsePart(saved["model"], estimator, strata, effects, float(saved["tau"]))
+        return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response)
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _spread(values: NDArray[np.float64], good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Put the values of accepted rows in their places; refused rows have none."""
+    whole = np.full(len(good), np.nan)
+    whole[good] = values
+    return whole
+
+
+def _load_pyfunc(path: str) -> Stratifier:
+    """Load a stratifier for MLflow's ``loader_module``."""
+    return Stratifier.read(Path(path))
