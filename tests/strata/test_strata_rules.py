@@ -1,0 +1,85 @@
+"""Strata as rules: cut-points, state, profile with suppressed cells, stability by hand."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trialml.data.trial import Covariate
+from trialml.errors import AnalysisError
+from trialml.strata.profile import StrataProfile, strata_profile
+from trialml.strata.stability import StrataStability, strata_stability
+from trialml.strata.strata import Strata, quantile_strata
+
+
+@pytest.mark.parametrize("groups", [2, 3, 4, 5])
+def test_groups_are_equal_in_size_and_a_score_on_a_cut_belongs_above(groups):
+    score = np.random.default_rng(1).normal(size=60 * groups)
+    strata = quantile_strata(score, groups, model="T-response", unit="days")
+    assert list(np.bincount(strata.assign(score))) == [60] * groups
+    np.testing.assert_allclose(strata.cuts, np.quantile(score, np.arange(1, groups) / groups))
+    assert list(strata.assign(np.asarray(strata.cuts))) == list(range(1, groups))
+    assert len(set(strata.names)) == groups
+
+
+def test_the_state_goes_through_json():
+    strata = quantile_strata(np.arange(90.0), 3, model="T-response", unit="days")
+    assert Strata.from_state(json.loads(json.dumps(strata.state()))) == strata
+    assert strata.strata[0].rule.endswith("days")
+
+
+def test_equal_scores_are_one_stratum_and_mostly_equal_ones_are_two():
+    assert quantile_strata(np.full(50, 3.0), 3, model="m", unit="days").names == ("All patients",)
+    mostly = quantile_strata(np.repeat([1.0, 2.0], [40, 10]), 3, model="m", unit="days")
+    assert mostly.cuts == (2.0,)
+
+
+def test_a_number_of_groups_without_names_is_refused():
+    with pytest.raises(AnalysisError, match="groups = 6"):
+        quantile_strata(np.arange(90.0), 6, model="m", unit="days")
+
+
+TWO = quantile_strata(np.arange(60.0), 2, model="m", unit="days")
+MEMBERS = np.repeat([0, 1], 30)
+
+
+def test_trap_76_small_cells_of_the_profile_are_suppressed_and_their_differences_too():
+    baseline = pd.DataFrame(
+        {
+            "age": np.arange(60.0),
+            "prior": np.r_[np.ones(20), np.zeros(10), np.ones(15), np.zeros(15)],
+            "rare": np.r_[np.ones(3), np.zeros(57)],
+        }
+    )
+    covariates = tuple(Covariate(name, kind, name) for name, kind in (("age", "numeric"), ("prior", "binary"), ("rare", "binary")))  # fmt: skip
+    found = strata_profile(baseline, covariates, MEMBERS, TWO)
+    rows = found.frame().set_index("characteristic")
+    assert rows.loc["rare", "Lower benefit"] == "suppressed"
+    assert np.isnan(rows.loc["rare", "smd"])
+    # 10 without it in the lower stratum are few, and the share of all patients would give them back from the other.
+    assert list(rows.loc["prior", ["Lower benefit", "Higher benefit"]]) == ["suppressed", "suppressed"]
+    assert rows.loc["age", "Higher benefit"] == "44 (37 to 52)"
+    low, high = np.arange(30.0), np.arange(30.0, 60.0)
+    wanted = 30.0 / np.sqrt((low.var() + high.var()) / 2)
+    assert rows.loc["age", "smd"] == pytest.approx(wanted, rel=1e-9)
+    assert found.frame()["characteristic"].iloc[0] == "age"
+    again = StrataProfile.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.to_dict() == found.to_dict()
+
+
+def test_agreement_and_kappa_by_hand():
+    """Two repeats of six patients: shares 1/2 and 1/2, 1/3 and 2/3; five of six agree; chance 1/2, kappa 2/3."""
+    final = np.array([0, 0, 0, 1, 1, 1])
+    members = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 1]])
+    found = strata_stability(members, final, TWO)
+    assert found.agreement == pytest.approx(11 / 12)
+    assert found.kappa == pytest.approx((5 / 6 - 1 / 2) / (1 - 1 / 2))
+    assert found.moves["Higher benefit"].tolist() == pytest.approx([1 / 6, 1.0])
+    again = StrataStability.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.to_dict() == found.to_dict()
+
+
+def test_rules_that_agree_by_chance_alone_have_kappa_near_zero():
+    members = np.random.default_rng(2).integers(0, 2, (8, 2000))
+    assert abs(strata_stability(members, members[0], TWO).kappa) < 0.03

@@ -1,0 +1,225 @@
+"""From a whole quick analysis to the plan and the first page: what is planned, what is claimed, and what is not."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trialml.analysis import Analysis
+from trialml.config import read_study
+from trialml.design.enrichment_plan import EnrichmentPlan
+from trialml.design.next_trial import OperatingCharacteristics
+from trialml.effects.contrast import HAZARD_RATIO, Contrast
+from trialml.effects.heterogeneity import Heterogeneity
+from trialml.learning import Learning
+from trialml.planning import plan_next_trial
+from trialml.result import Estimate, Result
+from trialml.strata.effects import StratumEffects
+from trialml.study import analyse
+from trialml.summary import chapter_leads, limitations, summarise, verdicts
+from trialml.survival.rmst import RestrictedMean
+from trialml.validation.discrimination import Discrimination
+
+Z = 1.959963984540054
+
+
+@pytest.fixture(scope="module")
+def study(write_study, tmp_path_factory):
+    """300 invented patients in two arms."""
+    path = write_study(
+        tmp_path_factory.mktemp("trial"), rows=300, arms=("old", "new"),
+        study={"treatment.secondary": None, "models.risk.folds": 3, "models.response.folds": 3},
+    )  # fmt: skip
+    return read_study(path)
+
+
+@pytest.fixture(scope="module")
+def analysis(study):
+    return analyse(study, quick=True)
+
+
+def replaced(analysis, **changes):
+    """The same analysis with some results changed, by class."""
+    results = [
+        dataclasses.replace(result, **changes[type(result).__name__]) if type(result).__name__ in changes else result
+        for result in analysis.results
+    ]
+    return dataclasses.replace(analysis, results=results)
+
+
+def with_effect(analysis, value, low, high, p):
+    """The primary hazard ratio and the log-rank p set to numbers."""
+    rows = analysis.only(Contrast).rows.copy()
+    rows.loc[rows["scale"] == HAZARD_RATIO, ["value", "low", "high"]] = value, low, high
+    return replaced(analysis, Contrast={"rows": rows}, LogRank={"p": p})
+
+
+def with_strata(analysis, low, p):
+    found = analysis.only(StratumEffects).difference
+    difference = dataclasses.replace(found, value=40.0, low=low, high=90.0)
+    return replaced(analysis, Heterogeneity={"p": p}, StratumEffects={"difference": difference, "heterogeneity_p": p})
+
+
+def test_trap_33_two_runs_give_every_result_to_the_last_digit(study, analysis):
+    again = analyse(study, quick=True)
+    assert len(again.results) == len(analysis.results)
+    for one, other in zip(analysis.results, again.results, strict=True):
+        assert json.dumps(one.to_dict()) == json.dumps(other.to_dict()), type(one).__name__
+
+
+def test_every_result_survives_a_round_trip(analysis):
+    for result in analysis.results:
+        again = type(result).from_dict(json.loads(json.dumps(result.to_dict())))
+        assert isinstance(again, Result)
+        assert again.text() == result.text()
+
+
+def test_trap_57_all_comers_are_planned_with_the_estimate_less_favourable_by_the_asked_standard_errors(analysis):
+    ratio = analysis.only(Contrast).estimate(HAZARD_RATIO)
+    se = (math.log(ratio.high) - math.log(ratio.low)) / (2 * Z)
+    asked = analysis.study.design.discount_standard_errors
+    plans = analysis.only(EnrichmentPlan).plans
+    everyone = plans[plans["population"] == "All comers"]
+    assert len(everyone)
+    assert (everyone["effect_kind"] == "direct").all()
+    np.testing.assert_allclose(everyone["planning_hazard_ratio"], ratio.value * math.exp(asked * se), rtol=1e-9)
+    np.testing.assert_allclose(everyone["hazard_ratio"], ratio.value, rtol=1e-12)
+    assert (everyone["planning_hazard_ratio"] > ratio.value).all()
+    fixed = analysis.only(OperatingCharacteristics)
+    if everyone["note"].iloc[0] == "":
+        assert fixed.events == everyone["events"].iloc[0]
+
+
+def test_trap_57_enriched_populations_come_from_cross_fitted_numbers_never_from_naive_ones(analysis):
+    plans = analysis.only(EnrichmentPlan).plans
+    enriched = plans[(plans["prevalence"] < 1) & ~plans["model_useless"]]
+    assert set(enriched["effect_kind"]) == {"crossfit"}
+    top = analysis.only(StratumEffects).rows.iloc[-1]
+    only = enriched[enriched["population"] == f"{top['stratum']} only"].iloc[0]
+    asked = analysis.study.design.discount_standard_errors
+    wanted = math.exp(top["log_hazard_ratio"] + asked * top["log_hazard_ratio_se"])
+    np.testing.assert_allclose([only["hazard_ratio"], only["planning_hazard_ratio"]], [top["hazard_ratio"], wanted])
+    np.testing.assert_allclose(only["prevalence"], top["share"])
+
+
+def test_trap_57_an_effect_in_the_wrong_direction_gives_words_and_no_plan(analysis):
+    harmed = with_effect(analysis, 1.3, 1.1, 1.54, 0.002)
+    empty = dataclasses.replace(harmed, results=[], subjects=[])
+    learning = Learning(analysis, analysis.results[1])
+    held, by_stratum = _held(analysis), analysis.only(StratumEffects)
+    plan_next_trial(empty, harmed.only(Contrast), by_stratum, held, learning.outcomes)
+    assert not empty.about(OperatingCharacteristics)
+    row = empty.only(EnrichmentPlan).plans.iloc[0]
+    assert "no trial: planning hazard ratio" in row["note"]
+    assert np.isnan(row["patients"])
+
+
+def _held(analysis):
+    """Ranks and scores of any kind: only the all-comers row is looked at."""
+    from trialml.validation.benefit import HeldOutBenefit
+
+    n = analysis.only(Contrast).estimate(HAZARD_RATIO).n
+    rank = np.tile(np.linspace(0, 0.999, n), (2, 1))
+    return HeldOutBenefit(rank, rank, rank, rank)
+
+
+BETTER, WORSE, UNSURE = (0.6, 0.45, 0.8, 0.001), (1.5, 1.2, 1.9, 0.001), (0.9, 0.7, 1.16, 0.42)
+
+
+@pytest.mark.parametrize(
+    ("effect", "low", "p", "said", "unsaid"),
+    [
+        (BETTER, 5.0, 0.01, "weigh a trial enriched", "exploratory"),
+        (BETTER, -5.0, 0.01, "the strata do not yet tell them apart: plan the next trial in all comers", "enriched"),
+        (BETTER, 5.0, 0.48, "not shown to differ between patients", "enriched"),
+        (BETTER, 5.0, 0.48, "exploratory", "agree that the effect differs"),
+        (BETTER, -5.0, 0.48, "not shown to differ between patients: plan the next trial in all comers", "gain"),
+        (WORSE, 5.0, 0.01, "nothing here supports a further trial", "plan the next trial"),
+        (UNSURE, -5.0, 0.48, "did not show a difference", "plan the next trial"),
+        (UNSURE, 5.0, 0.01, "which does not show that there is none", "enriched"),
+    ],
+)
+def test_the_decision_claims_no_more_than_the_tests(analysis, effect, low, p, said, unsaid):
+    """Trap 43: the strata alone never make a claim; the global test gates it, and the primary test gates the plan."""
+    decision = verdicts(with_strata(with_effect(analysis, *effect), low, p)).decision
+    assert said in decision
+    assert unsaid not in decision
+    assert "95% CI" in decision
+    assert "two-sided" in decision
+
+
+def test_the_first_page_follows_the_decision(analysis):
+    page = summarise(with_strata(with_effect(analysis, *BETTER), 5.0, 0.48))
+    findings = {finding.label: finding for finding in page.answer}
+    gain = next(finding for label, finding in findings.items() if label.startswith("Gain in"))
+    assert gain.label.endswith("exploratory")
+    assert "95% CI" in gain.detail
+    assert findings["Does the hazard ratio differ between patients?"].value == "not shown"
+    ordered = findings["Risk model: patients ordered rightly"]
+    within = analysis.only(Discrimination).without_arm.value
+    assert ordered.value.startswith(f"{100 * within:.0f} % of pairs (95% CI")
+    assert "within arms" in ordered.detail
+    assert any("no test has shown" in step for step in page.next_steps) or len(page.next_steps) < 3
+    assert any("about four times in five" in sentence for sentence in page.certainty)
+
+
+def test_the_first_page_without_a_plan_says_why(analysis):
+    plan = analysis.only(EnrichmentPlan)
+    plans = plan.plans.assign(note="no trial: planning hazard ratio 1.20 is not below 1")
+    numbers = plans.columns[plans.columns.get_loc("effect_kind") + 1 : plans.columns.get_loc("note")]
+    plans[list(numbers)] = np.nan
+    page = summarise(replaced(with_effect(analysis, *WORSE), EnrichmentPlan={"plans": plans}))
+    shown = page.answer[-1]
+    assert shown.value == "not planned"
+    assert "not below 1" in shown.detail
+    assert len(page.next_steps) == 1
+    assert "nothing here supports a further trial" in page.verdict
+
+
+def test_a_single_stratum_makes_no_claim_on_the_first_page(analysis):
+    found = analysis.only(StratumEffects)
+    alone = found.rows.iloc[:1].assign(stratum="All patients")
+    nothing = Estimate(math.nan, scale=found.difference.scale, unit=found.difference.unit)
+    one = replaced(
+        with_effect(analysis, *BETTER), StratumEffects={"rows": alone, "difference": nothing}, Heterogeneity={"p": 0.4}
+    )
+    page = summarise(one)
+    assert not any(finding.label.startswith("Gain") for finding in page.answer)
+    assert "plan the next trial in all comers" in page.verdict
+    assert "stratum" not in verdicts(one).response
+
+
+def test_trap_75_verdicts_name_kind_interval_and_horizon(analysis):
+    said = verdicts(with_strata(analysis, 5.0, 0.48))
+    assert said.risk.startswith(("QUICK RUN  PASS", "QUICK RUN  REVIEW"))
+    for words in ("within arms", "95% CI", "cross-fitted", "365 days", "internal validation only"):
+        assert words in said.risk
+    assert said.response.startswith("QUICK RUN  NO HETEROGENEITY SHOWN")
+    assert "exploratory" in said.response
+    shown = verdicts(with_strata(analysis, 5.0, 0.01)).response
+    assert shown.startswith("QUICK RUN  HETEROGENEITY SHOWN")
+    assert not verdicts(dataclasses.replace(analysis, quick=False)).response.startswith("QUICK")
+    assert "exploratory" not in shown
+
+
+def test_trap_67_leads_and_limitations_say_what_assurance_and_censoring_rest_on(analysis):
+    leads, said = chapter_leads(analysis), " ".join(limitations(analysis))
+    assert "sampling uncertainty of this trial's hazard ratio" in leads["design"]
+    assert "one-sided" in leads["design"]
+    assert "prior doubt" in said
+    assert "Censoring is assumed to be independent of the event within each arm" in said
+    assert "not adjusted for multiplicity" in said
+    assert "quick run" in limitations(analysis)[0]
+
+
+def test_the_results_are_about_the_primary_contrast(analysis):
+    assert isinstance(analysis, Analysis)
+    n = analysis.only(Contrast).estimate(HAZARD_RATIO).n
+    assert analysis.only(Heterogeneity).n == n == 300
+    assert analysis.only(RestrictedMean).difference.value == pytest.approx(
+        analysis.only(Contrast).rows.set_index("scale")["value"].iloc[1]
+    )
+    assert isinstance(analysis.only(StratumEffects).rows, pd.DataFrame)

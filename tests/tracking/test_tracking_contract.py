@@ -1,0 +1,111 @@
+"""The folder mlflow/ says what a run logs: its pages are compared with a real run."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import mlflow
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "mlflow"
+SUBJECTS = ("risk", "response")
+
+
+@pytest.fixture(scope="module")
+def words():
+    """Every word in backticks on the page of the contract."""
+    return re.findall(r"`([^`\s]+)`", (FOLDER / "schema.md").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def client(quick_run):
+    address = f"sqlite:///{(quick_run / 'mlflow.db').as_posix()}"
+    return mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+@pytest.fixture(scope="module")
+def runs(client):
+    experiments = [client.get_experiment_by_name(f"INVENTED/{subject}") for subject in SUBJECTS]
+    return [client.search_runs([experiment.experiment_id])[0] for experiment in experiments]
+
+
+def estimated(runs):
+    """Every metric's name without its limits, and those that could not be estimated."""
+    names = {name for run in runs for name in run.data.metrics}
+    names |= {name for run in runs for name in run.data.tags.get("trialml.undefined", "").split(", ") if name}
+    return {name.removesuffix("_low").removesuffix("_high") for name in names}
+
+
+def pattern(word):
+    return re.compile(re.sub(r"<\w+>", r"[\\w.-]+", word.replace(".", r"\.")))
+
+
+def test_the_schema_names_every_parameter(words, runs):
+    assert {name for run in runs for name in run.data.params} <= set(words)
+
+
+def test_the_schema_names_every_tag(words, runs):
+    assert {name for run in runs for name in run.data.tags} <= set(words)
+
+
+def test_the_schema_names_every_metric(words, runs):
+    known = [pattern(word) for word in words if "/" in word]
+    assert [name for name in sorted(estimated(runs)) if not any(one.fullmatch(name) for one in known)] == []
+
+
+def test_every_metric_that_the_schema_names_is_logged(words, runs):
+    chapters = ("data", "survival", "effects", "models", "validation", "explain", "strata", "design")
+    promised = [word for word in words if word.partition("/")[0] in chapters and not word.endswith(("/", ".json"))]
+    logged = estimated(runs)
+    assert len(promised) > 40
+    assert [word for word in promised if not any(pattern(word).fullmatch(name) for name in logged)] == []
+
+
+def test_the_schema_names_every_artifact_and_folder(words, client, runs):
+    top = {item.path + "/" * item.is_dir for run in runs for item in client.list_artifacts(run.info.run_id)}
+    inside = {item.path for run in runs for item in client.list_artifacts(run.info.run_id, "report")}
+    assert top | inside <= set(words)
+
+
+def test_the_schema_names_every_output_and_every_tag_of_a_version(words, client):
+    for subject in SUBJECTS:
+        version = client.get_model_version(f"INVENTED-{subject}", "1")
+        assert set(version.tags) <= set(words)
+        assert "quick" in client.get_run(version.run_id).data.params
+    outputs = {"risk", "expected_benefit", "stratum", "stratum_benefit", "stratum_benefit_low", "stratum_benefit_high"}
+    assert outputs | {"flags", "refused"} <= set(words)
+
+
+def test_the_policy_reads_numbers_that_a_run_logs(runs):
+    policy = (FOLDER / "promotion.toml").read_text(encoding="utf-8")
+    assert set(tomllib.loads(policy)) == {"all", "risk", "response"}
+    named = re.findall(r"[Mm]etric ((?:validation|strata|models)/[\w<>]+)", policy)
+    logged = {name for run in runs for name in run.data.metrics}
+    assert len(named) >= 6
+    assert [word for word in named if not any(pattern(word).fullmatch(name) for name in logged)] == []
+
+
+def test_no_identifier_of_a_patient_is_anywhere_in_the_store(quick_run, subject_mark):
+    files = [path for path in quick_run.rglob("*") if path.is_file()]
+    assert any(path.name == "mlflow.db" for path in files)
+    assert [path.name for path in files if subject_mark.encode() in path.read_bytes()] == []
+
+
+def test_the_stored_model_names_no_path_of_this_machine(quick_run):
+    for path in (quick_run / "mlartifacts" / "models").rglob("MLmodel"):
+        assert str(quick_run.parent) not in path.read_text(encoding="utf-8")
+
+
+def test_the_folder_promises_only_commands_that_exist():
+    said = "".join(path.read_text(encoding="utf-8") for path in FOLDER.iterdir())
+    verbs = set(re.findall(r"`?trialml (\w+) (?:\{|examples|study|STUDY|--)", said))
+    assert verbs == {"run", "check"}
+    assert {path.name for path in FOLDER.iterdir()} == {
+        "MLproject",
+        "README.md",
+        "compose.yaml",
+        "promotion.toml",
+        "schema.md",
+        "server.env.example",
+    }
+    assert not list(FOLDER.rglob("*.py"))
