@@ -6,181 +6,35 @@ import itertools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from trialml.data.columns import as_code
 from trialml.data.trial import Covariate, Endpoint, Treatment
 from trialml.errors import StudyFileError, nearest
+from trialml.study_tables import (
+    CovariateTable,
+    DataTable,
+    DesignTable,
+    EndpointTable,
+    EstimandTable,
+    FileTable,
+    ModelsTable,
+    ReportTable,
+    StrataTable,
+    StudyTable,
+    TrackingTable,
+    TreatmentTable,
+)
 
 __all__ = ["Study", "read_study"]
-
-
-def _as_code(value: object) -> object:
-    """Codes are compared as text, so that 0 and "0" are one arm."""
-    return as_code(value) if isinstance(value, int | float | str) else value
-
-
-def _as_codes(value: object) -> object:
-    return {str(_as_code(key)): words for key, words in value.items()} if isinstance(value, dict) else value
-
-
-Code = Annotated[str, BeforeValidator(_as_code), Field(min_length=1)]
-Column = Annotated[str, Field(min_length=1)]
-Words = Annotated[str, Field(min_length=1, max_length=300)]
-Whole = Annotated[int, Strict()]
-Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 
 _KEPT = frozenset({"arm", "time", "event", "factor", "treated", "stratum"})
 """Columns that an analysis adds beside the covariates."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_strip_whitespace=True)
-
-
-class StudyTable(_Table):
-    """`[study]`: what the study is called, and the seed of everything random."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
-    title: Words
-    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 1
-
-
-class EstimandTable(_Table):
-    """`[estimand]`: the five attributes of ICH E9(R1), in words."""
-
-    population: str
-    treatment: str
-    variable: str
-    intercurrent_events: str
-    summary: str
-
-
-class DataTable(_Table):
-    """`[data]`: where the data are, who is who, and what was measured after randomisation."""
-
-    source: Annotated[str, Field(min_length=1)]
-    subject: Column
-    post_baseline: tuple[Column, ...] = ()
-    randomised: Annotated[Whole, Field(gt=0)] | None = None
-
-
-class TreatmentTable(_Table):
-    """`[treatment]`: the arms, the allocation and the stratification factors."""
-
-    column: Column
-    control: Code
-    experimental: Code
-    secondary: tuple[Code, ...] = ()
-    labels: Annotated[dict[str, Words], BeforeValidator(_as_codes)] = {}
-    allocation: Annotated[Real, Field(gt=0, lt=1)] = 0.5
-    stratification: tuple[Column, ...] = ()
-
-
-class EndpointTable(_Table):
-    """`[[endpoints]]`: the primary endpoint; the time unit stands beside the time."""
-
-    name: Words
-    label: Words
-    kind: Literal["time to event"]
-    time: Column
-    event: Column
-    event_values: tuple[Code, ...] = ()
-    censored_values: tuple[Code, ...] = ()
-    unit: Literal["days", "weeks", "months", "years"]
-    direction: Literal["event is harm"] = "event is harm"
-    horizon: Annotated[Real, Field(gt=0)]
-    tau: Annotated[Real, Field(gt=0)]
-
-
-class CovariateTable(_Table):
-    """`[covariates]`: the whitelist; nothing else is ever a covariate."""
-
-    numeric: tuple[Column, ...] = ()
-    binary: tuple[Column, ...] = ()
-    categorical: tuple[Column, ...] = ()
-    labels: dict[str, Words] = {}
-
-    def names(self) -> tuple[str, ...]:
-        """Every covariate once, in the order of the study file."""
-        return (*self.numeric, *self.binary, *self.categorical)
-
-
-class RiskTable(_Table):
-    """`[models.risk]`: who will do badly."""
-
-    model: str = "cox_ridge"
-    folds: Annotated[Whole, Field(ge=2, le=20)] = 5
-    repeats: Annotated[Whole, Field(ge=1, le=100)] = 10
-
-
-class ResponseTable(_Table):
-    """`[models.response]`: who will benefit."""
-
-    model: str = "ridge_scores"
-    folds: Annotated[Whole, Field(ge=2, le=20)] = 5
-    repeats: Annotated[Whole, Field(ge=6, le=100)] = 10
-    permutations: Annotated[Whole, Field(ge=199, le=100_000)] = 1999
-
-
-class ModelsTable(_Table):
-    """`[models]`: one table for each question."""
-
-    risk: RiskTable = RiskTable()
-    response: ResponseTable = ResponseTable()
-
-
-class StrataTable(_Table):
-    """`[strata]`: how many groups of expected benefit, equal in size in the training data."""
-
-    groups: Annotated[Whole, Field(ge=2, le=5)] = 3
-
-
-class DesignTable(_Table):
-    """`[design]`: the rules and the assumptions of the next trial; alpha is one-sided."""
-
-    alpha: Annotated[Real, Field(ge=1e-6, lt=0.5)] = 0.025
-    power: Annotated[Real, Field(gt=0, lt=1)] = 0.9
-    information_fractions: Annotated[tuple[Real, ...], Field(min_length=1, max_length=20)] = (0.5, 1.0)
-    spending: Literal["lan-demets-obrien-fleming", "lan-demets-pocock"] = "lan-demets-obrien-fleming"
-    screened_per_month: Annotated[Real, Field(gt=0)] = 50.0
-    follow_up_months: Annotated[Real, Field(gt=0)] = 12.0
-    dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
-    discount_standard_errors: Annotated[Real, Field(ge=0, le=3)] = 1.0
-    cost_screen: Annotated[Real, Field(ge=0)] = 0.0
-    cost_patient: Annotated[Real, Field(ge=0)] = 0.0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.power <= self.alpha:
-            raise ValueError(
-                f"[design] power = {self.power} is not above alpha = {self.alpha}: give a power such as 0.9"
-            )
-        fractions = (0.0, *self.information_fractions)
-        if fractions[-1] != 1 or any(later <= earlier for earlier, later in itertools.pairwise(fractions)):
-            shown = ", ".join(f"{fraction:g}" for fraction in self.information_fractions)
-            raise ValueError(
-                f"[design] information_fractions = {shown} do not rise from above 0 to 1: give fractions such as 0.5, 1.0"
-            )
-        return self
-
-
-class ReportTable(_Table):
-    """`[report]`: what the report's reader should know besides."""
-
-    notes: tuple[str, ...] = ()
-
-
-class TrackingTable(_Table):
-    """`[tracking]`: where runs go; the command line has the last word."""
-
-    uri: str | None = None
-
-
-class Study(_Table):
+class Study(FileTable):
     """A whole study file, checked for contradictions within itself.
 
     The attributes are the tables of the file. `path` is where it was read from.

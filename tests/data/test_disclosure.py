@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trialml.data.disclosure import SMALLEST_CELL, outward_range, suppressed
@@ -52,16 +52,20 @@ def test_two_small_cells_that_add_up_to_a_small_number_take_a_third_with_them():
     assert suppressed([10, 10, 50]) == [True, True, False]
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))
+@given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=60))
+@example([5e-324])
+@example([2.5e-12, 7.5e-12])
+@example([1e12, 1e12 + 1e-3])
 def test_a_range_contains_the_1st_to_the_99th_percentile(values):
     low, high = outward_range(values)
     first, last = np.percentile(values, [1, 99])
-    slack = 1e-9 + 1e-12 * max(abs(first), abs(last))
+    slack = 1e-12 * max(abs(first), abs(last))
     assert low <= first + slack
     assert last <= high + slack
 
 
 def test_a_range_is_rounded_so_that_no_patient_s_value_is_its_end():
     assert outward_range(np.arange(1001) + 0.123) == (10, 1000)
+    assert outward_range(np.linspace(2.34e-9, 5.67e-9, 1001)) == (2.3e-9, 5.7e-9)
     with pytest.raises(ValueError, match="at least one finite value"):
         outward_range([np.nan, np.inf])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ __all__ = ["SMALLEST_CELL", "outward_range", "suppressed"]
 
 SMALLEST_CELL = 11
 """Counts from 1 to 10 are not shown."""
+
+_NARROWEST = 1e-290
+"""A power of ten below this is a subnormal number, and dividing by it overflows."""
 
 
 def suppressed(counts: Sequence[int], smallest: int = SMALLEST_CELL, *, unshown: int | None = None) -> list[bool]:
@@ -60,6 +64,7 @@ def outward_range(values: ArrayLike) -> tuple[float, float]:
         message = "a range needs at least one finite value"
         raise ValueError(message)
     low, high = np.percentile(finite, [1, 99])
-    spread = high - low or abs(high) or 1.0
-    step = 10.0 ** (np.floor(np.log10(spread)) - 1)
-    return round(float(np.floor(low / step) * step), 10), round(float(np.ceil(high / step) * step), 10)
+    spread = max(high - low or abs(high) or 1.0, _NARROWEST)
+    digits = 1 - math.floor(math.log10(spread))
+    step = 10.0**-digits
+    return round(float(np.floor(low / step) * step), digits), round(float(np.ceil(high / step) * step), digits)
