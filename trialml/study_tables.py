@@ -155,6 +155,7 @@ class DesignTable(FileTable):
     screened_per_month: Annotated[Real, Field(gt=0)] = 50.0
     follow_up_months: Annotated[Real, Field(gt=0)] = 12.0
     dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    block: Annotated[Whole, Field(ge=2, le=100)] | None = None
     discount_standard_errors: Annotated[Real, Field(ge=0, le=3)] = 1.0
     cost_screen: Annotated[Real, Field(ge=0)] = 0.0
     cost_patient: Annotated[Real, Field(ge=0)] = 0.0

@@ -11,6 +11,7 @@ from trialml.data.analysis_set import AnalysisSet
 from trialml.design.enrichment_plan import EnrichmentPlan
 from trialml.effects.contrast import HAZARD_RATIO, RMST_DIFFERENCE, Contrast
 from trialml.effects.heterogeneity import Heterogeneity
+from trialml.models.coefficients import Coefficients
 from trialml.report.document import Finding, Summary
 from trialml.result import Estimate, format_count, format_number, format_p
 from trialml.strata.effects import StratumEffects
@@ -25,9 +26,11 @@ __all__ = ["QUICK", "Verdicts", "chapter_leads", "limitations", "summarise", "ve
 
 QUICK = "This was a quick run with few repeats and permutations: do not quote its numbers."
 SMALLEST_C = 0.55
-"""PASS needs at least this as the lower limit of C within arms, as in the promotion policy of the repository."""
-SLOPES = (0.8, 1.25)
-"""PASS needs a calibration slope in this band: a fixed band, since a wide interval must not make passing easier."""
+"""PASS needs at least this as the lower limit of C within arms. The limits are those of ``mlflow/promotion.toml``."""
+BAND = (0.8, 1.25)
+"""PASS needs slopes and observed over expected in this band: fixed, since a wide interval must not make passing easier."""
+FEWEST_EVENTS = 100
+FEWEST_EVENTS_A_PARAMETER = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,13 @@ class _Facts:
     """What that test is called: stratified where the randomisation was."""
     looks: int
     """Looks of the group-sequential plan; 1 where there is none."""
+    events: int
+    events_per_parameter: float
+    """Of the risk model's patients and coefficients."""
 
     @classmethod
     def of(cls, analysis: Analysis) -> _Facts:
+        risk = next(found for found in analysis.about(Coefficients) if found.subject == "risk")
         return cls(
             analysis.only(Contrast),
             analysis.only(Heterogeneity),
@@ -70,6 +77,8 @@ class _Facts:
             analysis.only(LogRank).p,
             "stratified log-rank" if analysis.only(LogRank).strata > 1 else "log-rank",
             len(analysis.study.design.information_fractions),
+            risk.events,
+            risk.events_per_parameter,
         )
 
     @property
@@ -116,13 +125,32 @@ def verdicts(analysis: Analysis) -> Verdicts:
 
 
 def _risk_verdict(facts: _Facts) -> str:
-    c, slope = facts.c.without_arm, facts.calibration.slope
-    passed = c.low >= SMALLEST_C and SLOPES[0] <= slope.value <= SLOPES[1]
+    c, slope = facts.c.without_arm, facts.calibration.slope_under_control
+    short = _shortcomings(facts)
     return (
-        f"{'PASS' if passed else 'REVIEW'}  C-index within arms {c.value:.3f} (95% CI {c.low:.3f} to {c.high:.3f}) cross-fitted, "
-        f"calibration slope {slope.value:.2f} (95% CI {slope.low:.2f} to {slope.high:.2f}), n = {format_count(c.n or 0)}, "
+        f"{'REVIEW' if short else 'PASS'}  C-index within arms {c.value:.3f} (95% CI {c.low:.3f} to {c.high:.3f}) cross-fitted, "
+        f"calibration slope under control {slope.value:.2f} (95% CI {slope.low:.2f} to {slope.high:.2f}), n = {format_count(c.n or 0)}, "
         f"{format_count(c.events or 0)} events by {facts.c.horizon:g} {facts.c.unit}; internal validation only"
+        + (f"; short of the policy in {', '.join(short)}" if short else "")
     )
+
+
+def _shortcomings(facts: _Facts) -> list[str]:
+    """Return what the promotion policy asks of a risk model and this one does not have."""
+    found = facts.calibration
+    calibrated = {
+        "the calibration slope": found.slope,
+        "the calibration slope under control": found.slope_under_control,
+        "observed over expected": found.ratio,
+        "observed over expected under control": found.ratio_under_control,
+    }
+    asked = {
+        "the C-index": facts.c.without_arm.low >= SMALLEST_C,
+        **{name: BAND[0] <= estimate.value <= BAND[1] for name, estimate in calibrated.items()},
+        "events": facts.events >= FEWEST_EVENTS,
+        "events per parameter": facts.events_per_parameter >= FEWEST_EVENTS_A_PARAMETER,
+    }
+    return [name for name, met in asked.items() if not met]
 
 
 def _response_verdict(facts: _Facts) -> str:
@@ -155,7 +183,7 @@ def _decision(analysis: Analysis, facts: _Facts) -> str:
             f"The trial did not show a difference between {experimental} and {control} {shown}, which does not show that there is "
             f"none; {_differences(facts)}. Whether another trial is worth its size is in the chapter The next trial."
         )
-    advice = "plan the next trial in all comers"
+    advice = "nothing here is ground to restrict the next trial to a subgroup, so plan it in all comers"
     if facts.hazard_differs and facts.gain_differs:
         advice = "weigh a trial enriched for the higher strata against one in all comers"
     found = _differences(facts)
@@ -245,7 +273,8 @@ def _plan_finding(facts: _Facts) -> Finding:
         "Next trial in all comers",
         f"{format_count(row['patients'])} patients, {row['duration_months']:.0f} months",
         f"{format_count(row['events'])} events for {100 * facts.plan_power:.0f} % power if the hazard ratio is "
-        f"{row['planning_hazard_ratio']:.2f}, one-sided alpha {facts.plan.alpha:g}; assurance {100 * row['assurance']:.0f} %",
+        f"{row['planning_hazard_ratio']:.2f}, one-sided alpha {facts.plan.alpha:g}, one hazard ratio throughout; assurance (power averaged over this trial's uncertainty) "
+        f"{100 * row['assurance']:.0f} %",
     )
 
 
@@ -263,7 +292,7 @@ def _next_steps(facts: _Facts) -> list[str]:
         )
     enriched = fixed[(fixed["prevalence"] < 1) & ~fixed["model_useless"]]
     if len(enriched):
-        row = enriched.iloc[-1]
+        row = enriched.iloc[0]
         # The plan stands where its useless-model row has a note instead of numbers: then the sentence ends before it.
         useless = fixed[fixed["model_useless"] & (fixed["population"] == row["population"])]["power"]
         lost = (
@@ -309,9 +338,10 @@ def _certainty(analysis: Analysis, facts: _Facts) -> list[str]:
         f"Expected benefit is shrunk: the model keeps {100 * facts.benefit.shrinkage:.0f} % of its spread (slope on unseen patients "
         f"{_interval(slope)}). Effects in strata are cross-fitted; a single patient's benefit cannot be observed."
     )
-    calibrated = facts.calibration.slope
+    calibrated = facts.calibration.slope_under_control
     sure.append(
-        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {_interval(calibrated)}."
+        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {_interval(calibrated)} "
+        f"under control, observed over expected {_interval(facts.calibration.ratio_under_control)}."
     )
     flow = analysis.only(AnalysisSet)
     if flow.randomised is not None and flow.randomised > flow.read:
@@ -380,8 +410,8 @@ def limitations(analysis: Analysis) -> list[str]:
         "The models were developed and judged within one trial; performance elsewhere is unknown.",
         "Strata were formed and examined in the same trial; cross-fitting removes the optimism of the search, not the chance of this sample.",
         "Intervals of cross-fitted effects take the rules that the repeats learned as given; the intervals of several strata are not "
-        "adjusted for multiplicity. In simulated trials of 500 patients, intervals meant to hold for 95 % held for 92 to 97 %, those of the "
-        "difference between the outer strata for 92 to 93 %: it is no test, and only the global test guards against finding differences by chance.",
+        "adjusted for multiplicity. In simulated trials of 500 patients, intervals meant to hold for 95 % held for COVERAGE: they are no test, "
+        "and only the global test guards against finding differences by chance.",
         "The plans assume exponential event times at the control arm's rate and a constant hazard ratio; accrual and dropout are those of "
         "the study file. Assurance allows for the sampling error of this trial's hazard ratio alone: not for a prior doubt that the "
         "effect exists, nor for differences between this trial and the next.",
