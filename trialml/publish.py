@@ -23,7 +23,7 @@ from trialml.result import Result
 from trialml.stratifier import Stratifier
 from trialml.summary import QUICK, Verdicts, chapter_leads, limitations, summarise, verdicts
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
-from trialml.tracking.store import TrackedLink, open_store
+from trialml.tracking.store import TrackedLink, open_store, without_login
 
 __all__ = ["Published", "prepare_output", "publish", "track"]
 
@@ -151,7 +151,7 @@ def _document(analysis: Analysis, created: str, command: Sequence[str]) -> Docum
             "study_file_sha256": _study_sha256(analysis),
             "seed": study.study.seed,
             "versions": {"trialml": __version__, "python": platform.python_version(), **_versions(_PACKAGES)},
-            "commands": [" ".join(command)],
+            "commands": [without_login(" ".join(command))],
         },
     )
 
