@@ -221,7 +221,10 @@ BAD_STUDY = {
     "name with a path in it": ({"study.name": "../x"}, ["[study] name = '../x'"]),
     "empty title": ({"study.title": " "}, ["[study] title"]),
     "a label as long as a page": ({"covariates.labels.age": "A" * 5000}, ["[covariates.labels] age", "300 characters"]),
-    "a column that is no list": ({"covariates.numeric": "age"}, ["numeric = 'age' will not do: input should be a list"]),
+    "a column that is no list": (
+        {"covariates.numeric": "age"},
+        ["numeric = 'age' will not do: input should be a list"],
+    ),
     "labels that are no table": ({"covariates.labels": 3}, ["labels = 3 will not do: input should be a table of keys"]),
     "a login in the address": (
         {"tracking.uri": "http://me:secret@host"},

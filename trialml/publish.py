@@ -107,9 +107,11 @@ def publish(analysis: Analysis, out: Path, command: Sequence[str]) -> Published:
             (unfinished / file).write_text(content, encoding="utf-8")
         shutil.copyfile(analysis.study.path, unfinished / "study.toml")
         folder = _settle(unfinished, out, name)
-    except OSError as error:
+    except (OSError, OutputError) as error:
+        cause = error.__cause__ if isinstance(error, OutputError) else error
         raise OutputError(
-            f"The report cannot be written to '{out}' ({error.strerror}): make room or choose another --out."
+            f"The report cannot be written to '{out}' ({getattr(cause, 'strerror', None) or cause}): make room or choose another "
+            "--out."
         ) from error
     finally:
         if unfinished is not None:

@@ -10,7 +10,16 @@ import pandas as pd
 
 from trialml.errors import DataError, nearest
 
-__all__ = ["as_binary", "as_code", "as_codes", "as_events", "as_numbers", "as_times", "holds_numbers", "require_columns"]
+__all__ = [
+    "as_binary",
+    "as_code",
+    "as_codes",
+    "as_events",
+    "as_numbers",
+    "as_times",
+    "holds_numbers",
+    "require_columns",
+]
 
 _TRUE = frozenset({"1", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no"})

@@ -61,7 +61,9 @@ def locate(source: str, base: Path) -> Path:
         folder, file = path.is_dir(), path.is_file()
     except (OSError, RuntimeError, ValueError) as error:
         why = getattr(error, "strerror", None) or error  # an OSError's own words repeat the path
-        raise DataError(f"[data] source = {ascii(source)[:80]} is no path ({why}): give a path or package:path.") from error
+        raise DataError(
+            f"[data] source = {ascii(source)[:80]} is no path ({why}): give a path or package:path."
+        ) from error
     if folder:
         raise DataError(f"[data] source = '{source}' is a folder: name the file in it.")
     if not file:
