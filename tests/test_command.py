@@ -13,7 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trialml import publish
+from trialml.analysis import Analysis, Watcher
 from trialml.cli import main
+from trialml.config import read_study
+from trialml.errors import OutputError
 
 SCRIPT = "<script>alert(1)</script>"
 MATHS = "$x_1$"
@@ -322,6 +326,23 @@ def checked(capsys, study):
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
+
+
+def test_a_disk_that_fills_up_is_told_in_one_sentence_and_leaves_no_report(write_study, tmp_path, monkeypatch):
+    study = read_study(write_study(tmp_path))
+
+    def full(document, path):
+        raise OutputError(f"the report cannot be written to {path}") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publish, "write_html", full)
+    (tmp_path / "out").mkdir()
+    for name in ("_document", "_card"):
+        monkeypatch.setattr(publish, name, lambda *_: None)
+    with pytest.raises(
+        OutputError, match=r"^The report cannot be written to '.*' \(No space left on device\): make room"
+    ):
+        publish.publish(Analysis(study, None, True, Watcher()), tmp_path / "out", ["trialml"])
+    assert left_in(tmp_path / "out") == []
 
 
 def test_check_says_what_it_found_and_fits_nothing(write_study, tmp_path, capsys):

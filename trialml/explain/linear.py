@@ -54,7 +54,8 @@ class Explanation(Result):
     def frame(self) -> pd.DataFrame:
         """Return importance and the means by bin."""
         ranked = self.importance.assign(bin="all", mean=np.nan, n=float(self.n))
-        return pd.concat([ranked, self.bins.assign(mean_absolute=np.nan, share=np.nan)], ignore_index=True)
+        bins = self.bins.assign(mean_absolute=np.nan, share=np.nan)
+        return pd.concat([ranked, bins], ignore_index=True) if len(bins) else ranked
 
     def text(self) -> str:
         """Return the three covariates that move the score most."""
