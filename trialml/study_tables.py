@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
@@ -185,3 +186,12 @@ class TrackingTable(FileTable):
     """`[tracking]`: where runs go; the command line has the last word."""
 
     uri: str | None = None
+
+    @model_validator(mode="after")
+    def _no_login(self) -> Self:
+        if self.uri is not None and re.search(r"//[^/@\s]*@", self.uri):
+            raise ValueError(
+                "[tracking] uri carries a login, and the study file is kept beside every report: take it out and give the "
+                "address with --tracking-uri or MLFLOW_TRACKING_URI"
+            )
+        return self

@@ -54,7 +54,8 @@ class Explanation(Result):
     def frame(self) -> pd.DataFrame:
         """Return importance and the means by bin."""
         ranked = self.importance.assign(bin="all", mean=np.nan, n=float(self.n))
-        return pd.concat([ranked, self.bins.assign(mean_absolute=np.nan, share=np.nan)], ignore_index=True)
+        bins = self.bins.assign(mean_absolute=np.nan, share=np.nan)
+        return pd.concat([ranked, bins], ignore_index=True) if len(bins) else ranked
 
     def text(self) -> str:
         """Return the three covariates that move the score most."""
@@ -185,11 +186,12 @@ def explain_linear(
     importance = pd.DataFrame(ranked, columns=["covariate", "mean_absolute"])
     importance["share"] = importance["mean_absolute"] / total if total > 0 else 0.0
     importance = importance.sort_values("mean_absolute", ascending=False, kind="stable").reset_index(drop=True)
-    bins = [_bins(labels.get(name, name), baseline[name], part) for name, part in summed.items()]
-    return Explanation(subject, unit, background, importance, pd.concat(bins, ignore_index=True), error, len(design))
+    rows = [row for name, part in summed.items() for row in _bins(labels.get(name, name), baseline[name], part)]
+    bins = pd.DataFrame(rows, columns=["covariate", "bin", "mean", "n"])
+    return Explanation(subject, unit, background, importance, bins, error, len(design))
 
 
-def _bins(label: str, column: pd.Series, values: Floats) -> pd.DataFrame:
+def _bins(label: str, column: pd.Series, values: Floats) -> list[tuple[str, str, float, int]]:
     known = column.notna().to_numpy()
     if pd.api.types.is_numeric_dtype(column) and column.nunique() > 5:
         edges = np.unique(np.quantile(column[known].astype(float), [0.2, 0.4, 0.6, 0.8]))
@@ -209,9 +211,8 @@ def _bins(label: str, column: pd.Series, values: Floats) -> pd.DataFrame:
             for level in levels
         }
     groups["missing"] = ~known
-    rows = [
+    return [
         (label, name, float(values[who].mean()), int(who.sum()))
         for name, who in groups.items()
         if who.sum() >= SMALLEST_CELL
     ]
-    return pd.DataFrame(rows, columns=["covariate", "bin", "mean", "n"])
