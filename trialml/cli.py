@@ -114,8 +114,8 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     from trialml.config import read_study
     from trialml.publish import prepare_output, publish, track
     from trialml.study import analyse
-    from trialml.summary import verdicts
     from trialml.tracking.store import without_login
+    from trialml.verdicts import verdicts
 
     console = _console()
     study = read_study(asked.study)

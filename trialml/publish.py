@@ -21,9 +21,10 @@ from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
 from trialml.result import Result
 from trialml.stratifier import Stratifier
-from trialml.summary import QUICK, Verdicts, chapter_leads, limitations, summarise, verdicts
+from trialml.summary import QUICK, chapter_leads, limitations, summarise
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
 from trialml.tracking.store import TrackedLink, open_store, without_login
+from trialml.verdicts import Verdicts, verdicts
 
 __all__ = ["Published", "prepare_output", "publish", "track"]
 

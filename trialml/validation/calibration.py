@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -229,6 +230,7 @@ def _by_group(
 ) -> pd.DataFrame:
     edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
     place = np.searchsorted(edges, risk, side="left")
+    names = _between(edges)
     rows = []
     for group in np.unique(place):
         who = place == group
@@ -239,7 +241,7 @@ def _by_group(
             observed, low, high = 1 - at.value, 1 - at.high, 1 - at.low
         rows.append(
             {
-                "group": f"{format_number(100 * risk[who].min(), 2)} to {format_number(100 * risk[who].max(), 2)} %",
+                "group": names[group],
                 "n": int(who.sum()),
                 "events": float((event[who] & (time[who] <= horizon)).sum()),
                 "predicted": float(risk[who].mean()),
@@ -251,3 +253,12 @@ def _by_group(
     frame = pd.DataFrame(rows)
     frame.loc[suppressed([int(events) for events in frame["events"]]), "events"] = math.nan
     return frame
+
+
+def _between(edges: NDArray[np.float64]) -> list[str]:
+    """Name the groups by their inner limits; the outer ones would be single patients' predictions."""
+    shown = [format_number(100 * edge, 2) for edge in edges]
+    if not shown:
+        return ["all"]
+    inner = [f"{low} to {high} %" for low, high in itertools.pairwise(shown)]
+    return [f"up to {shown[0]} %", *inner, f"above {shown[-1]} %"]
