@@ -153,8 +153,8 @@ class DesignTable(FileTable):
     power: Annotated[Real, Field(gt=0, lt=1)] = 0.9
     information_fractions: Annotated[tuple[Real, ...], Field(min_length=1, max_length=20)] = (0.5, 1.0)
     spending: Literal["lan-demets-obrien-fleming", "lan-demets-pocock"] = "lan-demets-obrien-fleming"
-    screened_per_month: Annotated[Real, Field(gt=0)] = 50.0
-    follow_up_months: Annotated[Real, Field(gt=0)] = 12.0
+    screened_per_month: Annotated[Real, Field(ge=0.01, le=100_000)] = 50.0
+    follow_up_months: Annotated[Real, Field(gt=0, le=600)] = 12.0
     dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
     block: Annotated[Whole, Field(ge=2, le=100)] | None = None
     discount_standard_errors: Annotated[Real, Field(ge=0, le=3)] = 1.0

@@ -173,6 +173,7 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
     """Return a sentence that opens each chapter that needs one."""
     facts = Facts.of(analysis)
     experimental, control = arm_words(analysis)
+    errors = analysis.study.design.discount_standard_errors
     return {
         "effects": (
             f"The primary contrast is {experimental} against {control}; every other comparison is secondary. The question whether the "
@@ -190,7 +191,7 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
         ),
         "design": (
             "The plans take the control arm's hazard as this trial has it, and hazard ratios made less favourable by "
-            f"{analysis.study.design.discount_standard_errors:g} standard error(s) of their logarithm. All figures are computed for these "
+            f"{errors:g} standard error{'' if errors == 1 else 's'} of their logarithm. All figures are computed for these "
             f"assumptions; alpha is {facts.plan.alpha:g} one-sided. Assurance is the power averaged over the sampling uncertainty of this "
             "trial's hazard ratio."
         ),

@@ -62,8 +62,9 @@ class Explanation(Result):
         first = self.importance.head(3)
         words = ", ".join(f"{row.covariate} ({format_number(row.mean_absolute, 2)})" for row in first.itertuples())
         return (
-            f"Mean absolute SHAP values on {self.subject}, in {self.unit}, are largest for {words}. Background: {self.background}; "
-            f"largest additivity error {self.additivity_error:.1g}."
+            f"The covariates that move {self.subject} most, on average over patients: {words} (mean absolute SHAP values, in "
+            f"{self.unit}, away from the average of {self.background}; each patient's values add up to the score, largest error "
+            f"{self.additivity_error:.0e})."
         )
 
     def scalars(self) -> dict[str, float]:
