@@ -60,8 +60,17 @@ def read_trial(study: Study) -> Trial:
             f"[[endpoints]] asks for records of {endpoint.records.dataset}, but [data] source = '{data.source}' is a file: give the folder "
             "of the ADaM data sets."
         )
-    table = read_table(data.source, study.path.parent, encoding=data.encoding, decimal=data.decimal)
+    table = read_table(
+        data.source, study.path.parent, columns=_columns(study), encoding=data.encoding, decimal=data.decimal
+    )
     return build_trial(table, endpoint=endpoint, **roles)
+
+
+def _columns(study: Study) -> set[str]:
+    """Return the columns that have a part: a long file is not kept whole for a few of them."""
+    named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
+    named |= set(study.endpoint.columns().values())
+    return named if study.data.population is None else named | {study.data.population}
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:

@@ -28,7 +28,44 @@ _UNASSIGNED = frozenset(
     {"SCREEN FAILURE", "NOT ASSIGNED", "SCRNFAIL", "NOTASSGN", "NOT RANDOMIZED", "NOT RANDOMISED", "UNASSIGNED"}
 )
 _AFTER_BASELINE = frozenset(
-    ["TRTEDT", "TRTETM", "TRTEDTM", "TRTDUR", "TRTDURD", "TRTDURM", "AVGDD", "CUMDOSE", "DOSECUM", "EOSDT", "EOSSTT", "EOTSTT", "DCSREAS", "DCTREAS", "DCDECOD", "DCREASCD", "DISCONFL", "DSRAEFL", "DTHFL", "DTHDT", "DTHDTC", "DTHCAUS", "LSTALVDT", "RFENDT", "RFENDTC", "VISNUMEN", "COMPLFL", "COMP8FL", "COMP16FL", "COMP24FL", "PPROTFL", "SAFFL", "EFFFL", "TRT01A", "TRT01AN", "AEWITHFL"]
+    [
+        "TRTEDT",
+        "TRTETM",
+        "TRTEDTM",
+        "TRTDUR",
+        "TRTDURD",
+        "TRTDURM",
+        "AVGDD",
+        "CUMDOSE",
+        "DOSECUM",
+        "EOSDT",
+        "EOSSTT",
+        "EOTSTT",
+        "DCSREAS",
+        "DCTREAS",
+        "DCDECOD",
+        "DCREASCD",
+        "DISCONFL",
+        "DSRAEFL",
+        "DTHFL",
+        "DTHDT",
+        "DTHDTC",
+        "DTHCAUS",
+        "LSTALVDT",
+        "RFENDT",
+        "RFENDTC",
+        "VISNUMEN",
+        "COMPLFL",
+        "COMP8FL",
+        "COMP16FL",
+        "COMP24FL",
+        "PPROTFL",
+        "SAFFL",
+        "EFFFL",
+        "TRT01A",
+        "TRT01AN",
+        "AEWITHFL",
+    ]
 )
 """Variables of ADSL that are known only after randomisation: never baseline covariates."""
 
@@ -209,8 +246,9 @@ def _subjects(column: pd.Series, name: str) -> pd.Series:
 
 
 def _one_study(frame: pd.DataFrame) -> None:
-    if "STUDYID" in frame and frame["STUDYID"].nunique() > 1:
-        message = f"ADSL holds {frame['STUDYID'].nunique()} studies (STUDYID): analyse one randomised trial at a time."
+    studies = set(frame["STUDYID"].dropna()) if "STUDYID" in frame else set()
+    if len(studies) > 1:
+        message = f"ADSL holds {len(studies)} studies (STUDYID): analyse one randomised trial at a time."
         raise DataError(message)
 
 

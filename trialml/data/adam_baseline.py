@@ -32,10 +32,10 @@ def baseline_value(
     require_columns(table.frame, dict.fromkeys((f"{key} subject",), subject) | {key: "ABLFL"}, dataset)
     records = select_records(table.frame, dataset, parameter=parameter, where={"ABLFL": "Y"}, analysed=False)
     refuse_two(records, subject, f"{dataset} {parameter} with ABLFL = Y")
-    if "AVALU" in records and records["AVALU"].nunique() > 1:
-        units = ", ".join(sorted(map(str, records["AVALU"].dropna().unique())))
+    units = sorted(map(str, records["AVALU"].dropna().unique())) if "AVALU" in records else []
+    if len(units) > 1:
         raise DataError(
-            f"{dataset} gives the baseline of {parameter} in several units ({units}): write them in one unit."
+            f"{dataset} gives the baseline of {parameter} in several units ({', '.join(units)}): write them in one unit."
         )
     source = "AVALC" if covariate.kind != "numeric" and "AVALC" in records else "AVAL"
     require_columns(records, {key: source}, dataset)

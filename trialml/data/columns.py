@@ -67,7 +67,7 @@ def as_codes(column: pd.Series) -> pd.Series:
 def _as_text(value: object) -> str:
     if isinstance(value, np.datetime64 | pd.Timestamp):
         stamp = pd.Timestamp(value)
-        return stamp.date().isoformat() if stamp == stamp.normalize() else stamp.isoformat()
+        return str(stamp.date() if stamp == stamp.normalize() else stamp.isoformat())
     return as_code(value)
 
 
@@ -236,7 +236,7 @@ def as_binary(column: pd.Series, *, subjects: pd.Series) -> pd.Series:
     """
     codes, values = _distinct(column)
     told = [_as_text(value).lower() for value in values]
-    made = [1.0 if code in _TRUE else 0.0 if code in _FALSE else np.nan for code in told]
+    made: list[object] = [1.0 if code in _TRUE else 0.0 if code in _FALSE else np.nan for code in told]
     numbers = _spread(codes, made, np.nan, column).astype(np.float64)
     wrong = column.notna() & numbers.isna()
     if wrong.any():

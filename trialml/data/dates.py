@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import calendar
-import datetime
+import datetime as dt
 import re
 from typing import Literal, NamedTuple
 
@@ -28,7 +28,7 @@ _DATE9 = re.compile(r"(?:(\d{1,2}|UNK?|XX)?[-/ ]?)?([A-Z]{3})[-/ ]?(\d{4})(?:[:T
 class ParsedDate(NamedTuple):
     """A date, and how much of it was written: ``"day"``, ``"month"`` or ``"year"``."""
 
-    date: datetime.date
+    date: dt.date
     precision: Literal["day", "month", "year"]
 
 
@@ -67,7 +67,7 @@ def parse_date(text: str, rule: PartialDates = "refuse") -> ParsedDate:
     try:
         assert month is not None
         assert day is not None
-        return ParsedDate(datetime.date(year, month, day), precision)
+        return ParsedDate(dt.date(year, month, day), precision)
     except ValueError as error:
         raise DataError(f"'{text[:40]}' is no day of the calendar: correct it.") from error
 

@@ -100,7 +100,7 @@ def clean_values(
     findings : list of Finding
         How many values were trimmed, and how many words were read as missing.
     """
-    cleaned = []
+    cleaned: list[str | None] = []
     trimmed = worded = 0
     words = set()
     for value, count in zip(values, counts.tolist(), strict=True):

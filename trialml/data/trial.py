@@ -89,7 +89,7 @@ class Trial:
     @property
     def cause(self) -> NDArray[np.intp]:
         """0 censored, 1 the event, 2 and on the endpoint's competing events, shape (n,)."""
-        return np.asarray(self.frame["cause"] if "cause" in self.frame else self.event, dtype=np.intp)
+        return np.asarray(self._outcome("cause" if self.endpoint.cause else "event"), dtype=np.intp)
 
     @property
     def value(self) -> NDArray[np.float64]:
