@@ -154,7 +154,7 @@ def write_xpt(path, frame, name, *, version=5):
     frame = frame.copy()
     formats = {}
     for column in frame:
-        if column in DATES and not frame[column].dtype == object:
+        if column in DATES and frame[column].dtype != object:
             frame[column] = pd.to_datetime(frame[column]).dt.date
             formats[column] = "DATE9."
         elif frame[column].dtype == object:

@@ -139,7 +139,7 @@ def test_times_from_the_first_dose_are_found_out_and_warned_of(read):
     trial = read(change=change)
     assert any("counts from the first dose (TRTSDT)" in words for words in trial.statements)
     assert next(one for one in trial.findings if one.rule == "time zero").severity == "warning"
-    with pytest.raises(DataError, match="counts from TRTSDT in .* but \\[data\\] time_zero = 'RANDDT'"):
+    with pytest.raises(DataError, match=r"counts from TRTSDT in .* but \[data\] time_zero = 'RANDDT'"):
         read(change=change, study={"data.time_zero": "RANDDT"})
 
 
