@@ -148,3 +148,12 @@ def test_a_trial_is_the_same_from_csv_and_parquet(study, write_study, tmp_path, 
     pd.testing.assert_frame_equal(
         flat.frame.reset_index(drop=True), typed.frame.reset_index(drop=True), check_dtype=False
     )
+
+
+def test_numbers_stored_as_text_in_a_typed_file_are_read_and_noted(write_study, tmp_path, patients):
+    frame = patients().infer_objects()
+    frame["age"] = frame["age"].astype(str)
+    frame.to_parquet(tmp_path / "trial.parquet")
+    trial = read_trial(read_study(write_study(tmp_path, study={"data.source": "trial.parquet"})))
+    np.testing.assert_array_equal(trial.frame["age"], patients()["age"].astype(float))
+    assert ("text in numbers", "age", 240) in {(one.rule, one.subject, one.count) for one in trial.findings}

@@ -68,7 +68,7 @@ def _refuse_outcome(frame: pd.DataFrame, covariate: Covariate, endpoint: Endpoin
 def _follows_arm(frame: pd.DataFrame, name: str) -> bool:
     # A few patients settle it where two of one arm differ.
     few = frame.iloc[:_SAMPLE].dropna()
-    if (few.groupby("arm")[name].nunique() > 1).any():
+    if few.groupby("arm")[name].nunique().max() > 1:
         return False
     known = frame[[name, "arm"]].dropna()
     by_arm = known.groupby("arm")[name].nunique()
@@ -95,8 +95,7 @@ def _same_order(values: pd.Series, time: pd.Series, kind: str) -> bool:
 def _tells(values: pd.Series, event: pd.Series) -> bool:
     """Whether a covariate of few values has one event code for each of them, and both codes occur."""
     few = values.iloc[:_SAMPLE].notna() & event.iloc[:_SAMPLE].notna()
-    mixed = event.iloc[:_SAMPLE][few].astype(np.float64).groupby(values.iloc[:_SAMPLE][few]).nunique()
-    if (mixed > 1).any():
+    if event.iloc[:_SAMPLE][few].astype(np.float64).groupby(values.iloc[:_SAMPLE][few]).nunique().max() > 1:
         return False
     both = values.notna() & event.notna()
     levels = values[both]
