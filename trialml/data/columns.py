@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ __all__ = [
     "as_events",
     "as_numbers",
     "as_times",
+    "holds_numbers",
     "is_yes",
     "mixed_spelling",
     "require_columns",
@@ -29,6 +30,7 @@ _FALSE = frozenset({"0", "false", "no", "n"})
 _LARGEST = 1e15
 """Above this, floats no longer hold every whole number, and squares and exponentials overflow."""
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
 
@@ -56,6 +58,11 @@ def as_code(value: object) -> str:
     if whole:
         return whole[1]
     return text.lower() if text.lower() in ("true", "false") else text
+
+
+def holds_numbers(heading: Iterable[str]) -> bool:
+    """Return whether a heading looks like a row of values: a name in it is a plain number."""
+    return any(_NUMBER.fullmatch(name.strip()) for name in heading)
 
 
 def as_codes(column: pd.Series) -> pd.Series:
@@ -137,7 +144,15 @@ def require_columns(
     """
     for place, column in named.items():
         if column not in frame.columns and column not in heading:
-            hint = nearest(column, heading or [str(other) for other in frame.columns])
+            others = list(heading) or [str(other) for other in frame.columns]
+            if holds_numbers(others):
+                # The first row is a patient's: its values must not be shown as names.
+                message = (
+                    f"The column '{column}' ({place}) is not in '{origin}', whose first row holds numbers and seems to be a "
+                    "patient's: put the names of the columns above it."
+                )
+                raise DataError(message)
+            hint = nearest(column, others)
             raise DataError(f"The column '{column}' ({place}) is not in '{origin}'; {hint}: correct the study file.")
 
 
@@ -251,7 +266,11 @@ def as_binary(column: pd.Series, *, subjects: pd.Series) -> pd.Series:
 def _sentence(column: pd.Series, wrong: pd.Series, subjects: pd.Series | None, what: str, remedy: str) -> str:
     row = wrong.index[wrong][0]
     # A role given to the wrong column must not print who the patient is.
-    hidden = subjects is not None and str(column[row]) == str(subjects[row])
-    value = "(an identifier, not shown)" if hidden else f"'{str(column[row])[:40]}'"
+    seen = str(column[row])
+    # Another row's identifier counts too, where it is long enough not to be a code such as 0 or 99.
+    hidden = subjects is not None and (
+        seen == str(subjects[row]) or (len(seen) > 3 and bool((subjects.astype(str) == seen).any()))
+    )
+    value = "(an identifier, not shown)" if hidden else f"'{seen[:40]}'"
     more = f" ({int(wrong.sum())} rows in all)" if wrong.sum() > 1 else ""
     return f"Column '{column.name}', file row {row}: {value} {what}{more}; {remedy}."

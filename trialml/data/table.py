@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.data.columns import holds_numbers
 from trialml.data.findings import Finding
 from trialml.errors import DataError
 
@@ -73,10 +74,16 @@ def name_columns(heading: Iterable[str], source: str) -> list[str]:
     Raises
     ------
     DataError
-        If a name stands there twice.
+        If a name stands there twice, or the heading is a row of values.
     """
     names = [str(name).strip() for name in heading]
     repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated and holds_numbers(names):
+        message = (
+            f"The first row of '{source}' holds numbers and seems to be a patient's, not a heading: put the names of the columns "
+            "above it."
+        )
+        raise DataError(message)
     if repeated:
         raise DataError(f"The data name the column '{repeated[0]}' twice: rename one of them in '{source}'.")
     return [name or f"(column {place})" for place, name in enumerate(names, start=1)]
