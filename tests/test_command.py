@@ -180,7 +180,7 @@ BAD_DATA = {
         {"study": {"endpoints.horizon": 0.01}},
         ["horizon = 0.01 days", "0 events", "at least 10"],
     ),
-    "a folder": ({"study": {"data.source": "."}}, ["has no ADSL", "an ADaM folder needs adsl"]),
+    "a folder": ({"study": {"data.source": "."}}, ["The folder '.' has no ADSL", "it holds TRIAL", "name the file"]),
     "no path at all": ({"study": {"data.source": "a\0b"}}, ["is no path", "give a path"]),
     "a home that nobody has": (
         {"study": {"data.source": "~nobody-of-that-name/x.csv"}},

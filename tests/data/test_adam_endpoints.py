@@ -9,7 +9,7 @@ from scipy.stats import chi2
 
 from trialml.cli import main
 from trialml.config import read_study
-from trialml.data.adverse_events import AdverseEvents, adverse_events
+from trialml.data.adverse_events import AdverseEvents, adverse_events, harm_limitations
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
 from trialml.data.quality import data_quality
@@ -319,10 +319,11 @@ def test_days_after_treatment_lengthen_the_time_at_risk_up_to_the_end_of_the_stu
     np.testing.assert_array_equal(longer, days, err_msg="the example's studies end five days after treatment")
 
 
-def test_a_run_with_competing_events_says_what_they_do_to_it(write_adam, tmp_path, capsys):
-    path = write_adam(study=HARM)
-    assert main(["run", str(path), "--quick", "--out", str(tmp_path / "out")]) == 0
-    capsys.readouterr()
-    report = next((tmp_path / "out").rglob("*.html")).read_text(encoding="utf-8")
-    assert "Events that compete with the endpoint (death, discontinuation) are taken as censored" in report
-    assert "adverse reactions are counted, but do not enter the benefit" in report
+def test_competing_events_and_harms_are_told_among_the_limitations(read):
+    said = " ".join(harm_limitations(read(HARM).endpoint, counted=True))
+    assert "compete with the endpoint (death, discontinuation) are taken as censored" in said
+    assert "adverse reactions are counted, but do not enter the benefit" in said
+    plain = harm_limitations(read({"endpoints.parameter": "OS"}).endpoint, counted=False)
+    assert plain == [
+        "One time-to-event endpoint is analysed; adverse reactions are not in the data and do not enter the benefit."
+    ]

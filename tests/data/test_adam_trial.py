@@ -185,6 +185,7 @@ def test_check_reads_an_adam_folder_and_a_quick_run_reports_it(write_adam, tmp_p
     assert subject_mark not in printed.out + printed.err
     report = next((tmp_path / "out").rglob("*.html")).read_text(encoding="utf-8")
     assert "Population PPROTFL" in report
+    assert "adverse reactions are counted, but do not enter the benefit" in report
     assert subject_mark not in report
 
 

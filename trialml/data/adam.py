@@ -168,7 +168,7 @@ def open_adam(path: Path, origin: str, *, encoding: str | None = None, decimal: 
         files[name] = file
     if "ADSL" not in files:
         found = f"it holds {', '.join(sorted(files))}" if files else "it holds no xpt, Parquet, CSV or SAS7BDAT file"
-        message = f"The folder '{origin}' has no ADSL (subject-level data set), and {found}: an ADaM folder needs adsl."
+        message = f"The folder '{origin}' has no ADSL (subject-level data set), and {found}: an ADaM folder needs adsl; if the data are one table, name the file."
         raise DataError(message)
     return AdamFolder(origin, files, encoding, decimal)
 

@@ -81,7 +81,7 @@ def name_columns(heading: Iterable[str], source: str) -> list[str]:
     Raises
     ------
     DataError
-        If a name stands there twice.
+        If a name stands there twice, or the heading is a row of values.
     """
     names = [str(name).strip() for name in heading]
     repeated = sorted({name for name in names if name and names.count(name) > 1})
