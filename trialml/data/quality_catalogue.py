@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ class Check(NamedTuple):
     done: str
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Seen:
     """One finding of one check.
 
     Attributes
@@ -61,7 +63,7 @@ class Seen(NamedTuple):
     count: int
     finding: str
     done: str = ""
-    rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 CATALOGUE = (
@@ -126,7 +128,8 @@ CATALOGUE = (
         "DQ015",
         "Units of covariates",
         "warning",
-        "A part of the values, or a site's or stratum's, a conversion factor away from the rest, with a gap between",
+        "A part of the values a conversion factor (2.2046, 2.54, 10, 18.016, 1000 and others) away from the rest with a gap between, or "
+        "all values of a site",
         "Kept",
     ),
     Check(
@@ -198,7 +201,7 @@ CATALOGUE = (
         "DQ026",
         "Sites: enrolment",
         "note",
-        "A site with more patients than the others' sizes explain (gamma-Poisson tail, 0.001 over all sites)",
+        "A site with more patients than the others' sizes explain (prediction interval of their logarithms, 0.001 over all sites)",
         "Nothing",
     ),
     Check(
@@ -237,12 +240,18 @@ CATALOGUE = (
         "Nothing",
     ),
     Check("DQ032", "Sites: repeated records", "warning", "Repeated records (DQ012, DQ013) within one site", "Kept"),
-    Check("DQ033", "Partial dates", "warning", "Dates without day or month", "Refused, or completed by the stated rule"),
+    Check(
+        "DQ033", "Partial dates", "warning", "Dates without day or month", "Refused, or completed by the stated rule"
+    ),
     Check("DQ034", "Events before time zero", "error", "An event dated before randomisation", "See the cleaning log"),
-    Check("DQ035", "Baseline after treatment", "error", "A baseline value dated after time zero", "See the cleaning log"),
+    Check(
+        "DQ035", "Baseline after treatment", "error", "A baseline value dated after time zero", "See the cleaning log"
+    ),
     Check("DQ036", "Unknown subjects", "warning", "Records of subjects that the subject-level data lack", "Left out"),
     Check("DQ037", "Population", "warning", "A population that depends on what happened after randomisation", "Kept"),
-    Check("DQ038", "Other findings of reading", "warning", "Anything else that reading noticed", "See the cleaning log"),
+    Check(
+        "DQ038", "Other findings of reading", "warning", "Anything else that reading noticed", "See the cleaning log"
+    ),
 )
 """Every check, in the order of its number."""
 

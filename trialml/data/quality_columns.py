@@ -61,7 +61,7 @@ class Column:
 
     covariate: Covariate
     coded: Codes
-    values: NDArray[np.float64]
+    numbers: NDArray[np.float64]
 
     @property
     def name(self) -> str:

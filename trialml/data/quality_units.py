@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.data.disclosure import SMALLEST_CELL
-from trialml.data.quality_catalogue import Seen, passed
+from trialml.data.quality_catalogue import Seen, Verdict, passed
 from trialml.data.quality_columns import Codes, Patients
 from trialml.data.quality_sites import site_of
 from trialml.result import format_number
@@ -35,17 +35,13 @@ class Away(NamedTuple):
 
 def check_units(patients: Patients) -> Iterator[Seen]:
     """Yield what DQ014 (the time) and DQ015 (numeric covariates) find."""
-    groups = _groups(patients)
-    found = list(_time(patients, groups))
-    yield from found or [passed("DQ014", "Time", "The times agree with their declared unit.")]
-    found = list(_covariates(patients, groups))
-    yield from found or [passed("DQ015", "Numeric covariates", "No part of the values lies a conversion factor away.")]
-
-
-def _groups(patients: Patients) -> list[tuple[str, Codes]]:
     site = site_of(patients)
     by_site = [("site", site.coded)] if site is not None else []
-    return [*by_site, ("stratum of the randomisation", patients.cells)]
+    found = list(_time(patients, [*by_site, ("stratum of the randomisation", patients.cells)]))
+    yield from found or [passed("DQ014", "Time", "The times agree with their declared unit.")]
+    # A stratum of the randomisation may be defined by a covariate, so its values may well lie apart.
+    found = list(_covariates(patients, by_site))
+    yield from found or [passed("DQ015", "Numeric covariates", "No part of the values lies a conversion factor away.")]
 
 
 def _time(patients: Patients, groups: list[tuple[str, Codes]]) -> Iterator[Seen]:
@@ -74,10 +70,10 @@ def _covariates(patients: Patients, groups: list[tuple[str, Codes]]) -> Iterator
     for column in patients.varying:
         if not column.numeric or len(column.coded.levels) < 10:
             continue
-        away = part_away(column.values, _CONVERSIONS)
+        away = part_away(column.numbers, _CONVERSIONS)
         done = "Kept: mend the data."
         if away is None:
-            yield from _by_group(patients, column.values, groups, "DQ015", column.name, done)
+            yield from _by_group(patients, column.numbers, groups, "DQ015", column.name, done)
             continue
         found = f"{{count}} values are about {_words(away.factor)} the rest, with a gap between: units may be mixed."
         rows = patients.rows_where(away.which)
@@ -85,7 +81,12 @@ def _covariates(patients: Patients, groups: list[tuple[str, Codes]]) -> Iterator
 
 
 def _by_group(
-    patients: Patients, values: NDArray[np.float64], groups: list[tuple[str, Codes]], number: str, subject: str, done: str
+    patients: Patients,
+    values: NDArray[np.float64],
+    groups: list[tuple[str, Codes]],
+    number: str,
+    subject: str,
+    done: str,
 ) -> Iterator[Seen]:
     factors = _CALENDAR if number == "DQ014" else _CONVERSIONS
     for kind, coded in groups:
@@ -94,7 +95,7 @@ def _by_group(
             seen = True
             which = coded.codes == place
             found = f"In {kind} '{coded.levels[place]}' the {{count}} values are about {_words(factor)} those elsewhere: units may be mixed."
-            verdict = "error" if number == "DQ014" else "warning"
+            verdict: Verdict = "error" if number == "DQ014" else "warning"
             yield Seen(number, subject, verdict, int(which.sum()), found, done, patients.rows_where(which))
         if seen:
             return
@@ -193,7 +194,8 @@ def group_away(values: NDArray[np.float64], coded: Codes, factors: tuple[float, 
     -------
     list of (int, float)
         The group's place and the factor. On the log scale the difference of medians must exceed six standard errors (of
-        medians of a normal distribution, 1.2533 s / sqrt(m)) and 0.6, and be within 3.3 of them, and 0.05, of log f.
+        medians of a normal distribution, 1.2533 s / sqrt(m)) and 0.6, and be within 3.3 of them, and 0.05, of log f; the group's
+        spread must be half to twice that of the rest, since another unit moves the logarithms and leaves their spread.
     """
     usable = np.isfinite(values) & (values > 0) & (coded.codes >= 0)
     if (values < 0).any() or len(coded.levels) < 2 or usable.sum() < _PLAIN:
@@ -210,7 +212,8 @@ def group_away(values: NDArray[np.float64], coded: Codes, factors: tuple[float, 
         spread = max(1.4826 * float(np.median(np.abs(rest - middle))), 0.01)
         error = 1.2533 * spread * float(np.sqrt(1 / sizes[place] + 1 / len(rest)))
         difference = float(medians[place] - middle)
-        if abs(difference) < max(6 * error, 0.6):
+        own = 1.4826 * float(np.median(np.abs(logs[codes == place] - medians[place])))
+        if abs(difference) < max(6 * error, 0.6) or not spread / 2 <= max(own, 0.01) <= 2 * spread:
             continue
         near = min(factors, key=lambda factor: abs(abs(difference) - np.log(factor)))
         if abs(abs(difference) - np.log(near)) <= 3.3 * error + 0.05:
@@ -218,7 +221,9 @@ def group_away(values: NDArray[np.float64], coded: Codes, factors: tuple[float, 
     return found
 
 
-def _medians(logs: NDArray[np.float64], codes: NDArray[np.int64], groups: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _medians(
+    logs: NDArray[np.float64], codes: NDArray[np.int64], groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the median of each group (NaN for an empty one) and the sizes, all groups in one sort."""
     order = np.lexsort((logs, codes))
     sizes = np.bincount(codes, minlength=groups)

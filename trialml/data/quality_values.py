@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from trialml.data.quality_catalogue import Seen, passed
+from trialml.data.quality_catalogue import Seen, Verdict, passed
 from trialml.data.quality_columns import Codes, Column, Patients
 from trialml.result import format_number
 
@@ -53,7 +53,7 @@ def _missing(patients: Patients) -> Iterator[Seen]:
         count = n - column.coded.known
         if count:
             clean = False
-            verdict = "warning" if 100 * count > _MANY_MISSING * n else "note"
+            verdict: Verdict = "warning" if 100 * count > _MANY_MISSING * n else "note"
             found = f"{{count}} values of {n:,} are missing."
             done = "Imputed blind to arm and outcome, with an indicator."
             yield Seen("DQ004", column.name, verdict, count, found, done)
@@ -125,13 +125,11 @@ def _extreme(patients: Patients) -> Iterator[Seen]:
             continue
         low, high = np.percentile(column.known, [25, 75])
         reach = _FAR * (high - low)
-        beyond = (column.values < low - reach) | (column.values > high + reach)
+        beyond = (column.numbers < low - reach) | (column.numbers > high + reach)
         if high > low and beyond.any():
             clean = False
             found = f"{{count}} values lie more than {_FAR} interquartile ranges from the quartiles and may rule a model: check them."
-            yield Seen(
-                "DQ011", column.name, "warning", int(beyond.sum()), found, "Kept.", patients.rows_where(beyond)
-            )
+            yield Seen("DQ011", column.name, "warning", int(beyond.sum()), found, "Kept.", patients.rows_where(beyond))
     if clean:
         yield passed("DQ011", "Numeric covariates", f"No value lies more than {_FAR} interquartile ranges away.")
 
@@ -145,7 +143,9 @@ def _codes_for_missing(patients: Patients) -> Iterator[Seen]:
             shown = ", ".join(f"{level:g}" for level in column.coded.levels[apart])
             found = f"{{count}} values are {shown}, apart from all others: where that is a code for missing, leave the field empty."
             count = int(column.coded.counts[apart].sum())
-            yield Seen("DQ016", column.name, "warning", count, found, "Kept as numbers.", _rows(patients, column, apart))
+            yield Seen(
+                "DQ016", column.name, "warning", count, found, "Kept as numbers.", _rows(patients, column, apart)
+            )
     if clean:
         yield passed("DQ016", "Numeric covariates", "No value looks like a code for missing.")
 
@@ -160,7 +160,9 @@ def _apart(coded: Codes) -> NDArray[np.bool_]:
     low, high = rest[0], rest[-1]
     first, last = rest[np.searchsorted(np.cumsum(weights), np.array([0.25, 0.75]) * weights.sum())]
     width = (last - first) or (high - low)
-    beyond = (levels > high + 1.5 * width) | (levels < low - 1.5 * width)
+    # A single 88 may well be a value; a single 999 or 88.0 twice is less likely to be one.
+    telling = (np.abs(levels) > 100) | (coded.counts > 1)
+    beyond = telling & ((levels > high + 1.5 * width) | (levels < low - 1.5 * width))
     negative = (levels < 0) & (low >= 0)
     # 99 among ages is beyond the rest by little, but no age before it is as common.
     repeated = (levels > high) & (coded.counts >= _EDGE_TIMES * max(1, int(weights[-10:].max())))
@@ -171,14 +173,18 @@ def _heaped(patients: Patients) -> Iterator[Seen]:
     clean = True
     events = patients.trial.event
     times = np.unique(patients.trial.time[events], return_counts=True)
-    candidates = [(column.name, column.coded.levels, column.coded.counts, column) for column in patients.varying if column.numeric]
+    candidates = [
+        (column.name, column.coded.levels, column.coded.counts, column) for column in patients.varying if column.numeric
+    ]
     for name, levels, counts, column in [*candidates, ("Event times", *times, None)]:
         place = _heap(np.asarray(counts))
         if place is None or (column is not None and _apart(column.coded)[place]):
             continue
         clean = False
         edge = column is not None and place in (0, len(levels) - 1)
-        said = "the edge of the range: a limit of detection, or none of something" if edge else "check what it stands for"
+        said = (
+            "the edge of the range: a limit of detection, or none of something" if edge else "check what it stands for"
+        )
         found = f"{{count}} patients have the value {format_number(float(levels[place]))}, five times as many as any other; {said}."
         which = patients.trial.time == levels[place] if column is None else column.coded.codes == place
         count = int(counts[place])
@@ -250,7 +256,8 @@ def _once(columns: tuple[Column, ...]) -> list[Column]:
     for column in columns:
         shape = np.sort(column.coded.counts)
         if not any(
-            np.array_equal(shape, np.sort(other.coded.counts)) and _same_groups(other.coded, column.coded) for other in kept
+            np.array_equal(shape, np.sort(other.coded.counts)) and _same_groups(other.coded, column.coded)
+            for other in kept
         ):
             kept.append(column)
     return kept
@@ -266,8 +273,8 @@ def _determined(columns: list[Column], n: int) -> list[int]:
         return []
     centred = np.empty((len(columns), n))
     for place, column in enumerate(columns):
-        mean = float(np.nanmean(column.values))
-        centred[place] = np.where(np.isnan(column.values), 0.0, column.values - mean)
+        mean = float(np.nanmean(column.numbers))
+        centred[place] = np.where(np.isnan(column.numbers), 0.0, column.numbers - mean)
         centred[place] /= max(float(np.sqrt(np.mean(centred[place] ** 2))), np.finfo(float).tiny)
     correlation = centred @ centred.T / n
     inflation = np.diag(np.linalg.inv(correlation + 1e-6 * np.eye(len(columns))))

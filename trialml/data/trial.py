@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.columns import as_binary, as_codes, as_events, as_numbers, as_times, require_columns
+from trialml.data.findings import Finding
 from trialml.data.read import Table
 from trialml.data.restatement import refuse_restatement
 from trialml.data.roles import Covariate, Endpoint, Treatment
@@ -38,6 +39,8 @@ class Trial:
         Where the data came from, and the digest of the file.
     statements
         How the file was read, in words.
+    findings
+        What was noticed and changed while reading, in counts.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Trial:
     origin: str
     sha256: str
     statements: tuple[str, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -138,7 +142,9 @@ def build_trial(
         if (column == subjects).all():
             raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
         refuse_restatement(frame, covariate, endpoint, treatment)
-    return Trial(name, frame, endpoint, treatment, covariates, table.origin, table.sha256, table.statements)
+    return Trial(
+        name, frame, endpoint, treatment, covariates, table.origin, table.sha256, table.statements, table.findings
+    )
 
 
 def _named_columns(
