@@ -110,9 +110,7 @@ def mixed_spelling(column: pd.Series) -> Finding | None:
     several = {meaning: ways for meaning, ways in spelt.items() if len(ways) > 1}
     if not several:
         return None
-    told = "; ".join(
-        f"{meaning} as {', '.join(repr(way) for way in sorted(ways))}" for meaning, ways in several.items()
-    )
+    told = "; ".join(f"{meaning} as {', '.join(repr(way) for way in sorted(ways))}" for meaning, ways in several.items())
     # The commonest spelling is taken for the usual one; the rest are the ones to mend.
     rare = sum(sum(ways.values()) - max(ways.values()) for ways in several.values())
     done = "Each was read as what it means, whatever its case."
