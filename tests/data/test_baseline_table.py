@@ -58,7 +58,8 @@ def test_numeric_values_are_medians_with_quartiles():
 def test_fewer_than_11_known_values_give_no_quartiles():
     shown = cells([1.0] * 10 + [np.nan] * 20, np.arange(30), "numeric")
     assert shown[""][0] == "suppressed"
-    assert shown["missing"][:2] == ("20", "0")
+    # The arm's size less the 20 missing would give back that 10 are recorded.
+    assert shown["missing"][0] == "suppressed"
 
 
 def test_shares_are_of_the_whole_arm():
