@@ -118,9 +118,11 @@ class Missingness(Result):
         percents = own["percent"].to_numpy(dtype=np.float64).reshape(len(variables), len(arms))
         words = own["shown"].to_numpy(dtype=object).reshape(percents.shape)
         order = np.argsort(-np.nan_to_num(percents, nan=0.0).max(axis=1), kind="stable")[:_MOST_DRAWN]
-        top = max(10.0, float(np.nanmax(percents, initial=0.0)))
-        axes = figure.subplots()
-        axes.imshow(np.nan_to_num(percents[order], nan=0.0), cmap="Blues", vmin=0, vmax=1.4 * top, aspect="auto")
+        top = max(50.0, 1.6 * float(np.nanmax(percents, initial=0.0)))
+        # Few rows take the upper part alone, and the picture is cut to what is drawn.
+        grid = figure.add_gridspec(2, 1, height_ratios=[len(order) + 0.5, max(0.01, 9 - len(order))])
+        axes = figure.add_subplot(grid[0])
+        axes.imshow(np.nan_to_num(percents[order], nan=0.0), cmap="Blues", vmin=0, vmax=top, aspect="auto")
         for line, place in enumerate(order):
             for column in range(len(arms)):
                 percent = percents[place, column]
