@@ -67,7 +67,7 @@ def as_codes(column: pd.Series) -> pd.Series:
 def _as_text(value: object) -> str:
     if isinstance(value, np.datetime64 | pd.Timestamp):
         stamp = pd.Timestamp(value)
-        return stamp.date().isoformat() if stamp == stamp.normalize() else stamp.isoformat()
+        return str(stamp.date() if stamp == stamp.normalize() else stamp.isoformat())
     return as_code(value)
 
 
@@ -88,10 +88,10 @@ def is_yes(column: pd.Series, *, value: str = "Y") -> pd.Series:
     """
     codes, values = _distinct(column)
     if value != "Y":
-        return _spread(codes, [_as_text(one) == value for one in values], False, column).astype(bool)  # noqa: FBT003
+        return _spread(codes, [_as_text(one) == value for one in values], False, column).astype(bool)
     words = [_as_text(one).lower() for one in values]
     flags: list[object] = [True if word in _TRUE else False if word in _FALSE else None for word in words]
-    made = _spread(codes, flags, False, column)  # noqa: FBT003
+    made = _spread(codes, flags, False, column)
     if made.isna().any():
         remedy = "a flag is Y, N or blank; give [data] population_value if this is the population's column"
         raise DataError(_sentence(column, made.isna(), None, "is no flag", remedy))
@@ -110,15 +110,21 @@ def mixed_spelling(column: pd.Series) -> Finding | None:
     several = {meaning: ways for meaning, ways in spelt.items() if len(ways) > 1}
     if not several:
         return None
-    told = "; ".join(f"{meaning} as {', '.join(repr(way) for way in sorted(ways))}" for meaning, ways in several.items())
+    told = "; ".join(
+        f"{meaning} as {', '.join(repr(way) for way in sorted(ways))}" for meaning, ways in several.items()
+    )
     # The commonest spelling is taken for the usual one; the rest are the ones to mend.
     rare = sum(sum(ways.values()) - max(ways.values()) for ways in several.values())
     done = "Each was read as what it means, whatever its case."
     return Finding("mixed spelling", str(column.name), rare, f"'{column.name}' spells {told}.", done)
 
 
-def require_columns(frame: pd.DataFrame, named: Mapping[str, str], origin: str) -> None:
+def require_columns(
+    frame: pd.DataFrame, named: Mapping[str, str], origin: str, *, heading: tuple[str, ...] = ()
+) -> None:
     """Refuse the first of `named` (place in the study file: column) that the data lack.
+
+    `heading` is every column of the file where `frame` holds but some of them.
 
     Raises
     ------
@@ -126,8 +132,8 @@ def require_columns(frame: pd.DataFrame, named: Mapping[str, str], origin: str) 
         Naming the column, its place in the study file and the nearest column there is.
     """
     for place, column in named.items():
-        if column not in frame.columns:
-            hint = nearest(column, [str(other) for other in frame.columns])
+        if column not in frame.columns and column not in heading:
+            hint = nearest(column, heading or [str(other) for other in frame.columns])
             raise DataError(f"The column '{column}' ({place}) is not in '{origin}'; {hint}: correct the study file.")
 
 
@@ -230,7 +236,7 @@ def as_binary(column: pd.Series, *, subjects: pd.Series) -> pd.Series:
     """
     codes, values = _distinct(column)
     told = [_as_text(value).lower() for value in values]
-    made = [1.0 if code in _TRUE else 0.0 if code in _FALSE else np.nan for code in told]
+    made: list[object] = [1.0 if code in _TRUE else 0.0 if code in _FALSE else np.nan for code in told]
     numbers = _spread(codes, made, np.nan, column).astype(np.float64)
     wrong = column.notna() & numbers.isna()
     if wrong.any():

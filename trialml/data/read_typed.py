@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,9 @@ _DATE = re.compile(
     r"^(DATE|E8601DA|B8601DA|IS8601DA|YYMMDD|MMDDYY|DDMMYY|JULIAN|WEEKDATE|WORDDATE|NLDATE|YYMM|MMYY|MONYY|YEAR|EURDFD[A-Z]+)"
     r"[A-Z]?\d*\.?\d*$"
 )
-_DATETIME = re.compile(r"^(DATETIME|E8601D[TZN]|B8601D[TZN]|IS8601D[TN]|DATEAMPM|NLDATM|DTDATE|MDYAMPM)[A-Z]*\d*\.?\d*$")
+_DATETIME = re.compile(
+    r"^(DATETIME|E8601D[TZN]|B8601D[TZN]|IS8601D[TN]|DATEAMPM|NLDATM|DTDATE|MDYAMPM)[A-Z]*\d*\.?\d*$"
+)
 _HEADER = b"HEADER RECORD*******"
 _RECORD = 80
 
@@ -67,7 +68,7 @@ def read_parquet(path: Path, source: str, *, columns: Collection[str] | None = N
     if len(simple) < len(names):
         statements.append(f"{len(names) - len(simple)} nested or binary column(s) were passed over.")
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="file_row")
-    return Table(frame, source, _digest(path), tuple(statements), findings=tuple(findings))
+    return Table(frame, source, _digest(path), tuple(statements), findings=tuple(findings), heading=tuple(names))
 
 
 def _is_binary(kind: Any) -> bool:
@@ -162,7 +163,8 @@ def _sas_table(
     formats = {name: str(given) for name, given in meta.original_variable_types.items() if given and given != "NULL"}
     findings: list[Finding] = []
     columns: dict[str, Any] = {}
-    for name in name_columns(frame.columns, source):
+    names = name_columns(frame.columns, source)
+    for name in names:
         if wanted is not None and name not in wanted:
             continue
         column = frame[name]
@@ -174,7 +176,18 @@ def _sas_table(
     index = pd.RangeIndex(1, len(frame) + 1, name="file_row")
     result = pd.DataFrame(columns, index=index, copy=False)
     member = str(meta.table_name or "").strip()
-    return Table(result, source, _digest(path), tuple(statements), False, labels, formats, tuple(findings), member)
+    return Table(
+        result,
+        source,
+        _digest(path),
+        tuple(statements),
+        False,
+        labels,
+        formats,
+        tuple(findings),
+        member,
+        tuple(names),
+    )
 
 
 def _from_format(values: Any, given: str) -> Any:
@@ -196,7 +209,9 @@ def _check_transport(content: bytes, source: str) -> int | None:
         message = f"'{source}' was written by PROC CPORT and is no transport data set: write it with the XPORT engine."
         raise DataError(message)
     if not content.startswith(_HEADER + b"LIB"):
-        raise DataError(f"'{source}' is no SAS transport file{_looks_like(content)}: name the file after what it holds.")
+        raise DataError(
+            f"'{source}' is no SAS transport file{_looks_like(content)}: name the file after what it holds."
+        )
     members = len(re.findall(re.escape(_HEADER) + rb"MEMB(ER|V8)  HEADER RECORD", content))
     if members > 1:
         raise DataError(f"'{source}' holds {members} data sets: write one data set a file.")
