@@ -12,7 +12,7 @@ import pandas as pd
 from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.findings import Finding
 from trialml.data.quality_arms import check_arms
-from trialml.data.quality_catalogue import CATALOGUE, Seen, check_of_rule, passed, title_of
+from trialml.data.quality_catalogue import Seen, Verdict, check_of_rule, passed, title_of
 from trialml.data.quality_columns import patients_of
 from trialml.data.quality_records import check_records
 from trialml.data.quality_sites import check_sites
@@ -25,7 +25,8 @@ __all__ = ["DataQuality", "data_quality", "examine", "told"]
 
 _ORDER = ("error", "warning", "note", "ok")
 _MOST_QUOTED = 6
-_READ = ("DQ033", "DQ034", "DQ035", "DQ036", "DQ037", "DQ038")
+_READ = ("DQ033", "DQ034", "DQ035", "DQ036", "DQ037", "DQ038", "DQ039", "DQ040")
+_GRAVE = ("DQ014", "DQ034")
 _ROUTINE = ("blanks", "missing word")
 """What reading does to every file: the cleaning log counts it, and no check needs to say it again."""
 
@@ -154,8 +155,7 @@ def _from_reading(findings: tuple[Finding, ...]) -> Iterator[Seen]:
             continue
         number = check_of_rule(one.rule)
         numbers.add(number)
-        grave = next(check for check in CATALOGUE if check.number == number).severity == "error"
-        verdict = "error" if grave and one.severity == "warning" else one.severity
+        verdict: Verdict = "error" if number in _GRAVE and one.severity == "warning" else one.severity
         # The count stands in the sentence too, where a small one must be withheld as well.
         finding = re.sub(rf"(?<![\w.,]){one.count:,}(?![\w.,])", "{count}", one.finding)
         yield Seen(number, one.subject, verdict, one.count, finding, one.done)

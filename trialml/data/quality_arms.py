@@ -16,6 +16,7 @@ __all__ = ["binomial_tails", "check_arms", "rank_sum_p"]
 
 _SHARE_STILL_FOLLOWED = 10
 _POINTS = 10
+_NO_TIME = "The endpoint is no time to event."
 
 
 def check_arms(patients: Patients) -> Iterator[Seen]:
@@ -54,6 +55,9 @@ def _allocation(patients: Patients) -> Iterator[Seen]:
 
 def _follow_up(patients: Patients) -> Iterator[Seen]:
     trial = patients.trial
+    if not patients.timed:
+        yield passed("DQ009", "Follow-up", _NO_TIME)
+        return
     endpoint, treatment = trial.endpoint, trial.treatment
     reached = trial.time >= endpoint.horizon
     for arm in (treatment.control, treatment.experimental, *treatment.secondary):
@@ -67,6 +71,9 @@ def _follow_up(patients: Patients) -> Iterator[Seen]:
 
 def _events_by_cell(patients: Patients) -> Iterator[Seen]:
     cells = patients.cells
+    if patients.trial.endpoint.kind == "continuous":
+        yield passed("DQ010", "Stratification factors", "The endpoint is a number and no event.")
+        return
     events = np.bincount(cells.codes, weights=patients.trial.event, minlength=len(cells.levels))
     for place in np.flatnonzero(events == 0):
         found = (
@@ -177,6 +184,9 @@ def _missing_by_arm(patients: Patients) -> Iterator[Seen]:
 
 def _censored_by_arm(patients: Patients) -> Iterator[Seen]:
     trial = patients.trial
+    if not patients.timed:
+        yield passed("DQ024", "Censoring", _NO_TIME)
+        return
     early = ~trial.event & (trial.time < trial.endpoint.horizon)
     arms = (patients.treated, patients.primary & ~patients.treated)
     counts = np.array([int((early & arm).sum()) for arm in arms])

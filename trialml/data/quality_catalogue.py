@@ -244,13 +244,21 @@ CATALOGUE = (
         "DQ033", "Partial dates", "warning", "Dates without day or month", "Refused, or completed by the stated rule"
     ),
     Check("DQ034", "Events before time zero", "error", "An event dated before randomisation", "See the cleaning log"),
-    Check(
-        "DQ035", "Baseline after treatment", "error", "A baseline value dated after time zero", "See the cleaning log"
-    ),
+    Check("DQ035", "Baseline after treatment", "warning", "A baseline value dated after time zero", "Read as missing"),
     Check("DQ036", "Unknown subjects", "warning", "Records of subjects that the subject-level data lack", "Left out"),
     Check("DQ037", "Population", "warning", "A population that depends on what happened after randomisation", "Kept"),
     Check(
         "DQ038", "Other findings of reading", "warning", "Anything else that reading noticed", "See the cleaning log"
+    ),
+    Check(
+        "DQ039", "Time zero", "warning", "Times that count from another date than randomisation, or from none", "Kept"
+    ),
+    Check(
+        "DQ040",
+        "Strata as randomised and as recorded",
+        "warning",
+        "Strata that the data sets give in two ways, or that were not used",
+        "As randomised",
     ),
 )
 """Every check, in the order of its number."""
@@ -272,6 +280,10 @@ _RULES = {
     "baseline after time zero": "DQ035",
     "unknown subject": "DQ036",
     "population": "DQ037",
+    "time zero": "DQ039",
+    "stratification": "DQ040",
+    "date without format": "DQ033",
+    "censoring code": "DQ003",
 }
 
 

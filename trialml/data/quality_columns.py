@@ -113,6 +113,17 @@ class Patients:
         return len(self.rows)
 
     @property
+    def timed(self) -> bool:
+        """Whether the endpoint is a time to event."""
+        return self.trial.endpoint.kind == "time to event"
+
+    @cached_property
+    def outcome(self) -> tuple[Codes, ...]:
+        """The columns of the endpoint, coded."""
+        names = {"time to event": ("time", "event"), "binary": ("event",), "continuous": ("value",)}
+        return tuple(code(self.trial.frame[name].astype(float)) for name in names[self.trial.endpoint.kind])
+
+    @property
     def varying(self) -> tuple[Column, ...]:
         """The covariates that are not constant."""
         return tuple(column for column in self.columns if column.name not in self.constant)

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.quality_catalogue import Seen, passed
-from trialml.data.quality_columns import Codes, Column, Patients, code
+from trialml.data.quality_columns import Codes, Column, Patients
 from trialml.data.quality_sites import site_of
 
 __all__ = ["check_records"]
@@ -38,10 +37,8 @@ class Repeats(NamedTuple):
 
 def check_records(patients: Patients) -> Iterator[Seen]:
     """Yield what DQ012, DQ013 and DQ032 find."""
-    trial = patients.trial
     baseline = [column.coded for column in _independent(patients)] + [patients.cells]
-    outcome = [patients.arms, code(pd.Series(trial.time)), code(pd.Series(trial.event.astype(np.float64)))]
-    whole = _repeats([*outcome, *baseline], _CHANCE_OF_RECORDS)
+    whole = _repeats([patients.arms, *patients.outcome, *baseline], _CHANCE_OF_RECORDS)
     if whole.sets:
         found = f"{{count}} patients in {whole.sets:,} set(s) have the same arm, outcome and baseline values under different identifiers."
         rows = patients.rows_where(whole.which)

@@ -133,6 +133,8 @@ def _events(patients: Patients, site: Site) -> Iterator[Seen]:
     from scipy.stats import poisson
 
     trial = patients.trial
+    if not patients.timed:
+        return
     expected = site.sums(expected_events(trial.time, trial.event, patients.arms.codes))
     seen = np.round(site.sums(trial.event)).astype(np.int64)
     p = 2 * np.minimum(poisson.cdf(seen, expected), poisson.sf(seen - 1, expected))

@@ -37,7 +37,11 @@ def check_units(patients: Patients) -> Iterator[Seen]:
     """Yield what DQ014 (the time) and DQ015 (numeric covariates) find."""
     site = site_of(patients)
     by_site = [("site", site.coded)] if site is not None else []
-    found = list(_time(patients, [*by_site, ("stratum of the randomisation", patients.cells)]))
+    found = (
+        []
+        if not patients.timed
+        else list(_time(patients, [*by_site, ("stratum of the randomisation", patients.cells)]))
+    )
     yield from found or [passed("DQ014", "Time", "The times agree with their declared unit.")]
     # A stratum of the randomisation may be defined by a covariate, so its values may well lie apart.
     found = list(_covariates(patients, by_site))

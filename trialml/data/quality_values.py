@@ -30,6 +30,7 @@ _EDGE_TIMES = 5
 _HEAPED_SHARE = 0.05
 _HEAPED_LEVELS = 20
 _NEARLY_DETERMINED = 0.98
+_Candidate = tuple[str, NDArray[np.float64], NDArray[np.int64], Column | None]
 
 
 def check_values(patients: Patients) -> Iterator[Seen]:
@@ -171,13 +172,16 @@ def _apart(coded: Codes) -> NDArray[np.bool_]:
 
 def _heaped(patients: Patients) -> Iterator[Seen]:
     clean = True
-    events = patients.trial.event
-    times = np.unique(patients.trial.time[events], return_counts=True)
-    candidates = [
-        (column.name, column.coded.levels, column.coded.counts, column) for column in patients.varying if column.numeric
+    candidates: list[_Candidate] = [
+        (column.name, np.asarray(column.coded.levels, dtype=np.float64), column.coded.counts, column)
+        for column in patients.varying
+        if column.numeric
     ]
-    for name, levels, counts, column in [*candidates, ("Event times", *times, None)]:
-        place = _heap(np.asarray(counts))
+    if patients.timed:
+        levels, counts = np.unique(patients.trial.time[patients.trial.event], return_counts=True)
+        candidates.append(("Event times", levels, counts, None))
+    for name, levels, counts, column in candidates:
+        place = _heap(counts)
         if place is None or (column is not None and _apart(column.coded)[place]):
             continue
         clean = False
