@@ -16,6 +16,8 @@ from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
+from trialml.data.cleaning_log import cleaning_log
+from trialml.data.missingness import missingness
 from trialml.data.quality import data_quality
 from trialml.data.read import locate, read_table
 from trialml.data.trial import Trial, build_trial
@@ -25,6 +27,7 @@ from trialml.learning import Learning
 from trialml.planning import plan_next_trial
 from trialml.survival.cox import cox
 from trialml.survival.kaplan_meier import kaplan_meier
+from trialml.survival.leakage import leakage
 from trialml.survival.logrank import logrank
 from trialml.survival.proportional_hazards import proportional_hazards
 from trialml.survival.rmst import restricted_mean
@@ -106,12 +109,22 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
             f"The endpoint '{study.endpoint.name}' is {study.endpoint.kind}, and a whole run analyses a time to event: read and check it "
             "with 'trialml check', or name a time to event."
         )
-    selected, flow = analysis_set(read_trial(study), randomised=study.data.randomised)
+    read = read_trial(study)
+    selected, flow = analysis_set(read, randomised=study.data.randomised)
     analysis = Analysis(study, selected, quick, watcher)
     analysis.add(flow)
     quality = data_quality(selected)
     analysis.add(quality)
+    analysis.add(cleaning_log(selected))
+    analysis.add(missingness(selected, read=read))
     analysis.add(baseline_table(selected))
+    if len(set(selected.factor)) > 1:
+        analysis.add(baseline_table(selected, by="factor"))
+    analysis.add(
+        leakage(
+            selected.time, selected.event, selected.baseline, covariates=selected.covariates, arm=selected.arm_labels
+        )
+    )
     _follow(analysis)
     effect = _compare(analysis)
     learning = Learning(analysis, quality)

@@ -193,7 +193,8 @@ def _withheld(cell: int) -> str:
 
 def _outcomes(read: Trial) -> list[tuple[object, ...]]:
     groups = groups_by_arm(read)
-    columns = {"time": read.endpoint.time, "event": read.endpoint.event}
+    endpoint = read.endpoint
+    columns = {"time": endpoint.time, "event": endpoint.event, "value": endpoint.value}
     rows = []
     for name in _OUTCOMES:
         if name not in read.frame.columns:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from trialml.data.disclosure import SMALLEST_CELL
-from trialml.data.findings import Finding
 from trialml.data.quality_arms import check_arms
-from trialml.data.quality_catalogue import Seen, Verdict, check_of_rule, passed, title_of
+from trialml.data.quality_catalogue import Seen, Verdict, check_of_rule, passed, title_of, unmade
 from trialml.data.quality_columns import patients_of
 from trialml.data.quality_records import check_records
 from trialml.data.quality_sites import check_sites
@@ -23,9 +22,10 @@ from trialml.result import Result, format_count
 
 __all__ = ["DataQuality", "data_quality", "examine", "told"]
 
-_ORDER = ("error", "warning", "note", "ok")
+_ORDER = ("error", "warning", "note", "ok", "not made")
 _MOST_QUOTED = 6
-_READ = ("DQ033", "DQ034", "DQ035", "DQ036", "DQ037", "DQ038", "DQ039", "DQ040")
+_READ = ("DQ037", "DQ038")
+_OF_SEVERAL = ("DQ033", "DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
 _GRAVE = ("DQ014", "DQ034")
 _ROUTINE = ("blanks", "missing word")
 """What reading does to every file: the cleaning log counts it, and no check needs to say it again."""
@@ -60,7 +60,7 @@ class DataQuality(Result):
     def text(self) -> str:
         """Return how many findings need attention, and the gravest themselves."""
         counts = self._counts()
-        said = f"{self.checks['number'].nunique()} checks were made: "
+        said = f"{self.made} checks were made: "
         said += f"{counts['error']} error(s), " if counts["error"] else ""
         said += f"{counts['warning']} warning(s) and {counts['note']} note(s)."
         grave = self.checks[self.checks["verdict"].isin(["error", "warning"])].sort_values(
@@ -90,6 +90,11 @@ class DataQuality(Result):
                 "Verdict": shown["verdict"].to_numpy(),
             }
         )
+
+    @property
+    def made(self) -> int:
+        """How many of the checks could be made."""
+        return int(self.checks.loc[self.checks["verdict"] != "not made", "number"].nunique())
 
     def _counts(self) -> dict[str, int]:
         return {verdict: int((self.checks["verdict"] == verdict).sum()) for verdict in _ORDER}
@@ -142,15 +147,15 @@ def examine(trial: Trial) -> tuple[Seen, ...]:
         *check_records(patients),
         *check_units(patients),
         *check_sites(patients),
-        *_from_reading(trial.findings),
+        *_from_reading(trial),
     ]
     return tuple(sorted(_without_idle(found), key=lambda one: one.number))
 
 
-def _from_reading(findings: tuple[Finding, ...]) -> Iterator[Seen]:
+def _from_reading(trial: Trial) -> Iterator[Seen]:
     """Yield what reading noticed, under the number of its rule, and that the checks of reading were passed otherwise."""
     numbers = set()
-    for one in findings:
+    for one in trial.findings:
         if one.rule in _ROUTINE:
             continue
         number = check_of_rule(one.rule)
@@ -159,15 +164,19 @@ def _from_reading(findings: tuple[Finding, ...]) -> Iterator[Seen]:
         # The count stands in the sentence too, where a small one must be withheld as well.
         finding = re.sub(rf"(?<![\w.,]){one.count:,}(?![\w.,])", "{count}", one.finding)
         yield Seen(number, one.subject, verdict, one.count, finding, one.done)
-    for number in _READ:
-        if number not in numbers:
+    for number in sorted({*_READ, *_OF_SEVERAL} - numbers):
+        if number in _OF_SEVERAL and trial.endpoint.records is None:
+            yield unmade(
+                number, "Reading", "The source is one table: there are no dates and other data sets to compare."
+            )
+        else:
             yield passed(number, "Reading", "Nothing of the kind was noticed while the data were read.")
 
 
 def _without_idle(found: list[Seen]) -> list[Seen]:
     """Leave out that a check found nothing where something else stands under its number."""
-    busy = {one.number for one in found if one.verdict != "ok"}
-    kept = [one for one in found if one.verdict != "ok" or one.number not in busy]
+    busy = {one.number for one in found if one.verdict not in ("ok", "not made")}
+    kept = [one for one in found if one.verdict not in ("ok", "not made") or one.number not in busy]
     # Follow-up is stated for every arm, whatever the verdict on one of them.
     return kept + [one for one in found if one.number == "DQ009" and one not in kept]
 
@@ -180,4 +189,4 @@ def told(one: Seen, *, exact: bool = False) -> str:
 
 
 def _count(one: Seen) -> float:
-    return math.nan if one.verdict == "ok" or 0 < one.count < SMALLEST_CELL else float(one.count)
+    return math.nan if one.verdict in ("ok", "not made") or 0 < one.count < SMALLEST_CELL else float(one.count)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.data.disclosure import SMALLEST_CELL
-from trialml.data.quality_catalogue import FAMILY_LEVEL, Seen, Verdict, passed
+from trialml.data.quality_catalogue import FAMILY_LEVEL, Seen, Verdict, passed, unmade
 from trialml.data.quality_columns import Column, Patients
 from trialml.result import format_number, format_p
 
@@ -56,7 +56,7 @@ def _allocation(patients: Patients) -> Iterator[Seen]:
 def _follow_up(patients: Patients) -> Iterator[Seen]:
     trial = patients.trial
     if not patients.timed:
-        yield passed("DQ009", "Follow-up", _NO_TIME)
+        yield unmade("DQ009", "Follow-up", _NO_TIME)
         return
     endpoint, treatment = trial.endpoint, trial.treatment
     reached = trial.time >= endpoint.horizon
@@ -72,7 +72,7 @@ def _follow_up(patients: Patients) -> Iterator[Seen]:
 def _events_by_cell(patients: Patients) -> Iterator[Seen]:
     cells = patients.cells
     if patients.trial.endpoint.kind == "continuous":
-        yield passed("DQ010", "Stratification factors", "The endpoint is a number and no event.")
+        yield unmade("DQ010", "Stratification factors", "The endpoint is a number and no event.")
         return
     events = np.bincount(cells.codes, weights=patients.trial.event, minlength=len(cells.levels))
     for place in np.flatnonzero(events == 0):
@@ -185,7 +185,7 @@ def _missing_by_arm(patients: Patients) -> Iterator[Seen]:
 def _censored_by_arm(patients: Patients) -> Iterator[Seen]:
     trial = patients.trial
     if not patients.timed:
-        yield passed("DQ024", "Censoring", _NO_TIME)
+        yield unmade("DQ024", "Censoring", _NO_TIME)
         return
     early = ~trial.event & (trial.time < trial.endpoint.horizon)
     arms = (patients.treated, patients.primary & ~patients.treated)

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CATALOGUE", "FAMILY_LEVEL", "Check", "Seen", "Verdict", "check_of_rule", "passed", "title_of"]
+__all__ = ["CATALOGUE", "FAMILY_LEVEL", "Check", "Seen", "Verdict", "check_of_rule", "passed", "title_of", "unmade"]
 
-Verdict = Literal["ok", "note", "warning", "error"]
+Verdict = Literal["ok", "note", "warning", "error", "not made"]
 
 FAMILY_LEVEL = 0.001
 """How often a check that tests may warn where nothing is wrong; it is divided by the number of things that it tests."""
@@ -48,7 +48,7 @@ class Seen:
     number, subject
         The check, and what was looked at.
     verdict
-        ``ok``, ``note``, ``warning`` or ``error``.
+        ``ok``, ``note``, ``warning`` or ``error``; ``not made`` where the data lack what the check needs.
     count
         Values, patients or sites that it concerns.
     finding, done
@@ -300,3 +300,8 @@ def check_of_rule(rule: str) -> str:
 def passed(number: str, subject: str, finding: str) -> Seen:
     """Return that a check found nothing."""
     return Seen(number, subject, "ok", 0, finding)
+
+
+def unmade(number: str, subject: str, why: str) -> Seen:
+    """Return that a check could not be made."""
+    return Seen(number, subject, "not made", 0, why)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trialml.data.quality_catalogue import Seen, passed
+from trialml.data.quality_catalogue import Seen, passed, unmade
 from trialml.data.quality_columns import Codes, Column, Patients
 from trialml.data.quality_sites import site_of
 
@@ -121,7 +121,7 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _within_site(patients: Patients, *kinds: Repeats) -> Iterator[Seen]:
     site = site_of(patients)
     if site is None:
-        yield passed("DQ032", "Sites", "No column is known as the site. Nothing was compared.")
+        yield unmade("DQ032", "Sites", "No column is known as the site; [data] site names it.")
         return
     inside = np.zeros(len(patients), dtype=np.bool_)
     for repeats in kinds:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.quality_arms import binomial_tails
-from trialml.data.quality_catalogue import FAMILY_LEVEL, Seen, Verdict, passed
+from trialml.data.quality_catalogue import FAMILY_LEVEL, Seen, Verdict, passed, unmade
 from trialml.data.quality_columns import SITE, Codes, Column, Patients, code
 from trialml.result import format_number
 
@@ -72,12 +72,12 @@ def check_sites(patients: Patients) -> Iterator[Seen]:
     site = site_of(patients)
     if site is None or site.judged.sum() < 2:
         why = (
-            "No column is known as the site."
+            "No column is known as the site; [data] site names it."
             if site is None
             else f"Fewer than two sites have {SMALLEST_CELL} patients."
         )
         for number in _NUMBERS:
-            yield passed(number, "Sites", f"{why} Nothing was compared.")
+            yield unmade(number, "Sites", why)
         return
     found = [
         *_enrolment(site),
@@ -89,6 +89,8 @@ def check_sites(patients: Patients) -> Iterator[Seen]:
     ]
     for number in _NUMBERS:
         own = [seen for seen in found if seen.number == number]
+        if number == "DQ028" and not patients.timed:
+            own = [unmade(number, site.name, "The endpoint is no time to event.")]
         yield from own or [passed(number, site.name, f"None of {len(site.coded.levels)} sites stands out.")]
 
 

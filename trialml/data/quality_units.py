@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.data.disclosure import SMALLEST_CELL
-from trialml.data.quality_catalogue import Seen, Verdict, passed
+from trialml.data.quality_catalogue import Seen, Verdict, passed, unmade
 from trialml.data.quality_columns import Codes, Patients
 from trialml.data.quality_sites import site_of
+from trialml.data.quality_values import apart
 from trialml.result import format_number
 
 __all__ = ["check_units", "group_away", "part_away"]
@@ -38,7 +39,7 @@ def check_units(patients: Patients) -> Iterator[Seen]:
     site = site_of(patients)
     by_site = [("site", site.coded)] if site is not None else []
     found = (
-        []
+        [unmade("DQ014", "Time", "The endpoint is no time to event.")]
         if not patients.timed
         else list(_time(patients, [*by_site, ("stratum of the randomisation", patients.cells)]))
     )
@@ -74,10 +75,13 @@ def _covariates(patients: Patients, groups: list[tuple[str, Codes]]) -> Iterator
     for column in patients.varying:
         if not column.numeric or len(column.coded.levels) < 10:
             continue
-        away = part_away(column.numbers, _CONVERSIONS)
+        # A code for missing is no value in another unit; DQ016 has named it.
+        coded = np.append(apart(column.coded), False)[column.coded.codes]
+        numbers = np.where(coded, np.nan, column.numbers)
+        away = part_away(numbers, _CONVERSIONS)
         done = "Kept: mend the data."
         if away is None:
-            yield from _by_group(patients, column.numbers, groups, "DQ015", column.name, done)
+            yield from _by_group(patients, numbers, groups, "DQ015", column.name, done)
             continue
         found = f"{{count}} values are about {_words(away.factor)} the rest, with a gap between: units may be mixed."
         rows = patients.rows_where(away.which)

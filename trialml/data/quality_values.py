@@ -12,7 +12,7 @@ from trialml.data.quality_catalogue import Seen, Verdict, passed
 from trialml.data.quality_columns import Codes, Column, Patients
 from trialml.result import format_number
 
-__all__ = ["check_values"]
+__all__ = ["apart", "check_values"]
 
 _FAR = 30
 _MANY_MISSING = 20
@@ -138,35 +138,40 @@ def _extreme(patients: Patients) -> Iterator[Seen]:
 def _codes_for_missing(patients: Patients) -> Iterator[Seen]:
     clean = True
     for column in patients.columns:
-        apart = _apart(column.coded) if column.numeric else np.zeros(0, dtype=np.bool_)
-        if apart.any():
+        coded = apart(column.coded) if column.numeric else np.zeros(0, dtype=np.bool_)
+        if coded.any():
             clean = False
-            shown = ", ".join(f"{level:g}" for level in column.coded.levels[apart])
+            shown = ", ".join(f"{level:g}" for level in column.coded.levels[coded])
             found = f"{{count}} values are {shown}, apart from all others: where that is a code for missing, leave the field empty."
-            count = int(column.coded.counts[apart].sum())
+            count = int(column.coded.counts[coded].sum())
             yield Seen(
-                "DQ016", column.name, "warning", count, found, "Kept as numbers.", _rows(patients, column, apart)
+                "DQ016", column.name, "warning", count, found, "Kept as numbers.", _rows(patients, column, coded)
             )
     if clean:
         yield passed("DQ016", "Numeric covariates", "No value looks like a code for missing.")
 
 
-def _apart(coded: Codes) -> NDArray[np.bool_]:
+def apart(coded: Codes) -> NDArray[np.bool_]:
     """Say which levels are customary codes for missing and stand apart from the rest of the column."""
     levels = np.asarray(coded.levels, dtype=np.float64)
     custom = np.isin(levels, _SENTINELS)
     rest, weights = levels[~custom], coded.counts[~custom]
     if not custom.any() or len(rest) < 2:
         return np.zeros(len(levels), dtype=np.bool_)
-    low, high = rest[0], rest[-1]
-    first, last = rest[np.searchsorted(np.cumsum(weights), np.array([0.25, 0.75]) * weights.sum())]
-    width = (last - first) or (high - low)
+    quantiles = np.array([0.01, 0.25, 0.75, 0.99]) * weights.sum()
+    low, first, last, high = rest[np.searchsorted(np.cumsum(weights), quantiles)]
+    width = (last - first) or (rest[-1] - rest[0])
+    # Apart from every other value, not only beyond them: one mistyped giant must not hide a hundred 999.
+    after = np.searchsorted(rest, levels)
+    nearest = np.minimum(
+        np.abs(levels - rest[np.maximum(after - 1, 0)]), np.abs(levels - rest[np.minimum(after, len(rest) - 1)])
+    )
     # A single 88 may well be a value; a single 999 or 88.0 twice is less likely to be one.
     telling = (np.abs(levels) > 100) | (coded.counts > 1)
-    beyond = telling & ((levels > high + 1.5 * width) | (levels < low - 1.5 * width))
-    negative = (levels < 0) & (low >= 0)
+    beyond = telling & (nearest > 1.5 * width) & ((levels > high) | (levels < low))
+    negative = (levels < 0) & (rest[0] >= 0)
     # 99 among ages is beyond the rest by little, but no age before it is as common.
-    repeated = (levels > high) & (coded.counts >= _EDGE_TIMES * max(1, int(weights[-10:].max())))
+    repeated = (levels > rest[-1]) & (coded.counts >= _EDGE_TIMES * max(1, int(weights[-10:].max())))
     return np.asarray(custom & (beyond | negative | repeated))
 
 
@@ -182,7 +187,7 @@ def _heaped(patients: Patients) -> Iterator[Seen]:
         candidates.append(("Event times", levels, counts, None))
     for name, levels, counts, column in candidates:
         place = _heap(counts)
-        if place is None or (column is not None and _apart(column.coded)[place]):
+        if place is None or (column is not None and apart(column.coded)[place]):
             continue
         clean = False
         edge = column is not None and place in (0, len(levels) - 1)
