@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from trialml.analysis import Analysis, Watcher
 from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
+from trialml.data.adverse_events import AdverseEvents, adverse_events
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
 from trialml.data.cleaning_log import cleaning_log
@@ -32,7 +33,7 @@ from trialml.survival.logrank import logrank
 from trialml.survival.proportional_hazards import proportional_hazards
 from trialml.survival.rmst import restricted_mean
 
-__all__ = ["analyse", "read_trial"]
+__all__ = ["analyse", "read_adverse_events", "read_trial"]
 
 
 def read_trial(study: Study) -> Trial:
@@ -67,6 +68,26 @@ def read_trial(study: Study) -> Trial:
         data.source, study.path.parent, columns=_columns(study), encoding=data.encoding, decimal=data.decimal
     )
     return build_trial(table, endpoint=endpoint, **roles)
+
+
+def read_adverse_events(study: Study) -> AdverseEvents | None:
+    """Count the adverse events of an ADaM folder; None where the data are one file, or the folder has no ADAE.
+
+    Raises
+    ------
+    DataError
+        If ADAE or ADSL lack what the count needs.
+    """
+    path = locate(study.data.source, study.path.parent, folder=True)
+    if not path.is_dir():
+        return None
+    return adverse_events(
+        path,
+        study.data.source,
+        subject=study.data.subject,
+        treatment=study.arms,
+        partial_dates=study.data.partial_dates,
+    )
 
 
 def _columns(study: Study) -> set[str]:
@@ -125,6 +146,9 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
             selected.time, selected.event, selected.baseline, covariates=selected.covariates, arm=selected.arm_labels
         )
     )
+    harms = read_adverse_events(study)
+    if harms is not None:
+        analysis.add(harms)
     _follow(analysis)
     effect = _compare(analysis)
     learning = Learning(analysis, quality)
