@@ -52,6 +52,7 @@ def read_trial(study: Study) -> Trial:
         "treatment": study.arms,
         "covariates": study.covariate_list,
         "post_baseline": data.post_baseline,
+        "site": data.site,
         "population": data.population,
         "population_value": data.population_value,
     }
@@ -94,7 +95,7 @@ def _columns(study: Study) -> set[str]:
     """Return the columns that have a part: a long file is not kept whole for a few of them."""
     named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
     named |= set(study.endpoint.columns().values())
-    return named if study.data.population is None else named | {study.data.population}
+    return named | {column for column in (study.data.population, study.data.site) if column is not None}
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:

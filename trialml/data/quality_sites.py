@@ -246,7 +246,7 @@ def _last_digits(column: Column) -> Whole | None:
             return None
         if np.mean(np.abs(scaled - np.round(scaled)) < 1e-6) > 0.99:
             # Where the values span few last digits, the digits tell the value and not who rounded it.
-            if (high - low) * 10.0**decimals < _MANY_LEVELS:
+            if (high - low) * 10.0**decimals < 10:
                 return None
             digits = (np.round(np.abs(scaled)) % 10).astype(np.int64)
             return np.append(digits, -1)[column.coded.codes]
