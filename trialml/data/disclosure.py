@@ -89,15 +89,20 @@ def suppressed_table(
             hidden[:, together] = hidden[:, together].any(axis=1, keepdims=True)
         for level in range(counts.shape[0]):
             if level != unshown:
-                hidden[level] = _completed(counts[level], hidden[level])
+                hidden[level] = _completed(counts[level], hidden[level], np.asarray(hidden.any(axis=0)))
         if np.array_equal(before, hidden):
             return hidden
 
 
-def _completed(counts: NDArray[np.int64], hidden: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Hide further cells of a row whose total is known, the smallest first and zeros last, until none can be worked out."""
+def _completed(
+    counts: NDArray[np.int64], hidden: NDArray[np.bool_], preferred: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Hide further cells of a row whose total is known until none can be worked out.
+
+    Groups with something hidden already go first, since that costs the fewest cells, then the smallest, and zeros last.
+    """
     hidden = hidden.copy()
-    order = sorted(np.flatnonzero(~hidden), key=lambda place: (counts[place] == 0, counts[place]))
+    order = sorted(np.flatnonzero(~hidden), key=lambda place: (counts[place] == 0, not preferred[place], counts[place]))
     for place in order:
         if not hidden.any() or (hidden.sum() > 1 and counts[hidden].sum() >= SMALLEST_CELL):
             break

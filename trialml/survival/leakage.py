@@ -19,7 +19,7 @@ from trialml.errors import AnalysisError, DataError
 from trialml.result import Result, format_number
 from trialml.survival.concordance import concordance
 from trialml.survival.intervals import normal_quantile
-from trialml.survival.ties import Array, Flags, checked_times
+from trialml.survival.ties import Array, Flags, checked_times, distinct_times
 
 __all__ = ["Leakage", "leakage"]
 
@@ -224,23 +224,45 @@ def _of_recording(covariate: Covariate, coded: Codes, outcome: _Outcome, level: 
 
 
 def _within_arms(outcome: _Outcome, score: Array) -> _Stratified:
-    """Return the concordance over the pairs within arms; NaN where no arm has a comparable pair."""
-    values, weights, errors = [], [], []
+    """Return the concordance over the pairs within arms with its error; NaN where no arm has a comparable pair.
+
+    The value is concordant over comparable pairs, both summed over arms, and the error the root of the sum of squared influences
+    on that ratio, as in R's ``survival::concordance`` with ``strata()``.
+    """
+    parts, rows, values, pairs = [], [], [], []
     for place in np.unique(outcome.arm):
         own = outcome.arm == place
         if not outcome.event[own].any():
             continue
         try:
-            found = concordance(outcome.time[own], outcome.event[own], score[own])
+            parts.append(concordance(outcome.time[own], outcome.event[own], score[own]))
         except AnalysisError:
             continue  # an arm whose only events are its last has no pair to compare
-        values.append(found.value)
-        weights.append(found.comparable)
-        errors.append(found.se)
-    if not weights:
+        rows.append(_pairs_of_each(outcome.time[own], outcome.event[own]))
+        values.append(parts[-1].value)
+        pairs.append(parts[-1].comparable)
+    if not parts:
         return _Stratified(math.nan, math.nan)
-    share = np.asarray(weights, dtype=float) / float(np.sum(weights))
-    return _Stratified(float(share @ np.asarray(values)), float(np.sqrt(np.sum((share * np.asarray(errors)) ** 2))))
+    total = float(np.sum(pairs))
+    value = float(np.dot(values, pairs)) / total
+    squares = 0.0
+    for found, taken in zip(parts, rows, strict=True):
+        influence = (found.influence * found.comparable + (found.value - value) * taken) / total
+        squares += float(influence @ influence)
+    return _Stratified(value, math.sqrt(squares))
+
+
+def _pairs_of_each(time: Array, event: Flags) -> Array:
+    """Return in how many comparable pairs each patient is, as the one with the earlier event or as the other."""
+    moments, block = distinct_times(time)
+    events = np.bincount(block, weights=event, minlength=len(moments))
+    leaving = np.bincount(block, minlength=len(moments))
+    after = leaving[::-1].cumsum()[::-1] - leaving
+    censored = leaving - events
+    before = events.cumsum() - events
+    as_first = np.where(event, (after + censored)[block], 0.0)
+    as_second = before[block] + np.where(event, 0.0, events[block])
+    return np.asarray(as_first + as_second, dtype=float)
 
 
 def _limits(value: float, se: float) -> tuple[float, float]:
