@@ -19,13 +19,13 @@ def said(study, *, terminal=True, width=80):
 
 
 def faults(frame):
-    """Twelve ages that are codes, one giant, three records entered twice, and an odd spelling with markup in it."""
+    """Twelve ages that are codes, one giant, two records entered twice, and an odd spelling with markup in it."""
     frame.loc[3:14, "age"] = 999
     frame.loc[20, "age"] = 10**9
     frame["site"] = np.where(np.arange(len(frame)) % 2, "liver [bold]x[/bold]", "Lung")
     frame.loc[30:32, "site"] = "LUNG"
-    frame.loc[50:52, "marker"] = [0.111, -0.222, 1.333]
-    frame.loc[100:102, list(frame.columns[1:])] = frame.loc[50:52, list(frame.columns[1:])].to_numpy()
+    frame.loc[50:51, "marker"] = [0.111, -0.222]
+    frame.loc[100:101, list(frame.columns[1:])] = frame.loc[50:51, list(frame.columns[1:])].to_numpy()
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -36,14 +36,14 @@ def test_on_a_terminal_no_line_is_wider_than_it_and_nothing_is_cut(write_study, 
     joined = " ".join(text.split())
     assert "DQ016 warning age: 12 values are 999, apart from all others" in joined
     assert "File rows 5, 6, 7, 8, 9, 10, 11, 12 and 4 more." in joined
-    assert "File rows 52, 53, 54, 102, 103, 104." in joined
+    assert "File rows 52, 53, 102, 103." in joined
 
 
 def test_where_the_output_is_no_terminal_a_finding_is_one_line(write_study, tmp_path):
     lines = said(write_study(tmp_path, change=faults), terminal=False).splitlines()
     (line,) = [line for line in lines if "DQ012" in line]
-    assert line.startswith("  DQ012  warning  Records: 6 patients in 3 set(s)")
-    assert line.endswith("File rows 52, 53, 54, 102, 103, 104.")
+    assert line.startswith("  DQ012  warning  Records: 4 patients in 2 set(s)")
+    assert line.endswith("File rows 52, 53, 102, 103.")
 
 
 def test_errors_come_before_warnings_and_warnings_before_notes(write_study, tmp_path):
