@@ -21,6 +21,7 @@ from trialml.data.cleaning_log import cleaning_log
 from trialml.data.missingness import missingness
 from trialml.data.quality import data_quality
 from trialml.data.read import locate, read_table
+from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
 from trialml.effects.contrast import Contrast, contrast
 from trialml.errors import AnalysisError, DataError
@@ -68,6 +69,9 @@ def read_trial(study: Study) -> Trial:
     table = read_table(
         data.source, study.path.parent, columns=_columns(study), encoding=data.encoding, decimal=data.decimal
     )
+    if study.endpoints[0].date is not None:
+        assert data.time_zero is not None
+        table = add_time(table, study.endpoints[0].date, data.time_zero, endpoint, rule=data.partial_dates)
     return build_trial(table, endpoint=endpoint, **roles)
 
 
@@ -94,8 +98,8 @@ def read_adverse_events(study: Study) -> AdverseEvents | None:
 def _columns(study: Study) -> set[str]:
     """Return the columns that have a part: a long file is not kept whole for a few of them."""
     named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
-    named |= set(study.endpoint.columns().values())
-    return named | {column for column in (study.data.population, study.data.site) if column is not None}
+    others = (study.data.population, study.data.site, study.data.time_zero, *study.endpoints[0].columns().values())
+    return named | {column for column in others if column is not None}
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:

@@ -93,6 +93,7 @@ def read_adam_trial(
         adsl.labels,
         adsl.formats,
         (*adsl.findings, *findings, *_unnamed_arms(frame[treatment.column], treatment)),
+        typed=adsl.typed,
     )
     trial = build_trial(
         table,
