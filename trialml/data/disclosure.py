@@ -94,9 +94,7 @@ def suppressed_table(
             return hidden
 
 
-def _completed(
-    counts: NDArray[np.int64], hidden: NDArray[np.bool_], preferred: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _completed(counts: NDArray[np.int64], hidden: NDArray[np.bool_], preferred: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Hide further cells of a row whose total is known until none can be worked out.
 
     Groups with something hidden already go first, since that costs the fewest cells, then the smallest, and zeros last.

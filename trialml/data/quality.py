@@ -24,8 +24,8 @@ __all__ = ["DataQuality", "data_quality", "examine", "told"]
 
 _ORDER = ("error", "warning", "note", "ok", "not made")
 _MOST_QUOTED = 6
-_READ = ("DQ037", "DQ038")
-_OF_SEVERAL = ("DQ033", "DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
+_READ = ("DQ033", "DQ037", "DQ038")
+_OF_SEVERAL = ("DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
 _GRAVE = ("DQ014", "DQ034")
 _ROUTINE = ("blanks", "missing word")
 """What reading does to every file: the cleaning log counts it, and no check needs to say it again."""
@@ -167,7 +167,7 @@ def _from_reading(trial: Trial) -> Iterator[Seen]:
     for number in sorted({*_READ, *_OF_SEVERAL} - numbers):
         if number in _OF_SEVERAL and trial.endpoint.records is None:
             yield unmade(
-                number, "Reading", "The source is one table: there are no dates and other data sets to compare."
+                number, "Reading", "The source is one table: there are no visits and no other data sets to compare."
             )
         else:
             yield passed(number, "Reading", "Nothing of the kind was noticed while the data were read.")
