@@ -149,7 +149,9 @@ def _check_roles(study: Study) -> None:
             raise ValueError(f"{first} and {second} are both '{column}': one column cannot play both parts")
     site = study.data.site
     if site is not None and site in roles.values() and site not in factors:
-        raise ValueError(f"[data] site is '{site}', which is another role's column: name the column of the enrolling site")
+        raise ValueError(
+            f"[data] site is '{site}', which is another role's column: name the column of the enrolling site"
+        )
     for factor in factors:
         if factor in study.data.post_baseline:
             raise ValueError(
