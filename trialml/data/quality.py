@@ -24,6 +24,12 @@ __all__ = ["DataQuality", "data_quality", "examine", "told"]
 
 _ORDER = ("error", "warning", "note", "ok", "not made")
 _MOST_QUOTED = 6
+_SINGULAR = (
+    (re.compile(r"\{count\} values (of [\d,]+ )?are"), r"{count} value \1is"),
+    (re.compile(r"\{count\} values lie"), "{count} value lies"),
+    (re.compile(r"\{count\} times are"), "{count} time is"),
+    (re.compile(r"\{count\} patients have"), "{count} patient has"),
+)
 _READ = ("DQ033", "DQ037", "DQ038")
 _OF_SEVERAL = ("DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
 _GRAVE = ("DQ014", "DQ034")
@@ -183,9 +189,13 @@ def _without_idle(found: list[Seen]) -> list[Seen]:
 
 def told(one: Seen, *, exact: bool = False) -> str:
     """Return a finding's sentence with its count, which is withheld from 1 to 10 unless `exact` is asked for."""
+    finding = one.finding
+    if exact and one.count == 1:
+        for several, single in _SINGULAR:
+            finding = several.sub(single, finding)
     small = 0 < one.count < SMALLEST_CELL and not exact
     shown = f"fewer than {SMALLEST_CELL}" if small else format_count(one.count)
-    return one.finding.replace("{count}", shown)
+    return finding.replace("{count}", shown)
 
 
 def _count(one: Seen) -> float:
