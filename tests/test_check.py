@@ -42,7 +42,9 @@ def test_on_a_terminal_no_line_is_wider_than_it_and_nothing_is_cut(write_study, 
 def test_where_the_output_is_no_terminal_a_finding_is_one_line(write_study, tmp_path):
     lines = said(write_study(tmp_path, change=faults), terminal=False).splitlines()
     (line,) = [line for line in lines if "DQ012" in line]
-    assert line.startswith("  DQ012  warning  Records: 4 patients in 2 set(s)")
+    assert line.startswith(
+        "  DQ012  warning  Records: 4 patients have arm, outcome and baseline values of another patient"
+    )
     assert line.endswith("File rows 52, 53, 102, 103.")
 
 

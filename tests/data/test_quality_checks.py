@@ -303,11 +303,28 @@ def test_a_result_holds_no_file_row_and_no_count_from_1_to_10():
     quality = data_quality(planted(FAULTS["records entered twice"][0]))
     (row,) = quality.checks[quality.checks["number"] == "DQ012"].itertuples()
     assert np.isnan(row.count)
-    assert row.finding.startswith("fewer than 11 patients in 3 set(s)")
+    assert row.finding.startswith("fewer than 11 patients have arm, outcome and baseline values of another patient")
     assert "rows" not in quality.checks
     stored = json.dumps(quality.to_dict())
     assert "599" not in stored
     assert "file_row" not in stored
+
+
+def test_the_table_shows_the_gravest_first_and_names_every_check_once_or_more():
+    trial = planted(FAULTS["times in years among days"][0])
+    put("age", slice(10, 22), 999.0)(trial)
+    quality = data_quality(dataclasses.replace(trial, frame=trial.frame.drop(columns="enrolling_site")))
+    table = quality.table()
+    verdicts = table["Verdict"].tolist()
+    order = ["error", "warning", "note", "ok", "not made"]
+    assert [order.index(verdict) for verdict in verdicts] == sorted(order.index(verdict) for verdict in verdicts)
+    assert verdicts[:2] == ["error", "warning"]
+    words = table["Check"].str.cat(table["Found, and what was done"], sep=" ").str.cat(sep=" ")
+    assert all(check.number in words for check in CATALOGUE)
+    assert quality.scalars() == {"errors": 1, "warnings": 2, "notes": 3}
+    assert quality.text().startswith(
+        f"{quality.made} checks were made: 1 error(s), 2 warning(s) and 3 note(s). DQ014, Time in days: 25"
+    )
 
 
 def test_a_site_s_values_in_another_unit_are_found_though_they_overlap_with_the_rest():

@@ -98,7 +98,8 @@ class Missingness(Result):
                 index=name, columns="arm", values="shown", aggfunc="first", sort=False, observed=True
             )
             shown += [(f"  {label}", *wide.loc[label, arms]) for label in wide.index]
-        return pd.DataFrame(shown, columns=["", *arms])
+        analysed = self.rows[self.rows["role"] == "covariate"].drop_duplicates("arm").set_index("arm")["patients"]
+        return pd.DataFrame(shown, columns=["", *(f"{arm} (n = {analysed[arm]:,})" for arm in arms)])
 
     def _lacking(self) -> pd.DataFrame:
         own = self.rows[self.rows["role"] == "covariate"]

@@ -83,19 +83,20 @@ class DataQuality(Result):
         return {f"{verdict}s": float(counts[verdict]) for verdict in ("error", "warning", "note")}
 
     def table(self) -> pd.DataFrame:
-        """Return the findings for reading, the gravest first, then by number."""
-        place = self.checks["verdict"].map(_ORDER.index)
-        shown = self.checks.loc[place.sort_values(kind="stable").index]
-        found = [f"{row.finding} {row.done}".strip() for row in shown.itertuples()]
-        return pd.DataFrame(
-            {
-                "Check": shown["number"].to_numpy(),
-                "What": shown["title"].to_numpy(),
-                "Looked at": shown["subject"].to_numpy(),
-                "Found, and what was done": found,
-                "Verdict": shown["verdict"].to_numpy(),
-            }
-        )
+        """Return the findings for reading, the gravest first; checks that found nothing, or were not made, share a row."""
+        silent = self.checks["verdict"].isin(["ok", "not made"]) & self.checks["count"].isna()
+        told = self.checks[~silent]
+        told = told.loc[told["verdict"].map(_ORDER.index).sort_values(kind="stable").index]
+        rows = [
+            (row.number, row.verdict, f"{row.title}. {row.subject}: {row.finding} {row.done}".strip())
+            for row in told.itertuples()
+        ]
+        quiet = self.checks[silent]
+        why = quiet["finding"].where(quiet["verdict"] == "not made", "Nothing was found.")
+        for words, those in quiet.groupby(why, sort=False):
+            named = "; ".join(dict.fromkeys(f"{row.number} {row.title}" for row in those.itertuples()))
+            rows.append((f"{those['number'].nunique()} checks", those["verdict"].iloc[0], f"{words} {named}."))
+        return pd.DataFrame(rows, columns=["Check", "Verdict", "Found, and what was done"])
 
     @property
     def made(self) -> int:
@@ -199,4 +200,4 @@ def told(one: Seen, *, exact: bool = False) -> str:
 
 
 def _count(one: Seen) -> float:
-    return math.nan if one.verdict in ("ok", "not made") or 0 < one.count < SMALLEST_CELL else float(one.count)
+    return math.nan if one.count < SMALLEST_CELL else float(one.count)

@@ -40,7 +40,9 @@ def check_records(patients: Patients) -> Iterator[Seen]:
     baseline = [column.coded for column in _independent(patients)] + [patients.cells]
     whole = _repeats([patients.arms, *patients.outcome, *baseline], _CHANCE_OF_RECORDS)
     if whole.sets:
-        found = f"{{count}} patients in {whole.sets:,} set(s) have the same arm, outcome and baseline values under different identifiers."
+        found = (
+            "{count} patients have arm, outcome and baseline values of another patient under a different identifier."
+        )
         rows = patients.rows_where(whole.which)
         yield Seen(
             "DQ012", "Records", "warning", int(whole.which.sum()), found, "Kept: leave out the repeated ones.", rows
