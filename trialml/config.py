@@ -61,6 +61,7 @@ class Study(FileTable):
         _check_covariates(self)
         _check_event_codes(self.endpoints[0])
         _check_dates(self)
+        _check_population(self)
         return self
 
     @property
@@ -193,6 +194,15 @@ def _check_event_codes(endpoint: EndpointTable) -> None:
     both = set(endpoint.event_values) & set(endpoint.censored_values)
     if both:
         raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
+
+
+def _check_population(study: Study) -> None:
+    taken = {study.data.subject: "identifies the subject", study.treatment.column: "is the arm"}
+    taken |= {column: f"is the endpoint's {key}" for key, column in study.endpoints[0].columns().items()}
+    if study.data.population in taken:
+        raise ValueError(
+            f"[data] population = '{study.data.population}', which {taken[study.data.population]}: name a flag"
+        )
 
 
 def _check_dates(study: Study) -> None:

@@ -59,7 +59,14 @@ def read_trial(study: Study) -> Trial:
     }
     if path.is_dir():
         return read_adam_trial(
-            path, data.source, endpoint=endpoint, time_zero=data.time_zero, partial_dates=data.partial_dates, **roles
+            path,
+            data.source,
+            endpoint=endpoint,
+            time_zero=data.time_zero,
+            partial_dates=data.partial_dates,
+            encoding=data.encoding,
+            decimal=data.decimal,
+            **roles,
         )
     if endpoint.records is not None:
         raise DataError(
@@ -92,6 +99,8 @@ def read_adverse_events(study: Study) -> AdverseEvents | None:
         subject=study.data.subject,
         treatment=study.arms,
         partial_dates=study.data.partial_dates,
+        encoding=study.data.encoding,
+        decimal=study.data.decimal,
     )
 
 

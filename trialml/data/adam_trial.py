@@ -36,6 +36,8 @@ def read_adam_trial(
     population_value: str = "Y",
     time_zero: str | None = None,
     partial_dates: PartialDates = "refuse",
+    encoding: str | None = None,
+    decimal: str | None = None,
 ) -> Trial:
     """Read a trial from an ADaM folder.
 
@@ -60,6 +62,8 @@ def read_adam_trial(
         The date that times count from, where it is declared: RANDDT, TRTSDT or STARTDT.
     partial_dates
         What is done with dates whose day is not known.
+    encoding, decimal
+        Encoding and decimal mark of text files, where they are declared.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def read_adam_trial(
     AnalysisError
         If an arm of the primary contrast has no patients.
     """
-    folder = open_adam(path, origin)
+    folder = open_adam(path, origin, encoding=encoding, decimal=decimal)
     subjects = read_subjects(folder, subject, treatment, covariates, partial_dates=partial_dates)
     measured = _measure(folder, subjects, endpoint, subject, time_zero, partial_dates)
     frame = subjects.frame.assign(**measured.columns)
