@@ -108,3 +108,22 @@ def test_a_covariate_that_knows_the_outcome_is_said_by_check(write_study, tmp_pa
         frame["marker"] = frame["days"].astype(float) + noise.round(1)
 
     assert "Warning: marker, value: its concordance is" in said(write_study(tmp_path, change=change), terminal=False)
+
+
+@pytest.mark.parametrize("kind", ["binary", "continuous"])
+def test_an_endpoint_without_times_is_checked_too(write_study, tmp_path, kind):
+    kept = {"endpoints.time": None, "endpoints.horizon": None, "endpoints.tau": None, "endpoints.kind": kind}
+    changes = {
+        "binary": {**kept, "endpoints.unit": None},
+        "continuous": {
+            **kept,
+            "endpoints.event": None,
+            "endpoints.value": "week8",
+            "endpoints.unit": "points",
+            "data.post_baseline": [],
+        },
+    }
+    text = said(write_study(tmp_path, study=changes[kind]), terminal=False)
+    assert "The endpoint is no time to event. This concerns DQ009" in text
+    assert "nothing was fitted" in text
+    assert "Covariates that know the outcome" not in text

@@ -1,5 +1,6 @@
 """The numbered checks: each finds the fault that was planted, with its count and file rows, and a clean trial is silent."""
 
+import ast
 import collections
 import dataclasses
 import json
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from trialml.data.cleaning_log import CleaningLog, cleaning_log
 from trialml.data.findings import Finding
 from trialml.data.quality import data_quality, examine
+from trialml.data.quality_arms import _levels_p, binomial_tails, rank_sum_p
 from trialml.data.quality_catalogue import CATALOGUE, check_of_rule
 from trialml.data.quality_columns import patients_of
 from trialml.data.quality_sites import expected_events
@@ -407,6 +410,18 @@ def test_without_a_site_the_checks_by_site_say_that_they_were_not_made():
     assert {verdicts[f"DQ{number:03d}"] for number in range(26, 33)} == {"not made"}
 
 
+@pytest.mark.parametrize(
+    "fault", ["a site with one arm", "a site with missing values", "arms unbalanced within strata"]
+)
+def test_a_count_is_never_beside_a_percentage_of_it_that_could_be_small(fault):
+    """92 % of 12 patients would be 11, and the other arm's 1."""
+    change, number, *_ = FAULTS[fault]
+    for one in examine(planted(change)):
+        if one.number == number and one.verdict != "ok":
+            assert "{count}" in one.finding
+            assert "%" not in one.finding
+
+
 def test_a_small_site_is_never_named():
     def change(trial):
         rows = trial.frame.index[:7]
@@ -487,6 +502,52 @@ def test_the_reference_page_lists_the_catalogue_word_for_word():
     rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| DQ")]
     expected = [f"| {c.number} | {c.title} | {c.severity} | {c.looks_for} | {c.done} |" for c in CATALOGUE]
     assert rows == expected
+
+
+UNDER_OTHER_FINDINGS = {
+    "encoding",
+    "derived value",
+    "time at risk",
+    "date of death",
+    "competing events",
+    "unexpected arm",
+}
+ONLY_IN_THE_LOG = {"blanks", "missing word"}
+
+
+def test_every_rule_of_the_readers_has_a_number_of_its_own_or_is_known_to_have_none():
+    """A new rule would otherwise stand under DQ038 without anybody having chosen so."""
+    folder = Path(__file__).resolve().parents[2] / "trialml" / "data"
+    rules = set()
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding"
+            if named and node.args and isinstance(node.args[0], ast.Constant):
+                rules.add(node.args[0].value)
+    assert {"partial date", "mixed spelling", "event before time zero", "baseline after time zero"} <= rules
+    unnumbered = {rule for rule in rules if check_of_rule(rule) == "DQ038"}
+    assert unnumbered <= UNDER_OTHER_FINDINGS | ONLY_IN_THE_LOG
+
+
+def test_the_tests_between_arms_are_scipy_s():
+    """The rank-sum test with mid-ranks and without continuity correction, the chi-squared test, and twice the smaller binomial tail."""
+    trial = clean_trial(seed=9)
+    patients = patients_of(trial)
+    treated = (trial.frame["arm"] == "new").to_numpy()
+    for column in patients.columns:
+        values = trial.frame[column.name]
+        known = values.notna().to_numpy()
+        if column.numeric:
+            one, two = values[known & treated].astype(float), values[known & ~treated].astype(float)
+            expected = stats.mannwhitneyu(one, two, method="asymptotic", use_continuity=False).pvalue
+            assert rank_sum_p(patients, column) == pytest.approx(expected, rel=1e-8)
+        elif column.name == "histology":
+            table = pd.crosstab(values[known], treated[known])
+            expected = stats.chi2_contingency(table, correction=False).pvalue
+            assert _levels_p(patients, column) == pytest.approx(expected, rel=1e-8)
+    tails = binomial_tails(np.array([3, 10]), np.array([20, 20]), 0.5)
+    assert tails[0] == pytest.approx(stats.binomtest(3, 20, 0.5).pvalue, rel=1e-10)
+    assert tails[1] == 1.0
 
 
 def test_numbers_of_checks_are_consecutive_and_never_given_twice():

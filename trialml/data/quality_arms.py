@@ -93,11 +93,10 @@ def _allocation_by_cell(patients: Patients) -> Iterator[Seen]:
     treated = np.bincount(cells.codes[patients.treated], minlength=k)
     share = patients.trial.treatment.allocation
     beyond = binomial_tails(treated, of, share) < FAMILY_LEVEL / k
-    for place in np.flatnonzero(beyond & (k > 1)):
-        found = (
-            f"Of the {{count}} patients of stratum '{cells.levels[place]}' {100 * treated[place] / of[place]:.0f} % are in the experimental "
-            f"arm; the study file says {100 * share:.0f} %."
-        )
+    for place in np.flatnonzero(beyond & (k > 1) & (of >= SMALLEST_CELL)):
+        # No percentage: with the number of patients it would give back how few are in the other arm.
+        more = "experimental" if treated[place] > share * of[place] else "control"
+        found = f"Of the {{count}} patients of stratum '{cells.levels[place]}' more are in the {more} arm than the allocation explains."
         yield Seen("DQ021", "Stratification factors", "warning", int(of[place]), found)
     if k == 1 or not beyond.any():
         said = (

@@ -125,9 +125,11 @@ def _enrolment(site: Site) -> Iterator[Seen]:
 def _allocation(patients: Patients, site: Site) -> Iterator[Seen]:
     of, treated = site.sizes(patients.primary), site.sizes(patients.treated)
     share = patients.trial.treatment.allocation
-    beyond = binomial_tails(treated, of, share) < FAMILY_LEVEL / len(of)
-    for place in np.flatnonzero(beyond & site.judged):
-        words = f"of {{count}} patients of the primary contrast {100 * treated[place] / of[place]:.0f} % are in the experimental arm, not {100 * share:.0f} %."
+    beyond = (binomial_tails(treated, of, share) < FAMILY_LEVEL / len(of)) & (of >= SMALLEST_CELL)
+    for place in np.flatnonzero(beyond):
+        # No percentage: with the number of patients it would give back how few are in the other arm.
+        more = "experimental" if treated[place] > share * of[place] else "control"
+        words = f"of its {{count}} patients of the primary contrast more are in the {more} arm than the allocation explains."
         yield _seen(site, "DQ027", int(place), int(of[place]), words)
 
 
@@ -188,7 +190,7 @@ def _missing(patients: Patients, site: Site) -> Iterator[Seen]:
     share = own / np.maximum(sizes, 1)
     beyond = (p < FAMILY_LEVEL / len(sizes)) & (100 * (share - elsewhere) > _POINTS)
     for place in np.flatnonzero(beyond & site.judged):
-        words = f"{100 * share[place]:.0f} % of its {{count}} patients lack a baseline value, {100 * elsewhere[place]:.0f} % elsewhere."
+words = "its {count} patients lack a baseline value over 10 points more often than patients elsewhere."
         yield _seen(site, "DQ029", int(place), int(sizes[place]), words)
 
 
