@@ -190,7 +190,7 @@ def _missing(patients: Patients, site: Site) -> Iterator[Seen]:
     share = own / np.maximum(sizes, 1)
     beyond = (p < FAMILY_LEVEL / len(sizes)) & (100 * (share - elsewhere) > _POINTS)
     for place in np.flatnonzero(beyond & site.judged):
-words = "its {count} patients lack a baseline value over 10 points more often than patients elsewhere."
+        words = "its {count} patients lack a baseline value over 10 points more often than patients elsewhere."
         yield _seen(site, "DQ029", int(place), int(sizes[place]), words)
 
 
