@@ -31,7 +31,7 @@ from trialml.study_tables import (
 __all__ = ["Study", "read_study"]
 
 
-_KEPT = frozenset({"arm", "time", "event", "cause", "value", "factor", "treated", "stratum"})
+_KEPT = frozenset({"arm", "time", "event", "cause", "value", "factor", "treated", "stratum", "enrolling_site"})
 """Columns that an analysis adds beside the covariates."""
 
 
@@ -148,6 +148,11 @@ def _check_roles(study: Study) -> None:
     for (first, column), (second, other) in itertools.combinations(roles.items(), 2):
         if column == other:
             raise ValueError(f"{first} and {second} are both '{column}': one column cannot play both parts")
+    site = study.data.site
+    if site is not None and site in roles.values() and site not in factors:
+        raise ValueError(
+            f"[data] site is '{site}', which is another role's column: name the column of the enrolling site"
+        )
     for factor in factors:
         if factor in study.data.post_baseline:
             raise ValueError(
