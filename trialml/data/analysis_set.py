@@ -236,6 +236,14 @@ def _refuse_too_small(by_arm: pd.DataFrame, trial: Trial) -> None:
                 f"at least {MINIMUM_PER_ARM} in each arm: use more data."
             )
             raise AnalysisError(message)
+    if trial.endpoint.kind == "time to event":
+        _refuse_too_few_events(primary)
+    else:
+        _refuse_one_outcome(trial, primary)
+
+
+def _refuse_one_outcome(trial: Trial, primary: pd.DataFrame) -> None:
+    """Refuse an endpoint of which nothing varies."""
     if trial.endpoint.kind == "continuous":
         values = trial.only(trial.treatment.control, trial.treatment.experimental).value
         if (values == values[0]).all():
@@ -244,13 +252,15 @@ def _refuse_too_small(by_arm: pd.DataFrame, trial: Trial) -> None:
             )
         return
     patients, events = int(primary["patients"].sum()), int(primary["events"].sum())
-    if trial.endpoint.kind == "binary":
-        if events in (0, patients):
-            raise AnalysisError(
-                f"The event '{trial.endpoint.name}' happened in {events:,} of {patients:,} patients of the primary contrast: check which "
-                "code means that it happened (event_values in [[endpoints]])."
-            )
-        return
+    if events in (0, patients):
+        raise AnalysisError(
+            f"The event '{trial.endpoint.name}' happened in {events:,} of {patients:,} patients of the primary contrast: check which "
+            "code means that it happened (event_values in [[endpoints]])."
+        )
+
+
+def _refuse_too_few_events(primary: pd.DataFrame) -> None:
+    patients, events = int(primary["patients"].sum()), int(primary["events"].sum())
     if events == 0:
         message = (
             f"All {patients} patients of the primary contrast are censored: check which event code means "
