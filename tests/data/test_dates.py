@@ -73,3 +73,25 @@ def test_typed_dates_pass_and_lose_their_time_of_day():
     dates, findings = as_dates(pd.Series(pd.to_datetime(["2020-01-01T13:00"]), name="ADT"))
     assert dates.tolist() == [pd.Timestamp("2020-01-01")]
     assert findings == ()
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "31DEC9999", "1066-10-14"])
+def test_a_sentinel_is_no_date(text):
+    with pytest.raises(DataError, match="outside the years 1800 to 2200"):
+        parse_date(text)
+    with pytest.raises(DataError, match="outside the years 1800 to 2200"):
+        as_dates(pd.Series([text], name="ADT", dtype=object))
+
+
+def test_a_typed_sentinel_is_no_date():
+    with pytest.raises(DataError, match="row 1: the date lies outside the years"):
+        as_dates(pd.Series(pd.to_datetime(["2020-01-01", "2261-12-31"]), name="ADT"))
+
+
+@pytest.mark.parametrize("value", [20_201_231.0, 1.5, -1e9])
+def test_a_number_that_counts_no_days_is_no_date(value):
+    dates, findings = as_dates(pd.Series([22_280.0, None], name="ADT"))
+    assert dates.iloc[0] == pd.Timestamp("2020-12-31")
+    assert findings[0].rule == "date without format"
+    with pytest.raises(DataError, match="is no count of days from 1960"):
+        as_dates(pd.Series([value], name="ADT"))

@@ -1,5 +1,7 @@
 """Parquet and SAS files: types, labels and formats kept; what is truncated or mislabelled is refused."""
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
 import pyreadstat
@@ -168,3 +170,24 @@ def test_the_pilot_study_s_labels_and_formats_are_kept(pilot):
     assert table.formats["TRTSDT"] == "DATE9"
     assert len(table.frame) == 254
     assert table.frame["TRTSDT"].dtype.kind == "M"
+
+
+def test_a_sentinel_among_dates_is_missing_and_counted(tmp_path):
+    data = pd.DataFrame({"ID": ["a", "b"], "X": [1e9, 22_280.0]})
+    pyreadstat.write_xport(data, str(tmp_path / "d.xpt"), table_name="D", variable_format={"X": "DATE9."})
+    pd.DataFrame({"X": [dt.date(9999, 12, 31), dt.date(2020, 12, 31)]}).to_parquet(tmp_path / "d.parquet")
+    for name in ("d.xpt", "d.parquet"):
+        table = read_table(name, tmp_path)
+        assert table.frame["X"].tolist() == [pd.NaT, pd.Timestamp("2020-12-31")]
+        assert [(one.rule, one.subject, one.count) for one in table.findings] == [("impossible date", "X", 1)]
+
+
+def test_dates_of_parquet_with_and_without_a_time_zone_are_the_same_days(tmp_path):
+    days = pd.to_datetime(["2020-12-31", None])
+    data = pd.DataFrame({"a": days, "b": days.tz_localize("Europe/Berlin"), "c": [dt.date(2020, 12, 31), None]})
+    data["d"] = data["a"].astype("datetime64[s]")
+    data.to_parquet(tmp_path / "d.parquet")
+    frame = read_table("d.parquet", tmp_path).frame
+    for name in "abcd":
+        assert frame[name].dtype == "datetime64[ns]"
+        assert frame[name].tolist() == [pd.Timestamp("2020-12-31"), pd.NaT]

@@ -236,7 +236,7 @@ def read_subjects(
     for name in ("RANDDT", "TRTSDT", "TRTEDT", "EOSDT", "RFENDT", "DTHDT"):
         if name in frame:
             dates[name], noticed = as_dates(frame[name], name=f"ADSL.{name}", rule=partial_dates)
-            findings += noticed
+            findings += [*folder.findings("ADSL", {name}), *noticed]
     return Subjects(frame, _subjects(frame[subject], subject), dates, tuple(findings))
 
 

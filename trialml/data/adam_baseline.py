@@ -44,7 +44,7 @@ def baseline_value(
         if covariate.kind == "numeric"
         else records[source]
     )
-    found = list(folder.findings(dataset.upper(), {source, "ABLFL"}))
+    found = list(folder.findings(dataset.upper(), {source, "ABLFL", "ADT"}))
     codes = as_codes(records[subject])
     if "ADT" in records:
         dates, noticed = as_dates(records["ADT"], name=f"{dataset}.ADT", rule=partial_dates)

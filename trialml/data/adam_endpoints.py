@@ -78,7 +78,7 @@ def tte_endpoint(
     events, censored = int((censor == "0").sum()), int((censor.notna() & (censor != "0")).sum())
     said = f"{dataset} {asked.parameter}: CNSR = 0 in {events:,} record(s), read as events; above 0 in {censored:,}, read as censored."
     found = [
-        *folder.findings(dataset, {"AVAL", "CNSR", "PARAMCD"}),
+        *folder.findings(dataset, {"AVAL", "CNSR", "PARAMCD", "ADT", "STARTDT"}),
         *_reasons(censor, dataset),
         *_unknown(codes, subjects, dataset),
         *checked.findings,

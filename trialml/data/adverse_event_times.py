@@ -242,7 +242,7 @@ def ae_endpoint(
     records = adverse_event_records(folder, asked, subject)
     found = first_events(records, subjects, risk, subject, competing=asked.competing, partial_dates=partial_dates)
     name = f"ADAE.{endpoint.name}"
-    findings = [*folder.findings("ADAE", {"TRTEMFL", *asked.where}), *risk.findings, *found.findings]
+    findings = [*folder.findings("ADAE", {"TRTEMFL", "ASTDT", *asked.where}), *risk.findings, *found.findings]
     event = (found.cause == 1).astype(object).where(found.cause.notna(), None).map({True: "1", False: "0"})
     event = event.astype(object).where(event.notna(), None)
     conditions = " and ".join([f"{column} = {code}" for column, code in asked.where.items()])

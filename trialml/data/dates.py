@@ -21,6 +21,8 @@ PartialDates = Literal["refuse", "first", "middle", "last"]
 _MONTHS = {name: place for place, name in enumerate(calendar.month_abbr) if name}
 _MONTHS = {name.upper(): place for name, place in _MONTHS.items()}
 _MOST_DAYS = 80_000
+_YEARS = (1800, 2200)
+"""A date outside of these is a sentinel such as 9999-12-31, or a slip of the keyboard."""
 _ISO = re.compile(r"(\d{4})(?:-(\d{2}|-)?(?:-(\d{2}))?)?(?:[T ].*)?")
 _DATE9 = re.compile(r"(?:(\d{1,2}|UNK?)?[-/ ]?)?([A-Z]{3})[-/ ]?(\d{4})(?:[:T ]\d{2}:.*)?")
 
@@ -67,9 +69,14 @@ def parse_date(text: str, rule: PartialDates = "refuse") -> ParsedDate:
     try:
         assert month is not None
         assert day is not None
-        return ParsedDate(dt.date(year, month, day), precision)
+        date = dt.date(year, month, day)
     except ValueError as error:
         raise DataError(f"'{text[:40]}' is no day of the calendar: correct it.") from error
+    if date.year < _YEARS[0] or date.year > _YEARS[1]:
+        raise DataError(
+            f"'{text[:40]}' lies outside the years {_YEARS[0]} to {_YEARS[1]}, so it stands for something else: correct it or leave it empty."
+        )
+    return ParsedDate(date, precision)
 
 
 def _parts(words: str, text: str) -> tuple[int, int | None, int | None]:
@@ -117,6 +124,12 @@ def as_dates(
     """
     called = name or str(column.name)
     if pd.api.types.is_datetime64_any_dtype(column):
+        odd = column.notna() & ~column.dt.year.between(*_YEARS)
+        if odd.any():
+            raise DataError(
+                f"Column '{called}', row {column.index[odd][0]}: the date lies outside the years {_YEARS[0]} to {_YEARS[1]}, so it stands for "
+                "something else: correct it or leave it empty."
+            )
         return column.dt.normalize(), ()
     if pd.api.types.is_numeric_dtype(column):
         return _from_sas_days(column, called)

@@ -25,6 +25,7 @@ _DATE = re.compile(
 _DATETIME = re.compile(
     r"^(DATETIME|E8601D[TZN]|B8601D[TZN]|IS8601D[TN]|DATEAMPM|NLDATM|DTDATE|MDYAMPM)[A-Z]*\d*\.?\d*$"
 )
+_MOST_DAYS = 100_000
 _HEADER = b"HEADER RECORD*******"
 _RECORD = 80
 
@@ -94,7 +95,8 @@ def _arrow_columns(table: Any) -> tuple[pd.DataFrame, list[Finding]]:
         elif pa.types.is_boolean(kind):
             columns[known] = np.array([None if v is None else bool(v) for v in column.to_pylist()], dtype=object)
         elif pa.types.is_temporal(kind) and not (pa.types.is_time(kind) or pa.types.is_duration(kind)):
-            columns[known] = _naive(pd.Series(pd.to_datetime(column.to_pandas())))
+            columns[known], noticed = _naive(column, known)
+            findings += noticed
         elif pa.types.is_integer(kind) and not column.null_count:
             columns[known] = column.to_numpy()
         elif pa.types.is_null(kind):
@@ -107,8 +109,18 @@ def _arrow_columns(table: Any) -> tuple[pd.DataFrame, list[Finding]]:
     return pd.DataFrame(columns, copy=False), findings
 
 
-def _naive(dates: pd.Series) -> Any:
-    return (dates if dates.dt.tz is None else dates.dt.tz_convert("UTC").dt.tz_localize(None)).to_numpy()
+def _naive(column: Any, name: str) -> tuple[Any, list[Finding]]:
+    """Return dates or instants as datetime64[ns] in the local time of their zone, and what lies beyond it as missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # A day is the day where it was written, so an instant is read in its own time zone.
+    local = pc.local_timestamp(column) if getattr(column.type, "tz", None) else column
+    instants = local.cast(pa.timestamp("ms"), safe=False)
+    days = pc.divide(instants.cast(pa.int64()), 86_400_000)
+    beyond = pc.fill_null(pc.greater(pc.abs(days), _MOST_DAYS), fill_value=False)
+    kept = pc.if_else(beyond, pa.scalar(None, pa.timestamp("ms")), instants)
+    return kept.cast(pa.timestamp("ns")).to_numpy(), _impossible(name, int(pc.sum(beyond).as_py() or 0))
 
 
 def read_sas(path: Path, source: str, *, columns: Collection[str] | None = None) -> Table:
@@ -174,7 +186,8 @@ def _sas_table(
             columns[name], noticed = tidy_text(name, column.where(column.notna(), None))
             findings += noticed
         else:
-            columns[name] = _from_format(column.to_numpy(dtype=np.float64), formats.get(name, ""))
+            columns[name], noticed = _from_format(column.to_numpy(dtype=np.float64), formats.get(name, ""), name)
+            findings += noticed
     index = pd.RangeIndex(1, len(frame) + 1, name="file_row")
     result = pd.DataFrame(columns, index=index, copy=False)
     member = str(meta.table_name or "").strip()
@@ -193,12 +206,23 @@ def _sas_table(
     )
 
 
-def _from_format(values: Any, given: str) -> Any:
-    if _DATE.match(given.upper()):
-        return (_SAS_EPOCH + pd.to_timedelta(np.floor(values), unit="D")).to_numpy()
-    if _DATETIME.match(given.upper()):
-        return (_SAS_EPOCH + pd.to_timedelta(values, unit="s")).to_numpy()
-    return values
+def _from_format(values: Any, given: str, name: str) -> tuple[Any, list[Finding]]:
+    date, instant = _DATE.match(given.upper()), _DATETIME.match(given.upper())
+    if not (date or instant):
+        return values, []
+    days = np.floor(values) if date else values / 86_400
+    beyond = np.abs(days) > _MOST_DAYS
+    known = np.where(beyond, np.nan, days if date else values)
+    dates = (_SAS_EPOCH + pd.to_timedelta(known, unit="D" if date else "s")).to_numpy()
+    return dates, _impossible(name, int(beyond.sum()))
+
+
+def _impossible(name: str, count: int) -> list[Finding]:
+    """Return a warning on dates that no calendar here holds: sentinels such as 9999-12-31, or numbers that are no dates."""
+    if not count:
+        return []
+    found = f"{count:,} date(s) of '{name}' lie centuries away and stand for something else."
+    return [Finding("impossible date", name, count, found, "They were taken as missing.", "warning")]
 
 
 def _check_transport(content: bytes, source: str) -> int | None:
