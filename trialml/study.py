@@ -16,6 +16,7 @@ from trialml.data.baseline import baseline_table
 from trialml.data.quality import data_quality
 from trialml.data.read import read_table
 from trialml.data.trial import Trial, build_trial
+from trialml.data.visit_tables import add_visits
 from trialml.effects.contrast import Contrast, contrast
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
@@ -37,6 +38,7 @@ def read_trial(study: Study) -> Trial:
         If the data cannot be read or contradict the study file.
     """
     table = read_table(study.data.source, study.path.parent)
+    table = add_visits(table, study.visits, subject=study.data.subject, base=study.path.parent)
     return build_trial(
         table,
         name=study.study.name,

@@ -28,14 +28,14 @@ def same(first, second):
 def test_each_summary_is_what_its_formula_says():
     """Expected by hand: times -28, -14, 0 with 10, 16, 13 have mean 13, SD 3 and slope 42 / 392 a day."""
     found = summaries([(0, 0, 13.0), (0, -28, 10.0), (0, -14, 16.0), (0, 7, 99.0), (2, -3, 5.0)])
-    expected = {"last": 13, "mean": 13, "slope": 42 / 392, "sd": 3, "count": 3, "since_last": 0}
+    expected = {"last": 13, "mean": 13, "slope": 42 / 392, "sd": 3, "visits": 3, "since_last": 0}
     for name, value in expected.items():
         assert getattr(found, name)[0] == pytest.approx(value, rel=1e-12)
-    assert [getattr(found, name)[2] for name in ("last", "mean", "count", "since_last")] == [5, 5, 1, 3]
+    assert [getattr(found, name)[2] for name in ("last", "mean", "visits", "since_last")] == [5, 5, 1, 3]
     assert math.isnan(found.slope[2])
     assert math.isnan(found.sd[2])
     assert math.isnan(found.last[1])
-    assert found.count[1] == 0
+    assert found.visits[1] == 0
     assert (found.used, found.after) == (4, 1)
 
 
@@ -78,7 +78,7 @@ def test_every_row_is_used_or_counted_as_passed_over(rows):
 
 def test_values_of_one_time_are_one_visit_with_their_mean():
     found = summaries([(0, -7, 1.0), (0, 0, 4.0), (0, 0, 8.0)])
-    assert (found.last[0], found.mean[0], found.count[0], found.ties) == (6, 3.5, 2, 2)
+    assert (found.last[0], found.mean[0], found.visits[0], found.ties) == (6, 3.5, 2, 2)
     assert found.slope[0] == pytest.approx(5 / 7, rel=1e-12)
     only = summaries([(0, 0, 4.0), (0, 0, 8.0)])
     assert only.last[0] == 6

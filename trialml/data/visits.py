@@ -13,9 +13,9 @@ from trialml.errors import DataError
 
 __all__ = ["SUMMARIES", "Summary", "VisitSummaries", "summarise_visits"]
 
-Summary = Literal["last", "mean", "slope", "sd", "count", "since_last"]
+Summary = Literal["last", "mean", "slope", "sd", "visits", "since_last"]
 
-SUMMARIES: tuple[Summary, ...] = ("last", "mean", "slope", "sd", "count", "since_last")
+SUMMARIES: tuple[Summary, ...] = ("last", "mean", "slope", "sd", "visits", "since_last")
 """The summaries there are, in the order of `VisitSummaries`."""
 
 _LEAST_FOR_SPREAD = 2
@@ -34,7 +34,7 @@ class VisitSummaries(NamedTuple):
         The least-squares slope over time, in units of the value per unit of time; NaN under two visits.
     sd
         The standard deviation over visits (divisor: visits - 1); NaN under two visits.
-    count
+    visits
         The number of visits with a value, 0 where there is none.
     since_last
         Time from the last visit to time zero, at least 0.
@@ -52,7 +52,7 @@ class VisitSummaries(NamedTuple):
     mean: NDArray[np.float64]
     slope: NDArray[np.float64]
     sd: NDArray[np.float64]
-    count: NDArray[np.float64]
+    visits: NDArray[np.float64]
     since_last: NDArray[np.float64]
     used: int
     after: int
@@ -120,9 +120,16 @@ def summarise_visits(
     opens[1:] = (rows_of[1:] != rows_of[:-1]) | (times_of[1:] != times_of[:-1])
     visit = np.cumsum(opens) - 1
     sizes = np.bincount(visit, minlength=int(opens.sum()))
-    by_subject = _by_subject(rows_of[opens], times_of[opens], _averages(values_of, visit, sizes), subjects)
+    last, mean, slope, deviation, visits, since = _by_subject(
+        rows_of[opens], times_of[opens], _averages(values_of, visit, sizes), subjects
+    )
     return VisitSummaries(
-        *by_subject,
+        last=last,
+        mean=mean,
+        slope=slope,
+        sd=deviation,
+        visits=visits,
+        since_last=since,
         used=len(order),
         after=int((dated & ~early).sum()),
         without_value=int((dated & early & np.isnan(values)).sum()),
@@ -164,7 +171,7 @@ def _averages(values: NDArray[np.float64], group: NDArray[np.intp], sizes: NDArr
 def _by_subject(
     place: NDArray[np.intp], time: NDArray[np.float64], value: NDArray[np.float64], subjects: int
 ) -> tuple[NDArray[np.float64], ...]:
-    """Return last, mean, slope, sd, count and since_last from visits sorted by subject and time, one a time."""
+    """Return last, mean, slope, sd, visits and since_last from visits sorted by subject and time, one a time."""
     visits = np.bincount(place, minlength=subjects)
     nothing = np.full(subjects, math.nan)
     ends = np.cumsum(visits) - 1
