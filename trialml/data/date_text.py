@@ -27,6 +27,7 @@ _LAYOUTS = tuple(
         r"(?P<year>\d{4})-(?P<month>\d{2})(?P<tail>-UNK?|---?|)",
         rf"(?P<head>(?:UNK?|--)?[- ]?)(?P<name>{_MONTH})(?P<mark>[- ]?)(?P<year>\d{{4}})",
         r"(?P<head>(?:UN[- ]?UNK[- ]?)?)(?P<year>\d{4})(?P<tail>(?:-UN|--)-UNK?|-----|)",
+        r"(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})",
     )
 )
 _FRAGMENT = re.compile(
@@ -55,7 +56,9 @@ class DateText(NamedTuple):
 
 
 def parse_date_text(text: str, *, day_first: bool = True) -> DateText | None:
-    """Read one date: ISO 8601, SAS's ``31DEC2020``, ``31-Dec-2020``, ``31/12/2020``, ``31.12.20``, with a time or without.
+    """Read one date: ISO 8601, SAS's ``31DEC2020``, ``31-Dec-2020``, ``31/12/2020``, ``31.12.20``, ``20201231``.
+
+    A time of day may follow and stays as it is.
 
     Parameters
     ----------
