@@ -39,7 +39,7 @@ def joined(tmp_path):
 
 
 def numbers(table, column):
-    return [math.nan if value is None else float(value) for value in table.frame[column]]
+    return table.frame[column].tolist()
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,11 @@ def test_rows_used_and_passed_over_are_stated_without_small_counts(joined):
     assert "without a full date or time" in said
     assert "of subjects that the trial does not know" in said
     assert "A1" not in said
+
+
+def test_rows_passed_over_are_findings_for_the_numbered_checks(joined):
+    found = {one.rule: one.count for one in joined(BY_TIME, time="day", where=("code", "ALT")).findings}
+    assert found == {"visit after time zero": 1, "visit without time": 1, "unknown subject": 1}
 
 
 def test_the_digest_covers_the_visits(joined):

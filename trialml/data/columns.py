@@ -88,10 +88,10 @@ def is_yes(column: pd.Series, *, value: str = "Y") -> pd.Series:
     """
     codes, values = _distinct(column)
     if value != "Y":
-        return _spread(codes, [_as_text(one) == value for one in values], False, column).astype(bool)  # noqa: FBT003
+        return _spread(codes, [_as_text(one) == value for one in values], False, column).astype(bool)
     words = [_as_text(one).lower() for one in values]
     flags: list[object] = [True if word in _TRUE else False if word in _FALSE else None for word in words]
-    made = _spread(codes, flags, False, column)  # noqa: FBT003
+    made = _spread(codes, flags, False, column)
     if made.isna().any():
         remedy = "a flag is Y, N or blank; give [data] population_value if this is the population's column"
         raise DataError(_sentence(column, made.isna(), None, "is no flag", remedy))
@@ -110,7 +110,9 @@ def mixed_spelling(column: pd.Series) -> Finding | None:
     several = {meaning: ways for meaning, ways in spelt.items() if len(ways) > 1}
     if not several:
         return None
-    told = "; ".join(f"{meaning} as {', '.join(repr(way) for way in sorted(ways))}" for meaning, ways in several.items())
+    told = "; ".join(
+        f"{meaning} as {', '.join(repr(way) for way in sorted(ways))}" for meaning, ways in several.items()
+    )
     # The commonest spelling is taken for the usual one; the rest are the ones to mend.
     rare = sum(sum(ways.values()) - max(ways.values()) for ways in several.values())
     done = "Each was read as what it means, whatever its case."

@@ -171,9 +171,7 @@ def _encoding(
     if utf8:
         return "utf-8", ["The text is UTF-8."], []
     if high & {0x81, 0x8D, 0x8F, 0x90, 0x9D}:
-        message = (
-            f"[data] source = '{source}' is neither UTF-8 nor Windows-1252 text: export it as UTF-8, or give its [data] encoding."
-        )
+        message = f"[data] source = '{source}' is neither UTF-8 nor Windows-1252 text: export it as UTF-8, or give its [data] encoding."
         raise DataError(message)
     words = "Windows-1252" if any(0x80 <= byte < 0xA0 for byte in high) else "Windows-1252 (for its bytes, Latin-1)"
     said = f"The text is not UTF-8 and was read as {words}."
@@ -262,7 +260,9 @@ def _blocks(rows: Iterator[tuple[int, list[str]]]) -> Iterator[list[tuple[int, l
 def _refuse_ragged(block: list[tuple[int, list[str]]], width: int, source: str) -> None:
     for number, row in block:
         if len(row) != width:
-            message = f"File row {number} has {len(row)} values, but the heading has {width}: mend the row in '{source}'."
+            message = (
+                f"File row {number} has {len(row)} values, but the heading has {width}: mend the row in '{source}'."
+            )
             raise DataError(message)
 
 

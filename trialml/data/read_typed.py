@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,9 @@ _DATE = re.compile(
     r"^(DATE|E8601DA|B8601DA|IS8601DA|YYMMDD|MMDDYY|DDMMYY|JULIAN|WEEKDATE|WORDDATE|NLDATE|YYMM|MMYY|MONYY|YEAR|EURDFD[A-Z]+)"
     r"[A-Z]?\d*\.?\d*$"
 )
-_DATETIME = re.compile(r"^(DATETIME|E8601D[TZN]|B8601D[TZN]|IS8601D[TN]|DATEAMPM|NLDATM|DTDATE|MDYAMPM)[A-Z]*\d*\.?\d*$")
+_DATETIME = re.compile(
+    r"^(DATETIME|E8601D[TZN]|B8601D[TZN]|IS8601D[TN]|DATEAMPM|NLDATM|DTDATE|MDYAMPM)[A-Z]*\d*\.?\d*$"
+)
 _HEADER = b"HEADER RECORD*******"
 _RECORD = 80
 
@@ -196,7 +197,9 @@ def _check_transport(content: bytes, source: str) -> int | None:
         message = f"'{source}' was written by PROC CPORT and is no transport data set: write it with the XPORT engine."
         raise DataError(message)
     if not content.startswith(_HEADER + b"LIB"):
-        raise DataError(f"'{source}' is no SAS transport file{_looks_like(content)}: name the file after what it holds.")
+        raise DataError(
+            f"'{source}' is no SAS transport file{_looks_like(content)}: name the file after what it holds."
+        )
     members = len(re.findall(re.escape(_HEADER) + rb"MEMB(ER|V8)  HEADER RECORD", content))
     if members > 1:
         raise DataError(f"'{source}' holds {members} data sets: write one data set a file.")

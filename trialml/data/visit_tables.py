@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trialml.data.columns import as_code, as_codes, as_numbers, require_columns
 from trialml.data.date_text import day_comes_first, parse_date_text
 from trialml.data.disclosure import SMALLEST_CELL
+from trialml.data.findings import Finding
 from trialml.data.read import Table, read_table
 from trialml.data.visits import Summary, VisitSummaries, summarise_visits
 from trialml.errors import DataError, nearest
@@ -95,8 +96,8 @@ def add_visits(table: Table, visits: Sequence[Visits], *, subject: str, base: Pa
     Returns
     -------
     Table
-        With one more column a summary, as text, missing where a subject has no such visit; with a statement on the rows
-        that were used and passed over; and with a digest over all files.
+        With one more column a summary, NaN where a subject has no such visit; with a statement and findings on the rows that
+        were used and passed over; and with a digest over all files.
 
     Raises
     ------
@@ -113,8 +114,9 @@ def add_visits(table: Table, visits: Sequence[Visits], *, subject: str, base: Pa
             f"The subject column '{subject}' holds a subject on more than one row, so visits cannot be joined to it: keep "
             "one row a subject."
         )
-    places = pd.Series(np.arange(len(codes)), index=pd.Index(codes, dtype=object))
+    places = {code: place for place, code in enumerate(codes)}
     frame, statements, digests = table.frame.copy(), list(table.statements), [table.sha256]
+    findings = list(table.findings)
     for one in visits:
         long = read_table(one.source, base)
         digests.append(long.sha256)
@@ -122,16 +124,19 @@ def add_visits(table: Table, visits: Sequence[Visits], *, subject: str, base: Pa
         for column, values in zip(one.columns, found.chosen(one.summaries).values(), strict=True):
             if column in frame.columns:
                 raise DataError(f"{one.place} makes the column '{column}', which is there already: give another name.")
-            frame[column] = pd.Series(_as_text(values), index=frame.index, dtype=object)
+            frame[column] = values
         statements.append(_said(one, found))
+        findings += _noticed(one, found)
     digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
-    return replace(table, frame=frame, statements=tuple(statements), sha256=digest)
+    return replace(table, frame=frame, statements=tuple(statements), sha256=digest, findings=tuple(findings))
 
 
-def _summarised(one: Visits, long: Table, table: Table, places: pd.Series, subject: str) -> VisitSummaries:
+def _summarised(one: Visits, long: Table, table: Table, places: Mapping[str, int], subject: str) -> VisitSummaries:
     frame = _of_this_measurement(one, long)
-    subjects = as_codes(frame[one.subject])
-    place = places.reindex(pd.Index(subjects, dtype=object)).fillna(-1).to_numpy(dtype=np.intp)
+    # Each subject is looked up once, however many rows it has.
+    codes, values = pd.factorize(frame[one.subject])
+    known = [places.get(code, -1) for code in as_codes(pd.Series(values, dtype=object))]
+    place = np.array([*known, -1], dtype=np.intp)[codes]
     value = as_numbers(frame[one.value], subjects=frame[one.subject], decimal_comma=long.decimal_comma)
     time = _times(one, long, table, frame, place, subject)
     found = summarise_visits(place, time, value, subjects=len(places), include_zero=one.include_zero)
@@ -204,8 +209,8 @@ def _hint(code: str, codes: pd.Series) -> str:
 
 def _days(column: pd.Series, subjects: pd.Series) -> NDArray[np.float64]:
     """Return a column of dates as day numbers; missing and partial dates, which cannot be placed, as NaN."""
-    texts = column.map(lambda value: None if value is None or value is pd.NaT else str(value))
-    codes, uniques = pd.factorize(texts)
+    codes, values = pd.factorize(column)
+    uniques = [str(value) for value in values]
     day_first = day_comes_first(uniques, str(column.name))
     numbers = np.full(len(uniques) + 1, np.nan)
     for number, text in enumerate(uniques):
@@ -222,26 +227,36 @@ def _days(column: pd.Series, subjects: pd.Series) -> NDArray[np.float64]:
     return np.asarray(numbers[codes], dtype=np.float64)
 
 
-def _as_text(values: NDArray[np.float64]) -> list[str | None]:
-    return [None if np.isnan(value) else repr(float(value)) for value in values]
-
-
 def _said(one: Visits, found: VisitSummaries) -> str:
     """Return how the visits were used, with the counts of rows passed over."""
-    parts = [
-        (found.after, "after time zero"),
-        (found.without_value, "without a value"),
-        (found.without_time, "without a full date or time"),
-        (found.unknown, "of subjects that the trial does not know"),
-    ]
-    passed = ", ".join(f"{_count(rows)} {why}" for rows, why in parts if rows)
+    passed = ", ".join(f"{_count(rows)} rows {why}" for rows, _, why in _passed_over(found) if rows)
     ties = f" {_count(found.ties)} rows share subject and time with another and were averaged." if found.ties else ""
     edge = "at time zero or before" if one.include_zero else "before time zero"
     return (
         f"{one.name}: {', '.join(one.columns)} come from {_count(found.used)} rows of '{one.source}' {edge}"
-        + (f"; passed over: {passed} rows." if passed else ".")
+        + (f"; passed over: {passed}." if passed else ".")
         + ties
     )
+
+
+def _passed_over(found: VisitSummaries) -> tuple[tuple[int, str, str], ...]:
+    """Return how many rows were passed over, the rule of the finding, and why."""
+    return (
+        (found.after, "visit after time zero", "after time zero"),
+        (found.without_value, "visit without value", "without a value"),
+        (found.without_time, "visit without time", "without a full date or time"),
+        (found.unknown, "unknown subject", "of subjects that the trial does not know"),
+    )
+
+
+def _noticed(one: Visits, found: VisitSummaries) -> list[Finding]:
+    return [
+        Finding(
+            rule, one.columns[0], rows, f"{_count(rows)} rows of '{one.source}' are {why}.", "They were passed over."
+        )
+        for rows, rule, why in _passed_over(found)
+        if rows
+    ]
 
 
 def _count(rows: int) -> str:
