@@ -86,6 +86,8 @@ class Deidentification(Result):
             count = f"fewer than {SMALLEST_CELL}" if pd.isna(emptied) else format_count(emptied)
             shown.append((column, done, why, ", ".join(rows["data_set"]), count))
         frame = pd.DataFrame(shown, columns=["Column", "Done", "Why", "Data sets", "Values emptied"])
+        if (frame["Values emptied"] == "0").all():
+            frame = frame.drop(columns="Values emptied")
         return frame.sort_values("Done", key=lambda done: done.map(_ORDER.index), kind="stable", ignore_index=True)
 
 

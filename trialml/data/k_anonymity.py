@@ -69,13 +69,13 @@ class KAnonymity(Result):
         return {f"k_{row.stage}": float(row.k) for row in self._all_together().itertuples()}
 
     def table(self) -> pd.DataFrame:
-        """Return one row a set of quasi-identifiers, with k and the patients in small classes by stage."""
+        """Return one row a set of quasi-identifiers: by stage k, and the patients in classes under the size asked for."""
         shown = []
         for names, rows in self.rows.groupby("quasi_identifiers", sort=False):
             line = {"Quasi-identifiers": names}
             for row in rows.itertuples():
                 line[f"k {row.stage}"] = str(row.k)
-                line[f"In classes under {self.smallest}, {row.stage}"] = self._under(row.patients_under)
+                line[f"Under {self.smallest} {row.stage}"] = self._under(row.patients_under)
             shown.append(line)
         return pd.DataFrame(shown).fillna("")
 
