@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from trialml.data.trial import Covariate, Endpoint, Treatment
+from trialml.data.roles import Covariate, Endpoint, Records, Treatment
 from trialml.data.visit_tables import Visits
 from trialml.errors import StudyFileError, nearest
 from trialml.study_tables import (
@@ -31,7 +32,7 @@ from trialml.study_tables import (
 __all__ = ["Study", "read_study"]
 
 
-_KEPT = frozenset({"arm", "time", "event", "factor", "treated", "stratum"})
+_KEPT = frozenset({"arm", "time", "event", "cause", "value", "factor", "treated", "stratum"})
 """Columns that an analysis adds beside the covariates."""
 
 
@@ -66,8 +67,21 @@ class Study(FileTable):
     @property
     def endpoint(self) -> Endpoint:
         """The primary endpoint as the data room knows it."""
-        fields = self.endpoints[0].model_dump(exclude={"kind", "direction"})
-        return Endpoint(**fields)
+        table = self.endpoints[0]
+        return Endpoint(
+            table.name,
+            table.label,
+            table.time or "",
+            table.event or "",
+            table.unit or "",
+            math.nan if table.horizon is None else table.horizon,
+            math.nan if table.tau is None else table.tau,
+            table.event_values,
+            table.censored_values,
+            table.kind,
+            table.value or "",
+            records=_records(table),
+        )
 
     @property
     def arms(self) -> Treatment:
@@ -95,6 +109,23 @@ class Study(FileTable):
         return tuple(_defaults_of(self, ""))
 
 
+def _records(table: EndpointTable) -> Records | None:
+    if table.parameter is None and not table.of_adverse_events:
+        return None
+    return Records(
+        (table.dataset or "ADTTE").upper(),
+        table.parameter or "",
+        table.value or "AVAL",
+        table.visit or "",
+        table.where,
+        table.treatment_emergent,
+        table.within,
+        table.at_risk_until,
+        table.days_after_treatment,
+        table.competing,
+    )
+
+
 def _check_arms(treatment: TreatmentTable) -> None:
     arms = [treatment.control, treatment.experimental, *treatment.secondary]
     for arm in arms:
@@ -118,7 +149,7 @@ def _check_roles(study: Study) -> None:
     """Refuse a column that would have to be two things at once."""
     endpoint, factors = study.endpoints[0], study.treatment.stratification
     roles = {"[data] subject": study.data.subject, "[treatment] column": study.treatment.column}
-    roles |= {"[[endpoints]] time": endpoint.time, "[[endpoints]] event": endpoint.event}
+    roles |= {f"[[endpoints]] {key}": column for key, column in endpoint.columns().items()}
     roles |= {f"[treatment] stratification #{place}": factor for place, factor in enumerate(factors, 1)}
     for (first, column), (second, other) in itertools.combinations(roles.items(), 2):
         if column == other:
@@ -139,9 +170,8 @@ def _check_covariates(study: Study) -> None:
     refused |= {
         study.data.subject: "identifies the subject",
         study.treatment.column: "is the arm",
-        endpoint.time: "is the endpoint's time",
-        endpoint.event: "is the endpoint's event",
     }
+    refused |= {column: f"is the endpoint's {key}" for key, column in endpoint.columns().items()}
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"[covariates] lists '{name}' twice: keep it once")

@@ -5,19 +5,23 @@ Nothing is written here: `publish.py` writes the report and tracks the runs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from trialml.analysis import Analysis, Watcher
 from trialml.config import Study
+from trialml.data.adam_trial import read_adam_trial
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
 from trialml.data.quality import data_quality
-from trialml.data.read import read_table
+from trialml.data.read import locate, read_table
 from trialml.data.trial import Trial, build_trial
 from trialml.data.visit_tables import add_visits
 from trialml.effects.contrast import Contrast, contrast
+from trialml.errors import AnalysisError, DataError
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
 from trialml.survival.cox import cox
@@ -37,17 +41,46 @@ def read_trial(study: Study) -> Trial:
     DataError, AnalysisError
         If the data cannot be read or contradict the study file.
     """
-    table = read_table(study.data.source, study.path.parent)
-    table = add_visits(table, study.visits, subject=study.data.subject, base=study.path.parent)
-    return build_trial(
-        table,
-        name=study.study.name,
-        subject=study.data.subject,
-        endpoint=study.endpoint,
-        treatment=study.arms,
-        covariates=study.covariate_list,
-        post_baseline=study.data.post_baseline,
+    data, endpoint = study.data, study.endpoint
+    path = locate(data.source, study.path.parent, folder=True)
+    roles: dict[str, Any] = {
+        "name": study.study.name,
+        "subject": data.subject,
+        "treatment": study.arms,
+        "covariates": study.covariate_list,
+        "post_baseline": data.post_baseline,
+        "population": data.population,
+        "population_value": data.population_value,
+    }
+    if path.is_dir():
+        return read_adam_trial(
+            path,
+            data.source,
+            endpoint=endpoint,
+            time_zero=data.time_zero,
+            partial_dates=data.partial_dates,
+            visits=study.visits,
+            base=study.path.parent,
+            **roles,
+        )
+    if endpoint.records is not None:
+        raise DataError(
+            f"[[endpoints]] asks for records of {endpoint.records.dataset}, but [data] source = '{data.source}' is a file: give the folder "
+            "of the ADaM data sets."
+        )
+    table = read_table(
+        data.source, study.path.parent, columns=_columns(study), encoding=data.encoding, decimal=data.decimal
     )
+    table = add_visits(table, study.visits, subject=data.subject, base=study.path.parent)
+    return build_trial(table, endpoint=endpoint, **roles)
+
+
+def _columns(study: Study) -> set[str]:
+    """Return the columns that have a part: a long file is not kept whole for a few of them."""
+    named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
+    named |= set(study.endpoint.columns().values())
+    named |= {one.time_zero for one in study.visits if one.time_zero is not None}
+    return named if study.data.population is None else named | {study.data.population}
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:
@@ -78,6 +111,11 @@ def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None
 
 
 def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
+    if study.endpoint.kind != "time to event":
+        raise AnalysisError(
+            f"The endpoint '{study.endpoint.name}' is {study.endpoint.kind}, and a whole run analyses a time to event: read and check it "
+            "with 'trialml check', or name a time to event."
+        )
     selected, flow = analysis_set(read_trial(study), randomised=study.data.randomised)
     analysis = Analysis(study, selected, quick, watcher)
     analysis.add(flow)

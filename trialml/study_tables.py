@@ -109,8 +109,14 @@ class DataTable(FileTable):
 
     source: Annotated[str, Field(min_length=1)]
     subject: Column
+    population: Column | None = None
+    population_value: Code = "Y"
     post_baseline: tuple[Column, ...] = ()
     randomised: Annotated[Whole, Field(gt=0)] | None = None
+    time_zero: Column | None = None
+    partial_dates: Literal["refuse", "first", "middle", "last"] = "refuse"
+    encoding: Annotated[str, Field(min_length=1)] | None = None
+    decimal: Literal[".", ","] | None = None
     visits: tuple[VisitTable, ...] = ()
 
 
@@ -131,15 +137,59 @@ class EndpointTable(FileTable):
 
     name: Words
     label: Words
-    kind: Literal["time to event"]
-    time: Column
-    event: Column
+    kind: Literal["time to event", "binary", "continuous"]
+    time: Column | None = None
+    event: Column | None = None
     event_values: tuple[Code, ...] = ()
     censored_values: tuple[Code, ...] = ()
-    unit: Literal["days", "weeks", "months", "years"]
+    value: Column | None = None
+    dataset: Column | None = None
+    parameter: Column | None = None
+    visit: Code | None = None
+    where: Annotated[dict[str, Code], BeforeValidator(_as_codes)] = {}
+    treatment_emergent: bool = True
+    within: Annotated[Real, Field(gt=0)] | None = None
+    at_risk_until: Literal["end of treatment", "end of study"] = "end of treatment"
+    days_after_treatment: Annotated[Real, Field(ge=0)] = 0.0
+    competing: tuple[Literal["death", "discontinuation"], ...] = ("death", "discontinuation")
+    unit: Words | None = None
     direction: Literal["event is harm"] = "event is harm"
-    horizon: Annotated[Real, Field(gt=0)]
-    tau: Annotated[Real, Field(gt=0)]
+    horizon: Annotated[Real, Field(gt=0)] | None = None
+    tau: Annotated[Real, Field(gt=0)] | None = None
+
+    @property
+    def of_adverse_events(self) -> bool:
+        """Whether the endpoint is made of the adverse events of an ADaM folder."""
+        return self.dataset is not None and self.dataset.upper() == "ADAE"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Refuse an endpoint that lacks what its kind needs."""
+        from_folder = self.parameter is not None or self.of_adverse_events
+        needed = {
+            "time to event": ("unit", "horizon", "tau", *(() if from_folder else ("time", "event"))),
+            "binary": () if from_folder else ("event",),
+            "continuous": () if from_folder else ("value",),
+        }[self.kind]
+        for key in needed:
+            if getattr(self, key) is None:
+                raise ValueError(f"[endpoints] '{key}' is missing: add it")
+        if self.kind == "time to event" and self.unit not in ("days", "weeks", "months", "years"):
+            raise ValueError(
+                f"[endpoints] unit = '{self.unit}' will not do: input should be 'days', 'weeks', 'months' or 'years'"
+            )
+        if self.of_adverse_events and self.kind == "continuous":
+            raise ValueError("[endpoints] kind = 'continuous' cannot be made of adverse events: give another kind")
+        if from_folder and self.kind != "time to event" and not self.of_adverse_events and self.dataset is None:
+            raise ValueError("[endpoints] 'dataset' is missing: name the data set that holds the parameter")
+        return self
+
+    def columns(self) -> dict[str, str]:
+        """Columns of the data that the endpoint's kind reads, by key."""
+        used = {"time to event": ("time", "event"), "binary": ("event",), "continuous": ("value",)}[self.kind]
+        if self.parameter is not None or self.of_adverse_events:
+            return {}
+        return {key: getattr(self, key) for key in used}
 
 
 class CovariateTable(FileTable):

@@ -67,7 +67,7 @@ def as_codes(column: pd.Series) -> pd.Series:
 def _as_text(value: object) -> str:
     if isinstance(value, np.datetime64 | pd.Timestamp):
         stamp = pd.Timestamp(value)
-        return stamp.date().isoformat() if stamp == stamp.normalize() else stamp.isoformat()
+        return str(stamp.date() if stamp == stamp.normalize() else stamp.isoformat())
     return as_code(value)
 
 
@@ -119,8 +119,12 @@ def mixed_spelling(column: pd.Series) -> Finding | None:
     return Finding("mixed spelling", str(column.name), rare, f"'{column.name}' spells {told}.", done)
 
 
-def require_columns(frame: pd.DataFrame, named: Mapping[str, str], origin: str) -> None:
+def require_columns(
+    frame: pd.DataFrame, named: Mapping[str, str], origin: str, *, heading: tuple[str, ...] = ()
+) -> None:
     """Refuse the first of `named` (place in the study file: column) that the data lack.
+
+    `heading` is every column of the file where `frame` holds but some of them.
 
     Raises
     ------
@@ -128,8 +132,8 @@ def require_columns(frame: pd.DataFrame, named: Mapping[str, str], origin: str) 
         Naming the column, its place in the study file and the nearest column there is.
     """
     for place, column in named.items():
-        if column not in frame.columns:
-            hint = nearest(column, [str(other) for other in frame.columns])
+        if column not in frame.columns and column not in heading:
+            hint = nearest(column, heading or [str(other) for other in frame.columns])
             raise DataError(f"The column '{column}' ({place}) is not in '{origin}'; {hint}: correct the study file.")
 
 
@@ -232,7 +236,7 @@ def as_binary(column: pd.Series, *, subjects: pd.Series) -> pd.Series:
     """
     codes, values = _distinct(column)
     told = [_as_text(value).lower() for value in values]
-    made = [1.0 if code in _TRUE else 0.0 if code in _FALSE else np.nan for code in told]
+    made: list[object] = [1.0 if code in _TRUE else 0.0 if code in _FALSE else np.nan for code in told]
     numbers = _spread(codes, made, np.nan, column).astype(np.float64)
     wrong = column.notna() & numbers.isna()
     if wrong.any():

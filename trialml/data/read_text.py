@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,14 @@ class _Bytes:
     statements: tuple[str, ...]
     plain: bool
     findings: tuple[Finding, ...]
+
+
+class _Columns(NamedTuple):
+    """Columns as arrow text, the number of each row, and the whole heading."""
+
+    arrays: dict[str, Any]
+    rows: pd.Index
+    heading: tuple[str, ...]
 
 
 def read_text(
@@ -87,7 +95,7 @@ def read_text(
     try:
         with _opened(path, found.encoding) as stream:
             delimiter = _delimiter(next((line for line in stream if line.strip()), ""))
-        arrays, rows = _arrays(path, source, found, delimiter, columns)
+        arrays, rows, heading = _arrays(path, source, found, delimiter, columns)
     except csv.Error as error:
         raise DataError(f"'{source}' is not a well-formed delimited file ({error}): export it again.") from error
     except UnicodeError as error:
@@ -103,7 +111,7 @@ def read_text(
     statements = [*found.statements, f"Values are separated by {_DELIMITERS[delimiter]}s."]
     if comma:
         statements.append("Numbers carry a decimal comma.")
-    return Table(frame, source, found.sha256, tuple(statements), comma, findings=tuple(findings))
+    return Table(frame, source, found.sha256, tuple(statements), comma, findings=tuple(findings), heading=heading)
 
 
 def _scan(path: Path, source: str, declared: str | None) -> _Bytes:
@@ -189,16 +197,12 @@ def _delimiter(line: str) -> str:
     return max(_DELIMITERS, key=heading.count) if any(mark in heading for mark in _DELIMITERS) else ","
 
 
-def _arrays(
-    path: Path, source: str, found: _Bytes, delimiter: str, columns: Collection[str] | None
-) -> tuple[dict[str, Any], pd.Index]:
+def _arrays(path: Path, source: str, found: _Bytes, delimiter: str, columns: Collection[str] | None) -> _Columns:
     read = _fast(path, source, delimiter, columns) if found.plain else None
     return read or _exact(path, source, found.encoding, delimiter, columns)
 
 
-def _fast(
-    path: Path, source: str, delimiter: str, columns: Collection[str] | None
-) -> tuple[dict[str, Any], pd.Index] | None:
+def _fast(path: Path, source: str, delimiter: str, columns: Collection[str] | None) -> _Columns | None:
     """Return columns by pyarrow, or None where it stumbles and the exact reader has to say why."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -225,12 +229,10 @@ def _fast(
     if not whole.num_rows:
         return None
     rows = pd.RangeIndex(2, 2 + whole.num_rows, name="file_row")
-    return {name: whole.column(name) for name in kept}, rows
+    return _Columns({name: whole.column(name) for name in kept}, rows, tuple(names))
 
 
-def _exact(
-    path: Path, source: str, encoding: str, delimiter: str, columns: Collection[str] | None
-) -> tuple[dict[str, Any], pd.Index]:
+def _exact(path: Path, source: str, encoding: str, delimiter: str, columns: Collection[str] | None) -> _Columns:
     """Return columns by the standard library's reader, in blocks of rows, each row checked and numbered."""
     import pyarrow as pa
 
@@ -249,7 +251,7 @@ def _exact(
     if not rows:
         raise DataError(f"[data] source = '{source}' holds a heading and no rows: give a file with patients in it.")
     index = pd.Index(np.concatenate(rows), name="file_row")
-    return {name: pa.chunked_array(chunks) for name, chunks in parts.items()}, index
+    return _Columns({name: pa.chunked_array(chunks) for name, chunks in parts.items()}, index, tuple(names))
 
 
 def _blocks(rows: Iterator[tuple[int, list[str]]]) -> Iterator[list[tuple[int, list[str]]]]:

@@ -68,7 +68,7 @@ def read_parquet(path: Path, source: str, *, columns: Collection[str] | None = N
     if len(simple) < len(names):
         statements.append(f"{len(names) - len(simple)} nested or binary column(s) were passed over.")
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="file_row")
-    return Table(frame, source, _digest(path), tuple(statements), findings=tuple(findings))
+    return Table(frame, source, _digest(path), tuple(statements), findings=tuple(findings), heading=tuple(names))
 
 
 def _is_binary(kind: Any) -> bool:
@@ -163,7 +163,8 @@ def _sas_table(
     formats = {name: str(given) for name, given in meta.original_variable_types.items() if given and given != "NULL"}
     findings: list[Finding] = []
     columns: dict[str, Any] = {}
-    for name in name_columns(frame.columns, source):
+    names = name_columns(frame.columns, source)
+    for name in names:
         if wanted is not None and name not in wanted:
             continue
         column = frame[name]
@@ -175,7 +176,18 @@ def _sas_table(
     index = pd.RangeIndex(1, len(frame) + 1, name="file_row")
     result = pd.DataFrame(columns, index=index, copy=False)
     member = str(meta.table_name or "").strip()
-    return Table(result, source, _digest(path), tuple(statements), False, labels, formats, tuple(findings), member)
+    return Table(
+        result,
+        source,
+        _digest(path),
+        tuple(statements),
+        False,
+        labels,
+        formats,
+        tuple(findings),
+        member,
+        tuple(names),
+    )
 
 
 def _from_format(values: Any, given: str) -> Any:

@@ -14,6 +14,7 @@ _ENOUGH = 20
 """Patients below which an agreement with the arm or the outcome may be chance."""
 _MOST_LEVELS = 50
 _FEW_LEVELS = 10
+_SAMPLE = 200
 
 
 def refuse_restatement(frame: pd.DataFrame, covariate: Covariate, endpoint: Endpoint, treatment: Treatment) -> None:
@@ -22,7 +23,7 @@ def refuse_restatement(frame: pd.DataFrame, covariate: Covariate, endpoint: Endp
     Parameters
     ----------
     frame
-        Columns ``arm``, ``time``, ``event`` and the covariate, one row a patient.
+        Columns ``arm``, the outcome (``time``, ``event`` or ``value``) and the covariate, one row a patient.
     covariate, endpoint, treatment
         The roles, for the sentences.
 
@@ -30,7 +31,7 @@ def refuse_restatement(frame: pd.DataFrame, covariate: Covariate, endpoint: Endp
     ------
     DataError
         If, among the arms of the primary contrast or among all, the covariate or whether it is recorded follows from
-        the arm; if it orders patients as the endpoint's time does; if it, or whether it is recorded, tells the event;
+        the arm; if it orders patients as the endpoint's time or value does; if it, or whether it is recorded, tells the event;
         or if a categorical covariate has so many categories that they are names or numbers.
     """
     name = covariate.name
@@ -45,14 +46,22 @@ def refuse_restatement(frame: pd.DataFrame, covariate: Covariate, endpoint: Endp
         raise DataError(
             f"The covariate '{name}' is recorded in no patient of the arm '{arm}', but in the other arm: {remedy}"
         )
-    if _same_order(frame[name], frame["time"], covariate.kind):
-        raise DataError(f"The covariate '{name}' is a copy of the endpoint's column '{endpoint.time}': {remedy}")
+    _refuse_outcome(frame, covariate, endpoint, remedy)
+    _refuse_names(frame[name].dropna(), covariate)
+
+
+def _refuse_outcome(frame: pd.DataFrame, covariate: Covariate, endpoint: Endpoint, remedy: str) -> None:
+    name = covariate.name
+    for outcome, column in (("time", endpoint.time), ("value", endpoint.value)):
+        if outcome in frame and _same_order(frame[name], frame[outcome], covariate.kind):
+            raise DataError(f"The covariate '{name}' is a copy of the endpoint's column '{column}': {remedy}")
+    if "event" not in frame:
+        return
     if _tells(frame[name], frame["event"]):
         raise DataError(f"The covariate '{name}' is a copy of the endpoint's column '{endpoint.event}': {remedy}")
-    if _tells(recorded, frame["event"]):
+    if _tells(frame[name].notna(), frame["event"]):
         message = f"The covariate '{name}' is recorded exactly where the endpoint's column '{endpoint.event}' has one of its codes: {remedy}"
         raise DataError(message)
-    _refuse_names(frame[name].dropna(), covariate)
 
 
 def _follows_arm(frame: pd.DataFrame, name: str) -> bool:
@@ -65,6 +74,12 @@ def _same_order(values: pd.Series, time: pd.Series, kind: str) -> bool:
     """Whether a numeric covariate ranks patients as the time does, or the other way round, ties and all."""
     both = values.notna() & time.notna()
     if kind != "numeric" or both.sum() < _ENOUGH or time[both].nunique() <= 2:
+        return False
+    # A few patients out of order settle it without ranking them all.
+    few = np.flatnonzero(both)[:_SAMPLE]
+    sample = time.iloc[few].to_numpy(dtype=np.float64).argsort(kind="stable")
+    steps = np.diff(values.iloc[few].to_numpy(dtype=np.float64)[sample])
+    if (steps > 0).any() and (steps < 0).any() and time.iloc[few].is_unique:
         return False
     ranks = time[both].rank().to_numpy()
     ours = values[both].astype(float)

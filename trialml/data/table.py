@@ -41,6 +41,8 @@ class Table:
         Words and display formats by column, where the source keeps them (SAS).
     findings
         What was noticed while reading, by column.
+    heading
+        Every column of the file, also those that were not kept.
     member
         The name that the file itself gives to its data set, empty where it gives none.
     """
@@ -54,6 +56,7 @@ class Table:
     formats: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     member: str = ""
+    heading: tuple[str, ...] = ()
 
     def findings_about(self, columns: Iterable[str]) -> tuple[Finding, ...]:
         """Return the findings on some columns."""
@@ -97,7 +100,7 @@ def clean_values(
     findings : list of Finding
         How many values were trimmed, and how many words were read as missing.
     """
-    cleaned = []
+    cleaned: list[str | None] = []
     trimmed = worded = 0
     words = set()
     for value, count in zip(values, counts.tolist(), strict=True):
