@@ -62,6 +62,7 @@ class Study(FileTable):
         _check_covariates(self)
         _check_visits(self)
         _check_event_codes(self.endpoints[0])
+        _check_dates(self)
         return self
 
     @property
@@ -71,7 +72,7 @@ class Study(FileTable):
         return Endpoint(
             table.name,
             table.label,
-            table.time or "",
+            table.time or ("" if table.date is None else f"{table.date} from {self.data.time_zero}"),
             table.event or "",
             table.unit or "",
             math.nan if table.horizon is None else table.horizon,
@@ -208,6 +209,19 @@ def _check_event_codes(endpoint: EndpointTable) -> None:
     both = set(endpoint.event_values) & set(endpoint.censored_values)
     if both:
         raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
+
+
+def _check_dates(study: Study) -> None:
+    """Refuse a date without the date that it counts from, and a time zero that nothing counts from."""
+    endpoint, zero = study.endpoints[0], study.data.time_zero
+    if endpoint.date is not None and zero is None:
+        raise ValueError(
+            f"[[endpoints]] date = '{endpoint.date}' needs [data] time_zero, the date that time counts from: add it"
+        )
+    if zero is not None and endpoint.time is not None:
+        raise ValueError(
+            f"[data] time_zero = '{zero}' is a date, but [[endpoints]] time = '{endpoint.time}' counts already: keep one"
+        )
 
 
 def _defaults_of(table: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:

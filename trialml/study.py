@@ -14,10 +14,12 @@ from threadpoolctl import threadpool_limits
 from trialml.analysis import Analysis, Watcher
 from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
+from trialml.data.adverse_events import AdverseEvents, adverse_events
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
 from trialml.data.quality import data_quality
 from trialml.data.read import locate, read_table
+from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
 from trialml.data.visit_tables import add_visits
 from trialml.effects.contrast import Contrast, contrast
@@ -30,7 +32,7 @@ from trialml.survival.logrank import logrank
 from trialml.survival.proportional_hazards import proportional_hazards
 from trialml.survival.rmst import restricted_mean
 
-__all__ = ["analyse", "read_trial"]
+__all__ = ["analyse", "read_adverse_events", "read_trial"]
 
 
 def read_trial(study: Study) -> Trial:
@@ -71,16 +73,39 @@ def read_trial(study: Study) -> Trial:
     table = read_table(
         data.source, study.path.parent, columns=_columns(study), encoding=data.encoding, decimal=data.decimal
     )
+    if study.endpoints[0].date is not None:
+        assert data.time_zero is not None
+        table = add_time(table, study.endpoints[0].date, data.time_zero, endpoint, rule=data.partial_dates)
     table = add_visits(table, study.visits, subject=data.subject, base=study.path.parent)
     return build_trial(table, endpoint=endpoint, **roles)
+
+
+def read_adverse_events(study: Study) -> AdverseEvents | None:
+    """Count the adverse events of an ADaM folder; None where the data are one file, or the folder has no ADAE.
+
+    Raises
+    ------
+    DataError
+        If ADAE or ADSL lack what the count needs.
+    """
+    path = locate(study.data.source, study.path.parent, folder=True)
+    if not path.is_dir():
+        return None
+    return adverse_events(
+        path,
+        study.data.source,
+        subject=study.data.subject,
+        treatment=study.arms,
+        partial_dates=study.data.partial_dates,
+    )
 
 
 def _columns(study: Study) -> set[str]:
     """Return the columns that have a part: a long file is not kept whole for a few of them."""
     named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
-    named |= set(study.endpoint.columns().values())
-    named |= {one.time_zero for one in study.visits if one.time_zero is not None}
-    return named if study.data.population is None else named | {study.data.population}
+    zeros = (one.time_zero for one in study.visits)
+    others = (study.data.population, study.data.time_zero, *study.endpoints[0].columns().values(), *zeros)
+    return named | {column for column in others if column is not None}
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:
@@ -122,6 +147,9 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     quality = data_quality(selected)
     analysis.add(quality)
     analysis.add(baseline_table(selected))
+    harms = read_adverse_events(study)
+    if harms is not None:
+        analysis.add(harms)
     _follow(analysis)
     effect = _compare(analysis)
     learning = Learning(analysis, quality)

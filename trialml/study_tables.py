@@ -139,6 +139,7 @@ class EndpointTable(FileTable):
     label: Words
     kind: Literal["time to event", "binary", "continuous"]
     time: Column | None = None
+    date: Column | None = None
     event: Column | None = None
     event_values: tuple[Code, ...] = ()
     censored_values: tuple[Code, ...] = ()
@@ -167,13 +168,18 @@ class EndpointTable(FileTable):
         """Refuse an endpoint that lacks what its kind needs."""
         from_folder = self.parameter is not None or self.of_adverse_events
         needed = {
-            "time to event": ("unit", "horizon", "tau", *(() if from_folder else ("time", "event"))),
+            "time to event": ("unit", "horizon", "tau", *(() if from_folder else ("event",))),
             "binary": () if from_folder else ("event",),
             "continuous": () if from_folder else ("value",),
         }[self.kind]
         for key in needed:
             if getattr(self, key) is None:
                 raise ValueError(f"[endpoints] '{key}' is missing: add it")
+        if self.kind == "time to event" and not from_folder and (self.time is None) == (self.date is None):
+            both = self.time is not None
+            raise ValueError(
+                "[endpoints] has both time and date: keep one" if both else "[endpoints] 'time' is missing: add it"
+            )
         if self.kind == "time to event" and self.unit not in ("days", "weeks", "months", "years"):
             raise ValueError(
                 f"[endpoints] unit = '{self.unit}' will not do: input should be 'days', 'weeks', 'months' or 'years'"
@@ -186,7 +192,11 @@ class EndpointTable(FileTable):
 
     def columns(self) -> dict[str, str]:
         """Columns of the data that the endpoint's kind reads, by key."""
-        used = {"time to event": ("time", "event"), "binary": ("event",), "continuous": ("value",)}[self.kind]
+        used = {
+            "time to event": ("date" if self.time is None else "time", "event"),
+            "binary": ("event",),
+            "continuous": ("value",),
+        }[self.kind]
         if self.parameter is not None or self.of_adverse_events:
             return {}
         return {key: getattr(self, key) for key in used}

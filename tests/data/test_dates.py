@@ -1,6 +1,6 @@
 """Dates as trials write them, whole and in part."""
 
-import datetime
+import datetime as dt
 
 import pandas as pd
 import pytest
@@ -16,7 +16,7 @@ from trialml.errors import DataError
     ["2020-12-31", "2020-12-31T23:59", "2020-12-31 08:00:00", "31DEC2020", "31-Dec-2020", "31 dec 2020", " 31DEC2020 "],
 )
 def test_iso_and_date9_are_one_day(text):
-    assert parse_date(text) == (datetime.date(2020, 12, 31), "day")
+    assert parse_date(text) == (dt.date(2020, 12, 31), "day")
 
 
 @pytest.mark.parametrize("text", ["2020-12", "DEC2020", "UNDEC2020", "UN-DEC-2020", "2020", "2020---15", "UNUNK2020"])
@@ -35,7 +35,7 @@ def test_a_part_of_a_date_is_refused_unless_a_rule_is_given(text):
 )
 def test_each_rule_takes_the_day_that_it_says(text, first, middle, last):
     found = [parse_date(text, rule).date for rule in ("first", "middle", "last")]
-    assert found == [datetime.date(*day) for day in (first, middle, last)]
+    assert found == [dt.date(*day) for day in (first, middle, last)]
 
 
 @pytest.mark.parametrize("text", ["03/04/2020", "31.12.2020", "1-2-20"])
@@ -50,7 +50,7 @@ def test_what_is_no_date_is_refused(text):
         parse_date(text, "first")
 
 
-@given(st.dates(datetime.date(1900, 1, 1), datetime.date(2100, 1, 1)))
+@given(st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1)))
 def test_a_whole_date_is_the_same_in_both_writings_under_every_rule(day):
     for rule in ("refuse", "first", "middle", "last"):
         assert parse_date(day.isoformat(), rule).date == day

@@ -96,6 +96,7 @@ def read_adam_trial(
         adsl.labels,
         adsl.formats,
         (*adsl.findings, *findings, *_unnamed_arms(frame[treatment.column], treatment)),
+        typed=adsl.typed,
     )
     table = add_visits(table, visits, subject=subject, base=base)
     trial = build_trial(

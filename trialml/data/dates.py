@@ -22,7 +22,7 @@ _MONTHS = {name: place for place, name in enumerate(calendar.month_abbr) if name
 _MONTHS = {name.upper(): place for name, place in _MONTHS.items()}
 _MOST_DAYS = 80_000
 _ISO = re.compile(r"(\d{4})(?:-(\d{2}|-)?(?:-(\d{2}))?)?(?:[T ].*)?")
-_DATE9 = re.compile(r"(?:(\d{1,2}|UNK?|XX)?[-/ ]?)?([A-Z]{3})[-/ ]?(\d{4})(?:[:T ]\d{2}:.*)?")
+_DATE9 = re.compile(r"(?:(\d{1,2}|UNK?)?[-/ ]?)?([A-Z]{3})[-/ ]?(\d{4})(?:[:T ]\d{2}:.*)?")
 
 
 class ParsedDate(NamedTuple):
@@ -82,7 +82,7 @@ def _parts(words: str, text: str) -> tuple[int, int | None, int | None]:
     if named and named[2] in _MONTHS:
         day = int(named[1]) if named[1] and named[1].isdigit() else None
         return int(named[3]), _MONTHS[named[2]], day
-    if named and named[2] in ("UNK", "XXX"):
+    if named and named[2] == "UNK":
         return int(named[3]), None, None
     if re.fullmatch(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}", words):
         raise DataError(f"'{text[:40]}' does not say which number is the day: write dates as 2020-12-31 or 31DEC2020.")

@@ -163,6 +163,8 @@ def _allocation(trial: Trial) -> Iterator[Check]:
 
 def _follow_up(trial: Trial) -> Iterator[Check]:
     endpoint = trial.endpoint
+    if endpoint.kind != "time to event":
+        return
     treatment = trial.treatment
     for arm in (treatment.control, treatment.experimental, *treatment.secondary):
         times = trial.frame.loc[trial.frame["arm"] == arm, "time"]
@@ -175,6 +177,8 @@ def _follow_up(trial: Trial) -> Iterator[Check]:
 
 
 def _events_by_factor(trial: Trial) -> Iterator[Check]:
+    if trial.endpoint.kind == "continuous":
+        return
     events = trial.frame.groupby("factor")["event"].sum()
     empty = [str(cell) for cell in events.index[events == 0]]
     for cell in empty:

@@ -68,7 +68,9 @@ def read_parquet(path: Path, source: str, *, columns: Collection[str] | None = N
     if len(simple) < len(names):
         statements.append(f"{len(names) - len(simple)} nested or binary column(s) were passed over.")
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="file_row")
-    return Table(frame, source, _digest(path), tuple(statements), findings=tuple(findings), heading=tuple(names))
+    return Table(
+        frame, source, _digest(path), tuple(statements), findings=tuple(findings), heading=tuple(names), typed=True
+    )
 
 
 def _is_binary(kind: Any) -> bool:
@@ -187,6 +189,7 @@ def _sas_table(
         tuple(findings),
         member,
         tuple(names),
+        typed=True,
     )
 
 

@@ -36,8 +36,9 @@ def refuse_restatement(frame: pd.DataFrame, covariate: Covariate, endpoint: Endp
     """
     name = covariate.name
     remedy = "it is no baseline characteristic; take it out of [covariates]."
-    primary = frame[frame["arm"].isin([treatment.control, treatment.experimental])]
-    if _follows_arm(frame, name) or _follows_arm(primary, name):
+    pair = frame[["arm", name]]
+    primary = pair[pair["arm"].isin([treatment.control, treatment.experimental])]
+    if _follows_arm(pair, name) or _follows_arm(primary, name):
         raise DataError(f"The covariate '{name}' is a function of the arm '{treatment.column}': {remedy}")
     recorded = frame[name].notna()
     by_arm = recorded.groupby(frame["arm"]).sum().reindex([treatment.control, treatment.experimental])
@@ -65,6 +66,10 @@ def _refuse_outcome(frame: pd.DataFrame, covariate: Covariate, endpoint: Endpoin
 
 
 def _follows_arm(frame: pd.DataFrame, name: str) -> bool:
+    # A few patients settle it where two of one arm differ.
+    few = frame.iloc[:_SAMPLE].dropna()
+    if few.groupby("arm")[name].nunique().max() > 1:
+        return False
     known = frame[[name, "arm"]].dropna()
     by_arm = known.groupby("arm")[name].nunique()
     return len(known) >= _ENOUGH and len(by_arm) > 1 and bool((by_arm == 1).all()) and len(known[name].unique()) > 1
@@ -77,9 +82,10 @@ def _same_order(values: pd.Series, time: pd.Series, kind: str) -> bool:
         return False
     # A few patients out of order settle it without ranking them all.
     few = np.flatnonzero(both)[:_SAMPLE]
-    sample = time.iloc[few].to_numpy(dtype=np.float64).argsort(kind="stable")
-    steps = np.diff(values.iloc[few].to_numpy(dtype=np.float64)[sample])
-    if (steps > 0).any() and (steps < 0).any() and time.iloc[few].is_unique:
+    when, what = time.iloc[few].to_numpy(dtype=np.float64), values.iloc[few].to_numpy(dtype=np.float64)
+    order = when.argsort(kind="stable")
+    steps = np.diff(what[order])[np.diff(when[order]) > 0]
+    if (steps > 0).any() and (steps < 0).any():
         return False
     ranks = time[both].rank().to_numpy()
     ours = values[both].astype(float)
@@ -88,6 +94,9 @@ def _same_order(values: pd.Series, time: pd.Series, kind: str) -> bool:
 
 def _tells(values: pd.Series, event: pd.Series) -> bool:
     """Whether a covariate of few values has one event code for each of them, and both codes occur."""
+    few = values.iloc[:_SAMPLE].notna() & event.iloc[:_SAMPLE].notna()
+    if event.iloc[:_SAMPLE][few].astype(np.float64).groupby(values.iloc[:_SAMPLE][few]).nunique().max() > 1:
+        return False
     both = values.notna() & event.notna()
     levels = values[both]
     if len(levels) < _ENOUGH or not 2 <= levels.nunique() <= _FEW_LEVELS or event[both].nunique() < 2:

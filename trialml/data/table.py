@@ -43,6 +43,8 @@ class Table:
         What was noticed while reading, by column.
     heading
         Every column of the file, also those that were not kept.
+    typed
+        Whether the source has types of its own, so that a number stored as text is worth a note.
     member
         The name that the file itself gives to its data set, empty where it gives none.
     """
@@ -57,6 +59,7 @@ class Table:
     findings: tuple[Finding, ...] = ()
     member: str = ""
     heading: tuple[str, ...] = ()
+    typed: bool = False
 
     def findings_about(self, columns: Iterable[str]) -> tuple[Finding, ...]:
         """Return the findings on some columns."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from trialml.data.adam import Subjects
+from trialml.data.columns import require_columns
 from trialml.data.dates import PartialDates, as_dates
 from trialml.data.findings import Finding
-from trialml.data.roles import days_per_unit
+from trialml.data.roles import Endpoint, days_per_unit
+from trialml.data.table import Table
 from trialml.errors import DataError
 
-__all__ = ["TimeZero", "check_time_zero"]
+__all__ = ["TimeZero", "add_time", "check_time_zero"]
 
 _WORDS = {"RANDDT": "randomisation", "TRTSDT": "the first dose", "STARTDT": "STARTDT"}
 _LONG = 14
@@ -25,6 +28,40 @@ class TimeZero(NamedTuple):
 
     statements: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+
+def add_time(table: Table, date: str, time_zero: str, endpoint: Endpoint, *, rule: PartialDates = "refuse") -> Table:
+    """Return a table with the time from one date to another as a column of its own, called after `endpoint.time`.
+
+    The time is (date - time zero + 1) days in the endpoint's unit: an event on the day of randomisation is day 1.
+
+    Raises
+    ------
+    DataError
+        If a column is not there, a value is no date, a partial date is to be refused, or an event or a censoring lies
+        before time zero; the row is named.
+    """
+    named = {"[[endpoints]] date": date, "[data] time_zero": time_zero}
+    require_columns(table.frame, named, table.origin, heading=table.heading)
+    ends, of_end = as_dates(table.frame[date], rule=rule)
+    starts, of_start = as_dates(table.frame[time_zero], rule=rule)
+    days = (ends - starts).dt.days + 1
+    early = days < 1
+    if early.any():
+        message = (
+            f"File row {early.index[early][0]}: '{date}' lies before '{time_zero}' ({int(early.sum())} rows in all); nothing can happen to "
+            "a patient of the trial before time zero: correct the dates."
+        )
+        raise DataError(message)
+    times = days.astype(np.float64) / days_per_unit(endpoint.unit)
+    said = f"Time is '{date}' less '{time_zero}' in {endpoint.unit}, the day of '{time_zero}' being day 1."
+    return replace(
+        table,
+        frame=table.frame.assign(**{endpoint.time: times}),
+        heading=(*table.heading, endpoint.time),
+        statements=(*table.statements, said),
+        findings=(*table.findings, *(replace(one, subject=endpoint.time) for one in (*of_end, *of_start))),
+    )
 
 
 def check_time_zero(

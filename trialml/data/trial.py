@@ -193,19 +193,27 @@ def build_trial(
     frame["arm"] = _check_arms(as_codes(table.frame[treatment.column]), treatment)
     _add_outcome(frame, table, endpoint, subjects)
     frame["factor"] = _cells(table.frame, treatment.stratification)
-    spelt = list(endpoint.columns().values()) if endpoint.kind != "continuous" else []
+    spelt = [endpoint.event] if endpoint.kind != "continuous" else []
+    as_text: list[Finding] = []
     for covariate in covariates:
         _add_covariate(frame, table, covariate, subjects)
         refuse_restatement(frame, covariate, endpoint, treatment)
         if covariate.kind == "binary":
             spelt.append(covariate.name)
+        if table.typed and covariate.kind == "numeric" and table.frame[covariate.name].dtype == object:
+            as_text.append(_stored_as_text(table.frame[covariate.name]))
     known = pd.DataFrame(index=frame.index) if disposition is None else disposition
     about_population: tuple[Finding, ...] = ()
     if population:
         known = known.assign(population=is_yes(table.frame[population], value=population_value))
         about_population = population_findings(population, known["population"])
     mixed = (mixed_spelling(table.frame[column]) for column in spelt)
-    findings = (*table.findings_about({*roles.values(), "the file"}), *(one for one in mixed if one), *about_population)
+    findings = (
+        *table.findings_about({*roles.values(), "the file"}),
+        *(one for one in mixed if one),
+        *as_text,
+        *about_population,
+    )
     return Trial(
         name,
         frame,
@@ -244,6 +252,11 @@ def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subj
         frame[covariate.name] = as_codes(column)
     if (column == subjects).all():
         raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
+
+
+def _stored_as_text(column: pd.Series) -> Finding:
+    found = f"The numbers of '{column.name}' are stored as text."
+    return Finding("text in numbers", str(column.name), int(column.notna().sum()), found, "They were read as numbers.")
 
 
 def _named_columns(
