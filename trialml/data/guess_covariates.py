@@ -49,6 +49,7 @@ _CATEGORY = re.compile(
     r"(.*_)?(race|ethnic\w*|sex|gender|region|country|histol\w*|site|center|centre|type|subtype|group|class|cat\w*)(_.*)?",
     re.IGNORECASE,
 )
+_SITE = re.compile(r"site|cent(er|re)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.+?)_?(\d+)")
 _ENOUGH = 20
 _MOST_CATEGORIES = 20
@@ -119,12 +120,12 @@ def guess_covariates(
 
 def _later(one: Profile, profiles: Mapping[str, Profile], arm: str, time: str) -> str:
     """Return why a column was measured after time zero or restates the arm; empty where nothing says so."""
+    if _FLAG.fullmatch(one.name) and 1 <= one.distinct <= 2 and (one.distinct == 2 or one.known < one.rows):
+        return "a flag: whether a patient has it may depend on what happened after randomisation"
     if one.kind in ("date", "empty") or one.distinct < 2:
         return ""
     if arm and follows(one, profiles[arm]):
         return f"a function of the arm '{arm}'"
-    if _FLAG.fullmatch(one.name) and one.kind in ("text", "binary") and one.distinct <= 2:
-        return "a flag: whether a patient has it may depend on what happened after randomisation"
     if _BASELINE.fullmatch(one.name):
         return ""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", one.name)
@@ -189,6 +190,8 @@ def _useless(one: Profile) -> str:
         return "dates; the time from a date to randomisation may be a covariate"
     if one.kind == "number" and one.whole and one.distinct == one.known == one.rows:
         return "a whole number of its own in every row: a number of the patient?"
+    if _SITE.search(one.name) and one.distinct > _FEW:
+        return "the study centre by its name: it does not transport to another trial"
     if one.kind == "text" and one.distinct > one.known / 2:
         return "almost a value of its own in every row: names or free text"
     if one.kind == "text" and one.distinct > _MOST_CATEGORIES:
@@ -240,7 +243,7 @@ def _why(one: Profile) -> str:
     said = one.says()
     if one.kind == "number" and one.whole and 2 < one.distinct <= _FEW and _kind(one) == "numeric":
         said += f"; {one.distinct} whole values: list it as categorical if they are codes"
-    if re.search("site|cent(er|re)", one.name, re.IGNORECASE):
+    if _SITE.search(one.name):
         said += "; if this is the study centre, take it out: it does not transport to another trial"
     return said
 

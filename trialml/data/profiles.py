@@ -14,7 +14,6 @@ from trialml.data.columns import as_codes
 from trialml.data.date_text import parse_date_text
 from trialml.data.disclosure import SMALLEST_CELL, outward_range, suppressed
 from trialml.data.table import Table
-from trialml.result import format_number
 
 __all__ = ["Profile", "follows", "profile_columns", "say_levels"]
 
@@ -80,7 +79,7 @@ class Profile(NamedTuple):
 
 
 def _plain(value: float) -> str:
-    return format_number(value, 4).replace("\N{MINUS SIGN}", "-")
+    return f"{value:g}"
 
 
 def say_levels(levels: Mapping[str, int], most: int = 8) -> str:
