@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trialml import __version__
 from trialml.errors import TrackingError, TrialmlError
-from trialml.verbs_data import add_data_verbs, deidentify
+from trialml.verbs_data import add_data_verbs, deidentify, init
 
 if TYPE_CHECKING:
     from trialml.config import Study
@@ -23,7 +23,7 @@ __all__ = ["main"]
 TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
-_DATA_VERBS = {"deidentify": deidentify}
+_DATA_VERBS = {"init": init, "deidentify": deidentify}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from trialml.data.roles import Covariate, Endpoint, Records, Treatment
+from trialml.data.starter_text import FILL_IN, unfilled
 from trialml.data.visit_tables import Visits
 from trialml.errors import StudyFileError, nearest
 from trialml.study_tables import (
@@ -63,6 +64,7 @@ class Study(FileTable):
         _check_visits(self)
         _check_event_codes(self.endpoints[0])
         _check_dates(self)
+        _check_population(self)
         return self
 
     @property
@@ -211,6 +213,15 @@ def _check_event_codes(endpoint: EndpointTable) -> None:
         raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
 
 
+def _check_population(study: Study) -> None:
+    taken = {study.data.subject: "identifies the subject", study.treatment.column: "is the arm"}
+    taken |= {column: f"is the endpoint's {key}" for key, column in study.endpoints[0].columns().items()}
+    if study.data.population in taken:
+        raise ValueError(
+            f"[data] population = '{study.data.population}', which {taken[study.data.population]}: name a flag"
+        )
+
+
 def _check_dates(study: Study) -> None:
     """Refuse a date without the date that it counts from, and a time zero that nothing counts from."""
     endpoint, zero = study.endpoints[0], study.data.time_zero
@@ -272,6 +283,10 @@ def read_study(path: Path) -> Study:
         tables = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"The study file '{path}' is not valid TOML: {error}.") from error
+    left = unfilled(tables)
+    if left:
+        more = f" ({len(left) - 1} more to fill in: {', '.join(left[1:])})" if len(left) > 1 else ""
+        raise StudyFileError(f"{path.name}: {left[0]} still says '{FILL_IN}': write what belongs there{more}.")
     if "path" in tables:
         raise StudyFileError(f"{path.name}: 'path' is not a key; {nearest('path', list(Study.model_fields)[:-1])}.")
     try:

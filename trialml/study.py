@@ -63,6 +63,8 @@ def read_trial(study: Study) -> Trial:
             partial_dates=data.partial_dates,
             visits=study.visits,
             base=study.path.parent,
+            encoding=data.encoding,
+            decimal=data.decimal,
             **roles,
         )
     if endpoint.records is not None:
@@ -97,6 +99,8 @@ def read_adverse_events(study: Study) -> AdverseEvents | None:
         subject=study.data.subject,
         treatment=study.arms,
         partial_dates=study.data.partial_dates,
+        encoding=study.data.encoding,
+        decimal=study.data.decimal,
     )
 
 

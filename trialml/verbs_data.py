@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,18 @@ if TYPE_CHECKING:
 
     from trialml.data.deidentify_columns import Rules
 
-__all__ = ["add_data_verbs", "deidentify"]
+__all__ = ["add_data_verbs", "deidentify", "init"]
 
 _KEY_FILE = "deidentify.key"
 
 
 def add_data_verbs(verbs: Any) -> None:
     """Add the parsers of the verbs to the command's."""
+    parser = verbs.add_parser("init", help="write a starter study file, guessing the roles of the columns")
+    parser.add_argument("data", metavar="DATA", help="a data file, one row a patient, or an ADaM folder")
+    parser.add_argument(
+        "--out", type=Path, default=Path("study.toml"), metavar="STUDY.toml", help="file to write (default: study.toml)"
+    )
     _add_deidentify(verbs)
 
 
@@ -57,6 +63,66 @@ _LISTS = {
     "--merge-rare": "columns whose categories of fewer than 11 subjects become OTHER",
     "--quasi": "quasi-identifiers of the k-anonymity report (default: age, sex, race, ... by name)",
 }
+
+
+def init(asked: argparse.Namespace, console: Any) -> int:
+    """Run ``trialml init``.
+
+    Parameters
+    ----------
+    asked
+        The words of the command.
+    console
+        Where to print.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    TrialmlError
+        If the data cannot be read, or the study file exists or cannot be written.
+    """
+    import pandas as pd
+
+    from trialml.data.adam import open_adam
+    from trialml.data.guess_adam import guess_adam_roles
+    from trialml.data.guess_roles import guess_roles
+    from trialml.data.read import locate, read_file
+    from trialml.data.starter import write_starter
+
+    if asked.out.exists():
+        raise OutputError(f"'{asked.out}' exists already and is left as it is: choose another with --out.")
+    path = locate(asked.data, Path(), folder=True)
+    roles = guess_adam_roles(open_adam(path, asked.data)) if path.is_dir() else guess_roles(read_file(path, asked.data))
+    starter = write_starter(roles, name=path.stem, source=_source(asked.data, path, asked.out))
+    try:
+        with asked.out.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(starter.text)
+    except OSError as error:
+        raise OutputError(f"'{asked.out}' cannot be written ({error.strerror}): choose another with --out.") from error
+    console.print(f"Written   {asked.out}", soft_wrap=True, markup=False, highlight=False)
+    console.print("Guessed", style="cyan")
+    _show(pd.DataFrame(starter.rows, columns=["Role", "Guess", "Why"]), console)
+    console.print("Look at", style="cyan")
+    for words in starter.look:
+        console.print(f"  {words}", markup=False, highlight=False)
+    console.print("Fill in", style="cyan")
+    _show(pd.DataFrame(starter.open, columns=["Key", "With"]), console)
+    console.print(f"Then      trialml check {asked.out}", soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def _source(given: str, path: Path, out: Path) -> str:
+    """Return ``[data] source``: as given inside an installed package, else relative to the study file."""
+    if not Path(given).expanduser().exists():
+        return given
+    try:
+        return Path(os.path.relpath(path, out.resolve().parent)).as_posix()
+    except ValueError:  # on another drive
+        return path.as_posix()
 
 
 def deidentify(asked: argparse.Namespace, console: Any) -> int:

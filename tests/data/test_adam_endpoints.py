@@ -230,7 +230,7 @@ def test_small_counts_by_body_system_are_hidden_with_their_rates(write_adam):
         sets["ADAE"] = sets["ADAE"].drop(index=drop)
 
     result = table_of(write_adam(change=change).parent / "adam")
-    hidden = result.rows[(result.rows["event"] == "CARDIAC") & (result.rows["arm"] == "Active")].iloc[0]
+    hidden = result.rows[(result.rows["event"] == "Cardiac") & (result.rows["arm"] == "Active")].iloc[0]
     assert hidden[["patients", "first_events", "patient_years", "rate", "low", "high"]].isna().all()
     assert "suppressed" in result.table().to_string()
     again = AdverseEvents.from_dict(json.loads(json.dumps(result.to_dict())))
@@ -280,3 +280,49 @@ def test_the_pilot_study_has_its_published_figures(pilot):
     assert ratios == [[4.148, 2.645, 6.504], [5.026, 3.182, 7.939]]
     harms = adverse_events(pilot, "pilot", subject="USUBJID", treatment=arms)
     assert harms.rows[harms.rows["event"] == "Any adverse event"]["patients"].tolist() == [65, 77, 76]
+
+
+def test_who_left_the_treatment_is_told_from_who_left_the_study(read):
+    def change(sets):
+        sets["ADSL"]["EOTSTT"] = "COMPLETED"
+
+    assert set(read(HARM, change=change).frame["cause"].dropna()) == {0, 1}
+    to_the_end = {**HARM, "endpoints.at_risk_until": "end of study"}
+    assert 3 in set(read(to_the_end, change=change).frame["cause"].dropna())
+
+
+def test_a_treatment_that_ends_before_it_starts_is_found_and_excluded(read):
+    def change(sets):
+        sets["ADSL"].loc[0, "TRTEDT"] = sets["ADSL"].loc[0, "TRTSDT"] - pd.Timedelta(days=2)
+
+    trial = read(HARM, change=change)
+    assert np.isnan(trial.frame["time"].iloc[0])
+    assert {one.rule: one.count for one in trial.findings}["impossible time"] == 1
+
+
+def test_a_death_without_a_date_is_put_on_the_last_day_and_said_so(read, adam_datasets):
+    def change(sets):
+        died = sets["ADSL"]["DTHDT"].notna()
+        sets["ADSL"]["DTHFL"] = np.where(died, "Y", "")
+        sets["ADSL"] = sets["ADSL"].drop(columns="DTHDT")
+
+    study = {**HARM, "endpoints.at_risk_until": "end of study"}
+    trial = read(study, change=change)
+    died = int(adam_datasets()["ADSL"]["DTHDT"].notna().sum())
+    assert {one.rule: one.count for one in trial.findings}["date of death"] == died
+    assert trial.frame.equals(read(study).frame)
+
+
+def test_days_after_treatment_lengthen_the_time_at_risk_up_to_the_end_of_the_study(read, adam_datasets):
+    longer = read({**HARM, "endpoints.days_after_treatment": 30}).frame["time"]
+    days, _ = expected_first(adam_datasets(), until="EOSDT")
+    np.testing.assert_array_equal(longer, days, err_msg="the example's studies end five days after treatment")
+
+
+def test_a_run_with_competing_events_says_what_they_do_to_it(write_adam, tmp_path, capsys):
+    path = write_adam(study=HARM)
+    assert main(["run", str(path), "--quick", "--out", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    report = next((tmp_path / "out").rglob("*.html")).read_text(encoding="utf-8")
+    assert "Events that compete with the endpoint (death, discontinuation) are taken as censored" in report
+    assert "adverse reactions are counted, but do not enter the benefit" in report

@@ -169,7 +169,7 @@ def test_subjects_that_adsl_does_not_know_are_counted_and_left_out(read, subject
 
 
 def test_a_flag_that_is_no_flag_is_named(read):
-    with pytest.raises(DataError, match=r"Column 'ITTFL', file row 1: 'maybe' is no flag"):
+    with pytest.raises(DataError, match=r"Column 'ITTFL', file row 1: the value is no flag"):
         read(change=odd_flag, study={"data.population": "ITTFL"})
 
 
@@ -206,7 +206,7 @@ def test_partial_dates_are_refused_or_imputed_by_the_stated_rule(write_adam):
         sets["ADTTE"].loc[pfs(sets)[:2], "ADT"] = "2020-12"
         sets["ADTTE"].loc[pfs(sets)[2], "ADT"] = "31DEC2020"
 
-    with pytest.raises(DataError, match=r"Column 'ADTTE.ADT', row 2: '2020-12' is a date without its day"):
+    with pytest.raises(DataError, match=r"Column 'ADTTE.ADT', row 2: '9999-99' is a date without its day"):
         read_trial(read_study(write_adam(change=change, kind="csv")))
     trial = read_trial(read_study(write_adam(change=change, kind="csv", study={"data.partial_dates": "middle"})))
     found = next(one for one in trial.findings if one.rule == "partial date")
@@ -225,3 +225,41 @@ def test_the_command_says_the_sentence_and_returns_1(write_adam, capsys, verb):
     path = write_adam(change=without_adsl)
     assert main([verb, str(path)]) == 1
     assert capsys.readouterr().err.startswith("trialml: The folder 'adam' has no ADSL")
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        {"data.population": "SUBJID"},
+        {"endpoints.where": {"SUBJID": "x"}},
+        {"endpoints.where": {"USUBJID": "x"}},
+        {"covariates.numeric": ["SUBJID"]},
+    ],
+)
+def test_a_role_given_to_a_column_of_identifiers_prints_none(read, subject_mark, study):
+    def change(sets):
+        for frame in (sets["ADSL"], sets["ADTTE"]):
+            frame["SUBJID"] = frame["USUBJID"]
+
+    with pytest.raises(DataError) as error:
+        read(change=change, study=study, rows=60)
+    assert subject_mark not in str(error.value)
+
+
+def test_a_date_that_is_none_is_shown_by_its_shape(read, subject_mark):
+    def change(sets):
+        sets["ADTTE"]["ADT"] = sets["ADTTE"]["USUBJID"]
+
+    with pytest.raises(DataError, match="'aaaa-9999-9999' is no date") as error:
+        read(change=change, kind="csv")
+    assert subject_mark not in str(error.value)
+
+
+def test_a_declared_encoding_reaches_every_file_of_a_folder(write_adam):
+    def change(sets):
+        sets["ADSL"]["SEX"] = "\u0141"
+
+    path = write_adam(change=change, kind="csv", study={"data.encoding": "iso-8859-2"})
+    for file in (path.parent / "adam").iterdir():
+        file.write_bytes(file.read_text(encoding="utf-8").encode("iso-8859-2"))
+    assert set(read_trial(read_study(path)).frame["SEX"]) == {"\u0141"}

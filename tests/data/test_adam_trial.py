@@ -186,3 +186,13 @@ def test_check_reads_an_adam_folder_and_a_quick_run_reports_it(write_adam, tmp_p
     report = next((tmp_path / "out").rglob("*.html")).read_text(encoding="utf-8")
     assert "Population PPROTFL" in report
     assert subject_mark not in report
+
+
+def test_how_many_were_randomised_is_compared_with_those_randomised_not_with_those_screened(read):
+    def change(sets):
+        sets["ADSL"].loc[:4, ["TRT01P", "TRT01PN", "RANDDT"]] = ["Screen Failure", np.nan, pd.NaT]
+
+    trial = read(change=change)
+    assert analysis_set(trial, randomised=235)[1].analysed == 235
+    with pytest.raises(DataError, match="randomised = 234, but the file holds 235 patients"):
+        analysis_set(trial, randomised=234)

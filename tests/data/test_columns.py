@@ -110,7 +110,7 @@ def test_yes_in_several_spellings_is_a_finding_with_the_count_of_the_rarer_ones(
 def test_a_flag_is_yes_no_or_blank_or_a_code_of_its_own():
     assert is_yes(column("Y", "n", None, "yes")).tolist() == [True, False, False, True]
     assert is_yes(column("ITT", "PP", None), value="ITT").tolist() == [True, False, False]
-    with pytest.raises(DataError, match="file row 3: 'ITT' is no flag"):
+    with pytest.raises(DataError, match="file row 3: the value is no flag"):
         is_yes(column("Y", "ITT"))
 
 

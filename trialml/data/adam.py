@@ -80,12 +80,16 @@ class AdamFolder:
         The folder as the study file names it.
     files
         The file of each data set, by its name in capitals.
+    encoding, decimal
+        Of its text files, where they are declared.
     tables
         What was read so far.
     """
 
     origin: str
     files: dict[str, Path]
+    encoding: str | None = None
+    decimal: str | None = None
     tables: dict[str, Table] = field(default_factory=dict)
 
     def __contains__(self, dataset: object) -> bool:
@@ -106,7 +110,7 @@ class AdamFolder:
             )
         if dataset not in self.tables:
             path = self.files[dataset]
-            table = read_file(path, path.name)
+            table = read_file(path, path.name, encoding=self.encoding, decimal=self.decimal)
             if table.member and table.member.upper() != dataset:
                 raise DataError(
                     f"'{path.name}' is mislabelled: by its own heading it holds the data set {table.member}; rename one of the two."
@@ -136,8 +140,15 @@ class AdamFolder:
         )
 
 
-def open_adam(path: Path, origin: str) -> AdamFolder:
+def open_adam(path: Path, origin: str, *, encoding: str | None = None, decimal: str | None = None) -> AdamFolder:
     """List the data sets of an ADaM folder (xpt, Parquet, CSV or SAS7BDAT files, one data set each).
+
+    Parameters
+    ----------
+    path, origin
+        The folder, and how the study file names it.
+    encoding, decimal
+        Encoding and decimal mark of its text files, where they are declared and not to be found out.
 
     Raises
     ------
@@ -159,7 +170,7 @@ def open_adam(path: Path, origin: str) -> AdamFolder:
         found = f"it holds {', '.join(sorted(files))}" if files else "it holds no xpt, Parquet, CSV or SAS7BDAT file"
         message = f"The folder '{origin}' has no ADSL (subject-level data set), and {found}: an ADaM folder needs adsl."
         raise DataError(message)
-    return AdamFolder(origin, files)
+    return AdamFolder(origin, files, encoding, decimal)
 
 
 @dataclass(frozen=True)

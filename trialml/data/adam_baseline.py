@@ -39,7 +39,11 @@ def baseline_value(
         )
     source = "AVALC" if covariate.kind != "numeric" and "AVALC" in records else "AVAL"
     require_columns(records, {key: source}, dataset)
-    values = as_numbers(records[source], subjects=records[subject]) if covariate.kind == "numeric" else records[source]
+    values = (
+        as_numbers(records[source], subjects=records[subject], decimal_comma=table.decimal_comma)
+        if covariate.kind == "numeric"
+        else records[source]
+    )
     found = list(folder.findings(dataset.upper(), {source, "ABLFL"}))
     codes = as_codes(records[subject])
     if "ADT" in records:

@@ -70,8 +70,11 @@ def _matching(frame: pd.DataFrame, column: str, code: str, dataset: str) -> pd.D
     chosen = frame[codes == as_code(code)]
     if chosen.empty:
         names = sorted(map(str, codes.dropna().unique()))
-        # A column of long text or of many values may hold what a patient said.
-        telling = len(names) <= 60 and max(map(len, names), default=0) <= 60
+        # Any other column of many values may hold who a patient is, or what one said.
+        known = column in ("PARAMCD", "AVISIT", "AVISITN")
+        telling = (
+            len(names) <= 60 and max(map(len, names), default=0) <= 60 and (known or 10 * len(names) <= len(codes))
+        )
         hint = f"{nearest(code, names)}; it has {', '.join(names)}" if telling else f"it has {len(names)} other values"
         raise DataError(f"{dataset} has no record with {column} = '{code}': {hint}.")
     return chosen

@@ -39,6 +39,8 @@ def read_adam_trial(
     partial_dates: PartialDates = "refuse",
     visits: Sequence[Visits] = (),
     base: Path = Path(),
+    encoding: str | None = None,
+    decimal: str | None = None,
 ) -> Trial:
     """Read a trial from an ADaM folder.
 
@@ -63,6 +65,8 @@ def read_adam_trial(
         What is done with dates whose day is not known.
     visits, base
         Long tables that baseline covariates come from, and the folder that their paths start from.
+    encoding, decimal
+        Encoding and decimal mark of text files, where they are declared.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def read_adam_trial(
     AnalysisError
         If an arm of the primary contrast has no patients.
     """
-    folder = open_adam(path, origin)
+    folder = open_adam(path, origin, encoding=encoding, decimal=decimal)
     subjects = read_subjects(folder, subject, treatment, covariates, partial_dates=partial_dates)
     measured = _measure(folder, subjects, endpoint, subject, time_zero, partial_dates)
     frame = subjects.frame.assign(**measured.columns)

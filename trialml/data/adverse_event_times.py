@@ -85,7 +85,13 @@ def at_risk(subjects: Subjects, asked: Records, unit: str, time_zero: str = "TRT
             Finding("time at risk", "ADSL", int(open_ended.sum()), found, "They are excluded and counted.", "warning")
         )
     death = died & died_on.notna() & (died_on <= end)
-    left = discontinued(subjects.frame) & ~death
+    left = discontinued(subjects.frame, treatment=asked.until == "end of treatment") & ~death
+    backwards = end < start
+    if backwards.any():
+        found = f"{int(backwards.sum()):,} subject(s) have the end of their time at risk before its start."
+        findings.append(
+            Finding("impossible time", "ADSL", int(backwards.sum()), found, "They are excluded and counted.", "warning")
+        )
     if asked.within is not None:
         # The window's last day: a window of 30 days from day 1 ends with day 30.
         last = start + pd.to_timedelta(np.floor(asked.within * days_per_unit(unit)) - 1, unit="D")

@@ -15,11 +15,11 @@ from trialml.data.adverse_event_times import AtRisk, adverse_event_records, at_r
 from trialml.data.columns import as_codes, is_yes
 from trialml.data.dates import PartialDates
 from trialml.data.disclosure import SMALLEST_CELL
-from trialml.data.roles import CAUSES, Records, Treatment
+from trialml.data.roles import CAUSES, Endpoint, Records, Treatment
 from trialml.errors import DataError
 from trialml.result import Result, format_count, format_number
 
-__all__ = ["AdverseEvents", "adverse_events"]
+__all__ = ["AdverseEvents", "adverse_events", "harm_limitations"]
 
 _SYSTEMS = 12
 _DAYS_PER_YEAR = 365.25
@@ -67,7 +67,7 @@ class AdverseEvents(Result):
             own = self.rows[self.rows["event"] == event]
             told = ", ".join(
                 f"{format_count(row.patients)} of {format_count(row.treated)} in {row.arm} "
-                f"({format_number(row.rate)} per 100 patient-years at risk)"
+                f"(rate {format_number(row.rate)})"
                 for row in own.itertuples()
             )
             said.append(f"{event}: {told}." if told else "")
@@ -104,6 +104,31 @@ class AdverseEvents(Result):
         return pd.DataFrame(shown, columns=heads)
 
 
+def harm_limitations(endpoint: Endpoint, *, counted: bool) -> list[str]:
+    """Return what an analysis cannot say of harm.
+
+    Parameters
+    ----------
+    endpoint
+        The endpoint analysed.
+    counted
+        Whether adverse events are counted in the report.
+
+    Returns
+    -------
+    list of str
+        Sentences for the limitations.
+    """
+    told = "are counted, but" if counted else "are not in the data and"
+    said = [f"One time-to-event endpoint is analysed; adverse reactions {told} do not enter the benefit."]
+    if endpoint.competing:
+        said.append(
+            f"Events that compete with the endpoint ({', '.join(endpoint.competing).lower()}) are taken as censored by every method for one "
+            "event: 1 less an event-free probability overstates the risk, and hazard ratios are cause-specific."
+        )
+    return said
+
+
 def adverse_events(
     path: Path,
     origin: str,
@@ -112,6 +137,8 @@ def adverse_events(
     treatment: Treatment,
     asked: Records | None = None,
     partial_dates: PartialDates = "refuse",
+    encoding: str | None = None,
+    decimal: str | None = None,
 ) -> AdverseEvents | None:
     """Count the treatment-emergent adverse events of an ADaM folder: any, serious, and the commonest body systems.
 
@@ -127,6 +154,8 @@ def adverse_events(
         Which events and which time at risk; by default treatment-emergent ones until the end of treatment.
     partial_dates
         What is done with partial dates.
+    encoding, decimal
+        Encoding and decimal mark of text files, where they are declared.
 
     Returns
     -------
@@ -138,7 +167,7 @@ def adverse_events(
     DataError
         If ADAE or ADSL lack what is needed.
     """
-    folder = open_adam(path, origin)
+    folder = open_adam(path, origin, encoding=encoding, decimal=decimal)
     if "ADAE" not in folder:
         return None
     records_asked = asked or Records("ADAE")
@@ -151,7 +180,14 @@ def adverse_events(
         rows += _by_arm(event, level, chosen, subjects, risk, treatment, subject, partial_dates)
     frame = pd.DataFrame(rows)
     frame = pd.concat([frame[frame["level"] != "body system"], _common(frame)], ignore_index=True)
-    return AdverseEvents(_suppress(frame), risk.statements)
+    kind = (
+        "Treatment-emergent events (TRTEMFL = Y) are counted."
+        if records_asked.treatment_emergent
+        else "All events are counted."
+    )
+    return AdverseEvents(
+        _suppress(frame), (kind, *risk.statements, "Rates are first events per 100 patient-years at risk.")
+    )
 
 
 def _parts(records: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
@@ -162,10 +198,19 @@ def _parts(records: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     if system is not None:
         codes = as_codes(records[system])
         parts += [
-            (str(code), "body system", select_records(records, "ADAE", where={system: str(code)}, analysed=False))
+            (
+                _words(str(code)),
+                "body system",
+                select_records(records, "ADAE", where={system: str(code)}, analysed=False),
+            )
             for code in sorted(codes.dropna().unique())
         ]
     return parts
+
+
+def _words(term: str) -> str:
+    """Return a term of the dictionary as words: capitals are the way of its files, not of a table."""
+    return term.capitalize() if term.isupper() else term
 
 
 def _by_arm(

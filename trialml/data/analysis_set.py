@@ -150,10 +150,10 @@ def analysis_set(trial: Trial, *, randomised: int | None = None) -> tuple[Trial,
         binary endpoint, if all patients or none have the event; for a continuous one, if all values are the same.
     """
     treatment, frame = trial.treatment, trial.frame
-    if randomised is not None and randomised < len(frame):
-        message = (
-            f"[data] randomised = {randomised:,}, but the file holds {len(frame):,} patients: correct one of the two."
-        )
+    known = trial.disposition.reindex(frame.index)
+    held = int(known["randomised"].astype(bool).sum()) if "randomised" in known else len(frame)
+    if randomised is not None and randomised < held:
+        message = f"[data] randomised = {randomised:,}, but the file holds {held:,} patients: correct one of the two."
         raise DataError(message)
     arms = [treatment.control, treatment.experimental, *treatment.secondary]
     steps: list[tuple[str, int, bool]] = [("Patients in the file", len(frame), False)]

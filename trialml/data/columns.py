@@ -93,8 +93,12 @@ def is_yes(column: pd.Series, *, value: str = "Y") -> pd.Series:
     flags: list[object] = [True if word in _TRUE else False if word in _FALSE else None for word in words]
     made = _spread(codes, flags, False, column)
     if made.isna().any():
-        remedy = "a flag is Y, N or blank; give [data] population_value if this is the population's column"
-        raise DataError(_sentence(column, made.isna(), None, "is no flag", remedy))
+        row = made.index[made.isna()][0]
+        message = (
+            f"Column '{column.name}', file row {row}: the value is no flag ({int(made.isna().sum()):,} rows in all); a flag is Y, N or blank: "
+            "correct it, or give [data] population_value if this is the population's column."
+        )
+        raise DataError(message)
     return made.astype(bool)
 
 

@@ -128,7 +128,8 @@ def as_dates(
             dates[place], precision = parse_date(str(value), rule)
         except DataError as error:
             row = column.index[codes == place][0]
-            raise DataError(f"Column '{called}', row {row}: {error}") from error
+            told = str(error).replace(f"'{str(value)[:40]}'", f"'{_shape(str(value))}'")
+            raise DataError(f"Column '{called}', row {row}: {told}") from None
         partial[place] = precision != "day"
     count = int(partial[codes].sum())
     result = pd.Series(dates[codes], index=column.index, name=column.name)
@@ -141,6 +142,11 @@ def as_dates(
         "last": "Each was taken as the last day of its month or year.",
     }[rule]
     return result, (Finding("partial date", called, count, found, done, "warning"),)
+
+
+def _shape(text: str) -> str:
+    """Return how a value is written without the value: a wrong column may hold who the patient is."""
+    return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))[:40]
 
 
 def _from_sas_days(column: pd.Series, called: str) -> tuple[pd.Series, tuple[Finding, ...]]:

@@ -75,10 +75,14 @@ def _ended(frame: pd.DataFrame) -> pd.Series | None:
     return ended
 
 
-def discontinued(frame: pd.DataFrame) -> pd.Series:
-    """Return whether a subject left the study early, by EOSSTT, else DCDECOD, else DISCONFL; False where unknown."""
-    if "EOSSTT" in frame:
-        return as_codes(frame["EOSSTT"]).astype(str).str.upper() == "DISCONTINUED"
+def discontinued(frame: pd.DataFrame, *, treatment: bool = False) -> pd.Series:
+    """Return whether a subject left the study early, by EOSSTT, else DCDECOD, else DISCONFL; False where unknown.
+
+    With `treatment`, whether a subject left the treatment early: by EOTSTT where ADSL has it.
+    """
+    for status in ("EOTSTT", "EOSSTT") if treatment else ("EOSSTT",):
+        if status in frame:
+            return as_codes(frame[status]).astype(str).str.upper() == "DISCONTINUED"
     if "DCDECOD" in frame:
         codes = as_codes(frame["DCDECOD"])
         return codes.notna() & ~codes.astype(str).str.upper().isin(["COMPLETED", "ONGOING"])

@@ -24,7 +24,7 @@ _LATER_NAME = (
     (r"change|chg|delta|diff|pchg|percent_?change", "a change by its name"),
     (r"post|follow_?up|fu|last|final|end|eot|eos|nadir|worst|best", "later than baseline by its name"),
     (
-        r"off_?(trt|treat\w*|study|drug)|stopped|discon\w*|withdr\w*|dropout|drop_?out|complet\w*|compl?\d*fl",
+        r"dc[st]?reas\w*|dcdecod|eo[st]st\w*|off_?(trt|treat\w*|study|drug)|stopped|discon\w*|withdr\w*|dropout|drop_?out|complet\w*|compl?\d*fl",
         "what became of the treatment or the patient",
     ),
     (r"resp(on[sd]\w*)?|remission|bor|recist|objective_?response", "a response by its name"),
@@ -182,6 +182,8 @@ def _marks_missing(one: Profile, later: list[Profile]) -> str:
 
 
 def _useless(one: Profile) -> str:
+    if re.fullmatch(r"strat\d+\w*", one.name, re.IGNORECASE):
+        return "belongs to a stratification factor"
     if one.kind == "empty":
         return "holds no values"
     if one.distinct < 2:
