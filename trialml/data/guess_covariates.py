@@ -19,8 +19,11 @@ from trialml.errors import DataError
 __all__ = ["CovariateGuess", "CovariateGuesses", "guess_covariates"]
 
 _LATER_NAME = (
-    (r"(?:week|wk|month|mon|mth|day|visit|vis|cycle|cyc|year|yr)_?0*[1-9]\d*", "a visit after time zero by its name"),
-    (r"[dwmv]_?0*[1-9]\d*", "a visit after time zero by its name"),
+    (
+        r"(?:week|wk|month|mon|mth|day|visit|vis|cycle|cyc|year|yr)[_ ]?0*[1-9]\d*",
+        "a visit after time zero by its name",
+    ),
+    (r"[dwmv][_ ]?0*[1-9]\d*", "a visit after time zero by its name"),
     (r"change|chg|delta|diff|pchg|percent_?change", "a change by its name"),
     (r"post|follow_?up|fu|last|final|end|eot|eos|nadir|worst|best", "later than baseline by its name"),
     (
@@ -50,6 +53,7 @@ _CATEGORY = re.compile(
     re.IGNORECASE,
 )
 _SITE = re.compile(r"site|cent(er|re)", re.IGNORECASE)
+_SITE_NUMBER = re.compile(r"(study_?)?(site|cent(er|re))_?(id|no|nr|num(ber)?|gr\d+n?)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.+?)_?(\d+)")
 _ENOUGH = 20
 _MOST_CATEGORIES = 20
@@ -130,9 +134,9 @@ def _later(one: Profile, profiles: Mapping[str, Profile], arm: str, time: str) -
         return ""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", one.name)
     for pattern, why in _LATER_NAME:
-        if re.search(
-            rf"(?<![a-z])(?:{pattern})(?![a-z])", words.replace("_", " ").replace(".", " "), re.IGNORECASE
-        ) or re.fullmatch(rf"(?:{pattern}).{{0,3}}", one.name, re.IGNORECASE):
+        if re.search(rf"(?<![a-z])(?:{pattern})(?![a-z])", re.sub(r"[_.]", " ", words), re.IGNORECASE) or re.fullmatch(
+            rf"(?:{pattern}).{{0,3}}", one.name, re.IGNORECASE
+        ):
             return why
     for pattern, why in _LATER_LABEL:
         if re.search(pattern, one.label, re.IGNORECASE):
@@ -192,7 +196,7 @@ def _useless(one: Profile) -> str:
         return "dates; the time from a date to randomisation may be a covariate"
     if one.kind == "number" and one.whole and one.distinct == one.known == one.rows:
         return "a whole number of its own in every row: a number of the patient?"
-    if _SITE.search(one.name) and one.distinct > _FEW:
+    if _SITE.search(one.name) and (one.distinct > _FEW or _SITE_NUMBER.fullmatch(one.name)):
         return "the study centre by its name: it does not transport to another trial"
     if one.kind == "text" and one.distinct > one.known / 2:
         return "almost a value of its own in every row: names or free text"
@@ -205,8 +209,6 @@ def _useless(one: Profile) -> str:
 
 def _restates(one: Profile, known: list[Profile]) -> str:
     for other in known:
-        if follows(one, other) and (follows(other, one) or other.distinct <= _MOST_CATEGORIES):
-            return f"a function of '{other.name}'"
         if (
             other.numbers is not None
             and other.kind == "number"
@@ -214,7 +216,20 @@ def _restates(one: Profile, known: list[Profile]) -> str:
             and _groups(one, other.numbers)
         ):
             return f"a grouping of '{other.name}'"
+        # Of values that hardly repeat, anything is a function; there only the same order of patients says something.
+        repeats = other.distinct <= other.known / 2
+        if (repeats and follows(one, other)) or _same_order(one, other):
+            return f"a function of '{other.name}'"
     return ""
+
+
+def _same_order(one: Profile, other: Profile) -> bool:
+    """Whether two numeric columns rank the patients alike, or the other way round, as a change of unit does."""
+    if one.numbers is None or other.numbers is None or min(one.distinct, other.distinct) < _ENOUGH:
+        return False
+    both = ~np.isnan(one.numbers) & ~np.isnan(other.numbers)
+    first, second = (pd.Series(column[both]).rank() for column in (one.numbers, other.numbers))
+    return bool(both.sum() >= _ENOUGH and ((first == second).all() or (first + second == len(first) + 1).all()))
 
 
 def _groups(one: Profile, numbers: NDArray[np.float64]) -> bool:
