@@ -138,7 +138,9 @@ def test_every_key_of_the_study_file_is_documented_with_its_default_and_no_other
     assert documented == {key: default_words(found) for key, found in keys_of(Study)}
 
 
-@pytest.mark.parametrize("verb", [[], ["run"], ["check"]], ids=lambda verb: " ".join(verb) or "trialml")
+@pytest.mark.parametrize(
+    "verb", [[], ["run"], ["check"], ["init"], ["deidentify"]], ids=lambda verb: " ".join(verb) or "trialml"
+)
 def test_the_help_of_the_command_is_in_the_reference_verbatim(verb, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as ended:

@@ -22,7 +22,7 @@ __all__ = ["Action", "Decision", "Rules", "as_text", "decide", "is_typed_date", 
 Action = Literal["hashed", "shifted", "dropped", "top-coded", "merged", "kept"]
 
 _AGE = re.compile(r"a?age|age_?y(ea)?rs?|agey|age_?at_?\w+|age_?bl|baseline_?age", re.IGNORECASE)
-_BIRTH = re.compile(r"br(i?)th|birth|^dob$|_dob$", re.IGNORECASE)
+_BIRTH = re.compile(r"brth|birth(?!_?(weight|wt|order|length))|^dob$|_dob$", re.IGNORECASE)
 _FREE = re.compile(
     r"comment|remark|narrative|verbatim|specify|free_?text|^notes?$|^coval\d*$|^(ae|cm|mh|pr)(term|trt)$|^cmtrt$",
     re.IGNORECASE,
