@@ -129,6 +129,45 @@ def test_the_analysis_of_what_comes_out_is_the_analysis_of_what_went_in(write_st
     pd.testing.assert_frame_equal(*curves)
 
 
+def test_an_adam_folder_gives_the_same_trial_afterwards(write_adam, tmp_path):
+    """Times, time zero and censoring are checked against the dates on reading, so they moved together."""
+    path = write_adam()
+    files, _ = read_data_files(tmp_path / "adam")
+    result = deidentify(files, Rules("USUBJID"), KEY)
+    write_data_files(result.files, tmp_path / "safe" / "adam", folder=True)
+    (tmp_path / "safe" / "study.toml").write_bytes(path.read_bytes())
+    flows, curves = [], []
+    for place in (path, tmp_path / "safe" / "study.toml"):
+        trial, flow = analysis_set(read_trial(read_study(place)))
+        flows.append(flow.by_arm)
+        curves.append(kaplan_meier(trial.time, trial.event, group=trial.arm_labels, unit="days").frame())
+    pd.testing.assert_frame_equal(*flows)
+    pd.testing.assert_frame_equal(*curves)
+
+
+def test_dates_of_every_arrow_type_move_and_keep_their_time_and_type():
+    import pyarrow as pa
+
+    at = dt.datetime(2020, 1, 31, 8, 30, tzinfo=dt.UTC)
+    columns = {
+        "id": pa.array(["A", "A"]),
+        "seconds": pa.array([at.replace(tzinfo=None), None], pa.timestamp("s")),
+        "zoned": pa.array([at, None], pa.timestamp("ns", "UTC")),
+        "day": pa.array([at.date(), None], pa.date32()),
+        "number": pa.array([20200131, 20200201], pa.int64()),
+    }
+    frame = pa.table(columns).to_pandas(types_mapper=pd.ArrowDtype)
+    (out,) = deidentify([DataFile("x", ".parquet", frame)], Rules("id"), KEY).files
+    move = dt.timedelta(days=day_shift(KEY, "A", 365))
+    assert out.frame.drop(columns="id").dtypes.tolist() == frame.drop(columns="id").dtypes.tolist()
+    first = out.frame.iloc[0]
+    assert pd.Timestamp(first["seconds"]) == pd.Timestamp(at.replace(tzinfo=None) + move)
+    assert pd.Timestamp(first["zoned"]) == pd.Timestamp(at + move)
+    assert first["day"] == (at + move).date()
+    assert str(first["number"]) == (at + move).strftime("%Y%m%d")
+    assert out.frame.iloc[1][["seconds", "zoned", "day"]].isna().all()
+
+
 def folder_of(tmp_path, kind):
     """Two data sets of one trial with typed dates, one row and three rows a subject."""
     import pyarrow as pa

@@ -172,3 +172,17 @@ def test_a_study_file_makes_covariates_that_the_future_does_not_reach(write_stud
 def test_a_table_that_contradicts_itself_is_refused(write_study, tmp_path, patients, changes, words):
     with pytest.raises(StudyFileError, match=words):
         read_study(with_visits(write_study, tmp_path, patients, **changes))
+
+
+def test_visits_stand_beside_an_adam_folder_too(write_adam, adam_datasets):
+    """Oracle: the weights at baseline that the example's ADVS holds; week 8 comes after randomisation."""
+    path = write_adam(study={"covariates.numeric": ["AGE", "kg_last"]})
+    table = 'name = "kg"\nsource = "adam/advs.xpt"\nsubject = "USUBJID"\nvalue = "AVAL"\nsummaries = ["last"]\n'
+    table += 'visit = "AVISIT"\nbaseline_visits = ["Baseline"]\nwhere = { PARAMCD = "WEIGHT" }\n'
+    path.write_text(path.read_text(encoding="utf-8") + f"[[data.visits]]\n{table}", encoding="utf-8")
+    trial = read_trial(read_study(path))
+    datasets = adam_datasets()
+    vitals = datasets["ADVS"]
+    weights = vitals[(vitals["PARAMCD"] == "WEIGHT") & (vitals["AVISIT"] == "Baseline")].set_index("USUBJID")["AVAL"]
+    expected = weights.reindex(datasets["ADSL"]["USUBJID"]).to_numpy()
+    assert trial.frame["kg_last"].to_numpy() == pytest.approx(expected, nan_ok=True)

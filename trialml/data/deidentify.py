@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.data.columns import as_code
+from trialml.data.columns import as_codes
 from trialml.data.date_text import day_comes_first, parse_date_text, shifted_text
 from trialml.data.deidentify_columns import Decision, Rules, as_text, decide, is_typed_date, require_named
 from trialml.data.deidentify_files import DataFile
@@ -149,9 +149,12 @@ def deidentify(files: Sequence[DataFile], rules: Rules, key: bytes) -> Deidentif
         columns: dict[str, pd.Series] = {}
         for decision in decisions:
             emptied = 0
-            if decision.action != "dropped":
-                values, emptied = _applied(one.frame[decision.column], decision, rules, key, days, rare)
-                columns[decision.column] = own.map(given) if decision.column == rules.subject else values
+            if decision.column == rules.subject:
+                columns[decision.column] = own.map(given)
+            elif decision.action != "dropped":
+                columns[decision.column], emptied = _applied(
+                    one.frame[decision.column], decision, rules, key, days, rare
+                )
             shown = float("nan") if 0 < emptied < SMALLEST_CELL else float(emptied)
             rows.append((one.name, *decision, shown))
         out.append(_ordered(one, columns, rules.subject))
@@ -168,7 +171,7 @@ def _subjects(one: DataFile, subject: str) -> pd.Series:
             f"The column '{subject}' of '{one.name}' is empty in {len(missing)} row(s): give every row a subject, since its "
             "dates could not be moved."
         )
-    return texts.map(as_code)
+    return as_codes(texts)
 
 
 def _applied(
@@ -184,9 +187,9 @@ def _applied(
         case "shifted":
             return (_shifted(values, days), 0) if is_typed_date(values) else _shifted_texts(values, days)
         case "hashed":
-            codes = as_text(values).map(lambda text: None if text is None else as_code(text))
+            codes = as_codes(as_text(values))
             given = pseudonyms(key, decision.column.lower(), set(codes.dropna()))
-            return codes.map(lambda code: None if code is None else given[code]).astype(object), 0
+            return codes.map(given.get).astype(object), 0
         case "top-coded":
             return _top_coded(values, rules.oldest), 0
         case "merged":
@@ -196,7 +199,6 @@ def _applied(
 
 def _shifted(values: pd.Series, days: NDArray[np.int64]) -> pd.Series:
     """Move dates that are dates by type; the type stays."""
-    moves = pd.Series(pd.to_timedelta(days, unit="D"), index=values.index)
     if values.dtype == object:
         return pd.Series(
             [
@@ -207,9 +209,22 @@ def _shifted(values: pd.Series, days: NDArray[np.int64]) -> pd.Series:
             dtype=object,
         )
     if isinstance(values.dtype, pd.ArrowDtype):
-        # Arrow's own dates take no pandas interval; the detour by microseconds loses nothing of a day or a second.
-        return (values.astype("datetime64[us]") + moves.astype("timedelta64[us]")).astype(values.dtype)
-    return values + moves
+        return _shifted_arrow(values, days)
+    return values + pd.Series(pd.to_timedelta(days, unit="D"), index=values.index)
+
+
+def _shifted_arrow(values: pd.Series, days: NDArray[np.int64]) -> pd.Series:
+    """Move Arrow's dates in the whole numbers that they are stored as, whatever their unit and time zone."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.dtype.pyarrow_dtype
+    per_day = 1 if pa.types.is_date32(kind) else 86_400_000
+    if pa.types.is_timestamp(kind):
+        per_day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+    whole = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    moved = pc.add(pa.array(values).cast(whole), pa.array(days * per_day).cast(whole)).cast(kind)
+    return pd.Series(pd.arrays.ArrowExtensionArray(moved), index=values.index)
 
 
 def _shifted_texts(values: pd.Series, days: NDArray[np.int64]) -> tuple[pd.Series, int]:

@@ -16,8 +16,8 @@ from trialml.errors import DataError, OutputError
 __all__ = ["day_shift", "pseudonyms", "read_or_create_key"]
 
 _BYTES = 32
-_LETTERS = 16
-"""Letters of a pseudonym, five bits each: among ten million subjects two alike have a chance of 4e-11."""
+_USED = 10
+"""Bytes of the digest in a pseudonym, 16 letters: among ten million subjects two alike have a chance of 4e-11."""
 
 
 def read_or_create_key(path: Path) -> tuple[bytes, bool]:
@@ -94,7 +94,7 @@ def pseudonyms(key: bytes, domain: str, values: Iterable[str]) -> dict[str, str]
     DataError
         If two identifiers would get the same pseudonym.
     """
-    given = {value: b32encode(_digest(key, domain, value)).decode("ascii")[:_LETTERS] for value in set(values)}
+    given = {value: b32encode(_digest(key, domain, value)[:_USED]).decode("ascii") for value in set(values)}
     if len(set(given.values())) < len(given):
         raise DataError("Two identifiers would have the same pseudonym under this key: use another with --key-file.")
     return given
