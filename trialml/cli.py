@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _DATA_VERBS[asked.verb](asked, _console())
         return _run(asked, words) if asked.verb == "run" else _check(asked)
     except TrialmlError as error:
-        print(f"trialml: {error}", file=sys.stderr)
+        print(f"trialml: {_one_line(error)}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("trialml: interrupted; nothing unfinished was kept.", file=sys.stderr)
@@ -77,6 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"trialml: {_fault(error)}", file=sys.stderr)
         return 1
+
+
+def _one_line(words: object) -> str:
+    """Return words fit for a terminal: a line break or control character of the data is shown, not obeyed."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", lambda found: ascii(found[0])[1:-1], str(words))
 
 
 def _fault(error: Exception) -> str:
@@ -114,8 +120,8 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     from trialml.config import read_study
     from trialml.publish import prepare_output, publish, track
     from trialml.study import analyse
-    from trialml.summary import verdicts
     from trialml.tracking.store import without_login
+    from trialml.verdicts import verdicts
 
     console = _console()
     study = read_study(asked.study)
@@ -132,7 +138,7 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
         with console.status("Tracking the models in MLflow"):
             links = track(analysis, published, asked.out, uri)
     except TrackingError as error:
-        print(f"trialml: the report is written, but not everything is tracked. {error}", file=sys.stderr)
+        print(f"trialml: the report is written, but not everything is tracked. {_one_line(error)}", file=sys.stderr)
         return error.exit_status
     for link in links:
         found = f"experiments/{link.experiment_id}/runs/{link.run_id}"
@@ -177,8 +183,8 @@ def _console() -> Any:
 
 
 def _say(console: Any, result: Result) -> None:
-    console.print(result.heading(), style="cyan", markup=False, highlight=False)
-    console.print(f"  {result.text()}", markup=False, highlight=False)
+    console.print(_one_line(result.heading()), style="cyan", markup=False, highlight=False)
+    console.print(f"  {_one_line(result.text())}", markup=False, highlight=False)
 
 
 def _terminal_watcher(console: Any) -> Any:

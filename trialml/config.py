@@ -208,6 +208,11 @@ def _check_visits(study: Study) -> None:
 def _check_event_codes(endpoint: EndpointTable) -> None:
     if bool(endpoint.event_values) != bool(endpoint.censored_values):
         raise ValueError("[[endpoints]] needs both event_values and censored_values, or neither: list the missing one")
+    if endpoint.event is not None and endpoint.event.upper() == "CNSR" and not endpoint.event_values:
+        raise ValueError(
+            f"[[endpoints]] event = '{endpoint.event}' is ADaM's censoring flag, in which 0 means that the event happened: add "
+            "event_values = [0] and censored_values = [1]"
+        )
     both = set(endpoint.event_values) & set(endpoint.censored_values)
     if both:
         raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
@@ -297,7 +302,11 @@ def read_study(path: Path) -> Study:
 
 def _first_sentence(error: ValidationError) -> str:
     """One sentence for the first thing wrong; unknown keys come first, since they explain missing ones."""
-    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    found = error.errors()
+    # A list whose only item is at fault is counted as empty too.
+    inner = [problem["loc"] for problem in found]
+    own = [one for one in found if not any(loc[: len(one["loc"])] == one["loc"] != loc for loc in inner)]
+    problems = sorted(own, key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     place = ".".join(str(part) for part in first["loc"][:-1] if not isinstance(part, int))
     key = str(first["loc"][-1]) if first["loc"] else ""
@@ -311,7 +320,16 @@ def _first_sentence(error: ValidationError) -> str:
         return f"{first['ctx']['error']!s}{more}."
     seen = repr(first["input"])
     seen = seen if len(seen) <= 60 else seen[:57] + "..."
-    return f"{table}{key} = {seen} will not do: {first['msg'][0].lower()}{first['msg'][1:]}{more}."
+    return f"{table}{key} = {seen} will not do: {_in_toml_s_words(first['msg'])}{more}."
+
+
+def _in_toml_s_words(message: str) -> str:
+    """Return what is asked for in the words of a study file instead of Python's."""
+    words = {"valid tuple": "list", "tuple": "list", "valid dictionary": "table of keys", " after validation": ""}
+    message = message[0].lower() + message[1:]
+    for python, toml in words.items():
+        message = message.replace(python, toml)
+    return message
 
 
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:

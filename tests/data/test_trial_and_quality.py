@@ -137,7 +137,7 @@ def test_categories_that_differ_by_case_or_blanks_are_a_warning(found):
 
 
 def test_an_allocation_that_the_data_contradict_is_a_warning(found):
-    assert verdicts(found(study={"treatment.allocation": 0.9}), "DQ008") == [("Allocation", "warning")]
+    assert verdicts(found(study={"treatment.allocation": 0.64}), "DQ008") == [("Allocation", "warning")]
     two_to_one = {"arms": ("old", "new", "new", "other"), "study": {"treatment.allocation": 2 / 3}}
     assert verdicts(found(**two_to_one), "DQ008") == [("Allocation", "ok")]
 

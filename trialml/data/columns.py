@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.findings import Finding
+from trialml.data.table import holds_numbers
 from trialml.errors import DataError, nearest
 
 __all__ = [
@@ -137,7 +138,15 @@ def require_columns(
     """
     for place, column in named.items():
         if column not in frame.columns and column not in heading:
-            hint = nearest(column, heading or [str(other) for other in frame.columns])
+            others = heading or tuple(str(other) for other in frame.columns)
+            if holds_numbers(others):
+                # The first row is a patient's: its values must not be shown as names.
+                message = (
+                    f"The column '{column}' ({place}) is not in '{origin}', whose first row holds numbers and seems to be a "
+                    "patient's: put the names of the columns above it."
+                )
+                raise DataError(message)
+            hint = nearest(column, others)
             raise DataError(f"The column '{column}' ({place}) is not in '{origin}'; {hint}: correct the study file.")
 
 
@@ -251,7 +260,11 @@ def as_binary(column: pd.Series, *, subjects: pd.Series) -> pd.Series:
 def _sentence(column: pd.Series, wrong: pd.Series, subjects: pd.Series | None, what: str, remedy: str) -> str:
     row = wrong.index[wrong][0]
     # A role given to the wrong column must not print who the patient is.
-    hidden = subjects is not None and str(column[row]) == str(subjects[row])
-    value = "(an identifier, not shown)" if hidden else f"'{str(column[row])[:40]}'"
+    seen = str(column[row])
+    # Another row's identifier counts too, where it is long enough not to be a code such as 0 or 99.
+    hidden = subjects is not None and (
+        seen == str(subjects[row]) or (len(seen) > 3 and bool((subjects.astype(str) == seen).any()))
+    )
+    value = "(an identifier, not shown)" if hidden else f"'{seen[:40]}'"
     more = f" ({int(wrong.sum())} rows in all)" if wrong.sum() > 1 else ""
     return f"Column '{column.name}', file row {row}: {value} {what}{more}; {remedy}."

@@ -33,8 +33,9 @@ def locate(source: str, base: Path, *, folder: bool = False) -> Path:
         path = _path(source, base)
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error  # an OSError's own words repeat the path
         raise DataError(
-            f"[data] source = {ascii(source)[:80]} is no path ({error}): give a path or package:path."
+            f"[data] source = {ascii(source)[:80]} is no path ({why}): give a path or package:path."
         ) from error
     if is_folder and not folder:
         raise DataError(f"[data] source = '{source}' is a folder: name the file in it.")

@@ -137,7 +137,7 @@ def _scan(path: Path, source: str, declared: str | None) -> _Bytes:
                 high |= set(chunk.translate(None, _ASCII))
             size += len(chunk)
             last = chunk[-2:]
-    if not head.strip():
+    if not head.removeprefix(codecs.BOM_UTF8).strip():
         raise DataError(f"[data] source = '{source}' is empty ({size} bytes): give a file with a heading and rows.")
     utf8 = utf8 and _decodes(decoder, b"", final=True)
     encoding, statements, findings = _encoding(head, utf8, null, high, source, declared)

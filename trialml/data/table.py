@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from trialml.data.findings import Finding
 from trialml.errors import DataError
 
-__all__ = ["MISSING_WORDS", "Table", "clean_values", "name_columns", "tidy_text"]
+__all__ = ["MISSING_WORDS", "Table", "clean_values", "holds_numbers", "name_columns", "tidy_text"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", ".")
 """What counts as missing. ``None`` does not: it is a category in many trials (prior therapy: None)."""
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class Table:
         return tuple(one for one in self.findings if one.subject in wanted)
 
 
+def holds_numbers(heading: Iterable[str]) -> bool:
+    """Return whether a heading looks like a row of values: a name in it is a plain number."""
+    return any(_NUMBER.fullmatch(name.strip()) for name in heading)
+
+
 def name_columns(heading: Iterable[str], source: str) -> list[str]:
     """Return the names of a heading, blanks trimmed; a column without a name gets its place.
 
@@ -77,6 +85,12 @@ def name_columns(heading: Iterable[str], source: str) -> list[str]:
     """
     names = [str(name).strip() for name in heading]
     repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated and holds_numbers(names):
+        message = (
+            f"The first row of '{source}' holds numbers and seems to be a patient's, not a heading: put the names of the columns "
+            "above it."
+        )
+        raise DataError(message)
     if repeated:
         raise DataError(f"The data name the column '{repeated[0]}' twice: rename one of them in '{source}'.")
     return [name or f"(column {place})" for place, name in enumerate(names, start=1)]

@@ -22,6 +22,7 @@ from trialml.data.columns import (
     mixed_spelling,
     require_columns,
 )
+from trialml.data.event_codes import censoring_findings
 from trialml.data.findings import Finding
 from trialml.data.population import population_findings
 from trialml.data.restatement import refuse_restatement
@@ -212,6 +213,11 @@ def build_trial(
         *table.findings_about({*roles.values(), "the file"}),
         *(one for one in mixed if one),
         *as_text,
+        *(
+            censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
+            if spelt[:1] == [endpoint.event]
+            else ()
+        ),
         *about_population,
     )
     return Trial(
@@ -292,7 +298,8 @@ def _check_subjects(column: pd.Series, name: str) -> pd.Series:
 
 def _check_arms(column: pd.Series, treatment: Treatment) -> pd.Series:
     seen = sorted(column.dropna().unique(), key=str)
-    shown = ", ".join(f"'{value}'" for value in seen) if len(seen) <= 8 else f"{len(seen)} different values"
+    few = len(seen) <= 8 and len(seen) <= max(2, len(column) // 2)  # else the values may say who the patients are
+    shown = ", ".join(f"'{value}'" for value in seen) if few else f"{len(seen)} different values"
     primary = {"control": treatment.control, "experimental": treatment.experimental}
     absent = {role: arm for role, arm in primary.items() if arm not in seen}
     if len(absent) == 2:
