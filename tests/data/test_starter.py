@@ -1,6 +1,5 @@
 """The starter study file: roles guessed right, reasons beside them, nothing of a patient in it, and valid TOML."""
 
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -122,13 +121,9 @@ def test_the_roles_of_an_adam_folder_are_those_of_the_standard(start, tmp_path, 
     assert main(["check", "study.toml"]) == 0
 
 
-def test_the_roles_of_the_pilot_study_are_guessed(start, tmp_path):
+def test_the_roles_of_the_pilot_study_are_guessed(start, tmp_path, pilot):
     """The real ADaM set of CDISC's pilot study; its time has no unit in words, and the dates give it."""
-    shared = os.environ.get("TRIALML_SHARED", str(Path(__file__).resolve().parents[2] / "../shared"))
-    folder = Path(shared) / "data" / "cdisc-pilot"
-    if not folder.is_dir():
-        pytest.skip("the shared data are not here")
-    tables, text, _ = start(folder)
+    tables, text, _ = start(pilot)
     assert (tables["treatment"]["control"], tables["treatment"]["column"]) == ("Placebo", "TRT01P")
     endpoint = tables["endpoints"][0]
     assert (endpoint["parameter"], endpoint["unit"]) == ("TTDE", "days")
