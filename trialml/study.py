@@ -23,6 +23,7 @@ from trialml.data.quality import data_quality
 from trialml.data.read import locate, read_table
 from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
+from trialml.data.visit_tables import add_visits
 from trialml.effects.contrast import Contrast, contrast
 from trialml.errors import AnalysisError, DataError
 from trialml.learning import Learning
@@ -64,6 +65,8 @@ def read_trial(study: Study) -> Trial:
             endpoint=endpoint,
             time_zero=data.time_zero,
             partial_dates=data.partial_dates,
+            visits=study.visits,
+            base=study.path.parent,
             encoding=data.encoding,
             decimal=data.decimal,
             **roles,
@@ -79,6 +82,7 @@ def read_trial(study: Study) -> Trial:
     if study.endpoints[0].date is not None:
         assert data.time_zero is not None
         table = add_time(table, study.endpoints[0].date, data.time_zero, endpoint, rule=data.partial_dates)
+    table = add_visits(table, study.visits, subject=data.subject, base=study.path.parent)
     return build_trial(table, endpoint=endpoint, **roles)
 
 
@@ -107,7 +111,14 @@ def read_adverse_events(study: Study) -> AdverseEvents | None:
 def _columns(study: Study) -> set[str]:
     """Return the columns that have a part: a long file is not kept whole for a few of them."""
     named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
-    others = (study.data.population, study.data.site, study.data.time_zero, *study.endpoints[0].columns().values())
+    zeros = (one.time_zero for one in study.visits)
+    others = (
+        study.data.population,
+        study.data.site,
+        study.data.time_zero,
+        *study.endpoints[0].columns().values(),
+        *zeros,
+    )
     return named | {column for column in others if column is not None}
 
 

@@ -284,6 +284,8 @@ _RULES = {
     "stratification": "DQ040",
     "date without format": "DQ033",
     "censoring code": "DQ003",
+    "several codes for censored": "DQ003",
+    "visit after time zero": "DQ035",
 }
 
 

@@ -6,6 +6,7 @@ here on a patient is a file row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -202,30 +203,17 @@ def build_trial(
     frame["factor"] = _cells(table.frame, treatment.stratification)
     if site:
         frame["enrolling_site"] = as_codes(table.frame[site])
-    spelt = [endpoint.event] if endpoint.kind != "continuous" else []
-    as_text: list[Finding] = []
     for covariate in covariates:
         _add_covariate(frame, table, covariate, subjects)
         refuse_restatement(frame, covariate, endpoint, treatment)
-        if covariate.kind == "binary":
-            spelt.append(covariate.name)
-        if table.typed and covariate.kind == "numeric" and table.frame[covariate.name].dtype == object:
-            as_text.append(_stored_as_text(table.frame[covariate.name]))
     known = pd.DataFrame(index=frame.index) if disposition is None else disposition
     about_population: tuple[Finding, ...] = ()
     if population:
         known = known.assign(population=is_yes(table.frame[population], value=population_value))
         about_population = population_findings(population, known["population"])
-    mixed = (mixed_spelling(table.frame[column]) for column in spelt)
     findings = (
         *table.findings_about({*roles.values(), "the file"}),
-        *(one for one in mixed if one),
-        *as_text,
-        *(
-            censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
-            if spelt[:1] == [endpoint.event]
-            else ()
-        ),
+        *_column_findings(table, endpoint, covariates),
         *about_population,
     )
     return Trial(
@@ -266,6 +254,19 @@ def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subj
         frame[covariate.name] = as_codes(column)
     if (column == subjects).all():
         raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
+
+
+def _column_findings(table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...]) -> Iterator[Finding]:
+    """Yield what the columns of the endpoint and of the covariates show of how the data were kept."""
+    spelt = [covariate.name for covariate in covariates if covariate.kind == "binary"]
+    if endpoint.kind != "continuous":
+        spelt.insert(0, endpoint.event)
+        yield from censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
+    mixed = (mixed_spelling(table.frame[column]) for column in spelt)
+    yield from (one for one in mixed if one)
+    for covariate in covariates:
+        if table.typed and covariate.kind == "numeric" and table.frame[covariate.name].dtype == object:
+            yield _stored_as_text(table.frame[covariate.name])
 
 
 def _stored_as_text(column: pd.Series) -> Finding:
