@@ -200,12 +200,13 @@ def adjusted_score(
         Without it the variance is Ye, Shao and Yi's, ``sigma^2 - pi (1 - pi) (b1 + b0)' S (b1 + b0)``, which takes
         the fitted slopes for the true ones. With it, sigma^2 is multiplied by
 
-            [sum_a pi_a s_a^2 (1 + n_a d_a' S_a^-1 d_a) + (pi_1 b1 - pi_0 b0)' S (pi_1 b1 - pi_0 b0)] / [sum_a pi_a v_a],
+            [sum_a pi_a s_a^2 (1 + n_a d_a' S_a^-1 d_a) + g' S g - sum_a pi_a^2 s_a^2 tr(S_a^-1 S)] / [sum_a pi_a v_a],
 
         s_a^2 the residual and v_a the total variance of O in arm a within strata, each over its degrees of freedom,
-        d_a the mean deviation of the arm's covariates from the strata's means and S_a the arm's sums of squares:
-        the conditional variance of the predicted means under a linear model. To first order the two agree. Degrees of
-        freedom are those of the two variances s_a^2 (Satterthwaite).
+        d_a the mean deviation of the arm's covariates from the strata's means and S_a the arm's sums of squares
+        (the conditional variance of the predicted means under a linear model); g = pi_1 b1 - pi_0 b0, whose square
+        is taken less its expectation from the slopes' own errors, and not below 0. To first order the two agree.
+        Degrees of freedom are those of the two variances s_a^2 (Satterthwaite).
 
     Raises
     ------
@@ -223,21 +224,26 @@ def adjusted_score(
     away = X - _means(X, stratum)
     scatter = _scatter(away, stratum)
     score, unadjusted = 0.0, float(sums.observed[1] - sums.expected[1])
-    slopes, parts, total, freedoms = [], [], 0.0, []
+    slopes, parts, own, inverses, total, freedoms = [], [], [], [], 0.0, []
     for mask, sign in ((treated, 1.0), (~treated, -1.0)):
         arm = _arm(outcomes[mask], X[mask], away[mask], stratum[mask])
         score += sign * (float(outcomes[mask].sum()) - float(away[mask].sum(axis=0) @ arm.slope))
         slopes.append(arm.slope)
         parts.append(mask.mean() * arm.residual * (1 + arm.imbalance))
+        own.append(mask.mean() ** 2 * arm.residual)
+        inverses.append(arm.inverse)
         freedoms.append(arm.df)
         total += float(mask.mean()) * arm.total
     share = float(treated.mean())
     if not small_sample:
         both = slopes[0] + slopes[1]
         gone = n * share * (1 - share) * float(both @ scatter @ both)
+        if gone >= variance:
+            raise AnalysisError("the covariates fit the outcome perfectly in this sample: adjust for fewer")
         return AdjustedScore(unadjusted, math.sqrt(variance), score, math.sqrt(variance - gone), math.inf)
     gap = share * slopes[0] - (1 - share) * slopes[1]
-    ratio = (sum(parts) + float(gap @ scatter @ gap)) / total
+    noise = sum(part * float(np.trace(inverse @ scatter)) for part, inverse in zip(own, inverses, strict=True))
+    ratio = (sum(parts) + max(float(gap @ scatter @ gap) - noise, 0.0)) / total
     df = sum(parts) ** 2 / sum(part**2 / one for part, one in zip(parts, freedoms, strict=True))
     return AdjustedScore(unadjusted, math.sqrt(variance), score, math.sqrt(variance * ratio), df)
 
@@ -248,6 +254,7 @@ class _Arm(NamedTuple):
     total: float
     imbalance: float
     df: float
+    inverse: Floats
 
 
 def _arm(outcomes: Floats, X: Floats, away: Floats, stratum: Codes) -> _Arm:
@@ -255,7 +262,8 @@ def _arm(outcomes: Floats, X: Floats, away: Floats, stratum: Codes) -> _Arm:
     n, k = X.shape
     centred, response = X - _means(X, stratum), outcomes - _means(outcomes[:, None], stratum)[:, 0]
     squares = centred.T @ centred
-    slope = np.linalg.solve(squares, centred.T @ response)
+    inverse = np.linalg.inv(squares)
+    slope = inverse @ (centred.T @ response)
     free = n - np.unique(stratum).size
     rest = response - centred @ slope
     mean = away.mean(axis=0)
@@ -263,8 +271,9 @@ def _arm(outcomes: Floats, X: Floats, away: Floats, stratum: Codes) -> _Arm:
         slope,
         float(rest @ rest) / (free - k),
         float(response @ response) / free,
-        n * float(mean @ np.linalg.solve(squares, mean)),
+        n * float(mean @ inverse @ mean),
         float(free - k),
+        inverse,
     )
 
 
