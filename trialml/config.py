@@ -16,6 +16,7 @@ from trialml.study_tables import (
     CovariateTable,
     DataTable,
     DesignTable,
+    EffectsTable,
     EndpointTable,
     EstimandTable,
     FileTable,
@@ -46,6 +47,7 @@ class Study(FileTable):
     treatment: TreatmentTable
     endpoints: Annotated[tuple[EndpointTable, ...], Field(min_length=1, max_length=1)]
     covariates: CovariateTable
+    effects: EffectsTable = EffectsTable()
     models: ModelsTable = ModelsTable()
     strata: StrataTable = StrataTable()
     design: DesignTable = DesignTable()
@@ -58,6 +60,7 @@ class Study(FileTable):
         _check_arms(self.treatment)
         _check_roles(self)
         _check_covariates(self)
+        _check_effects(self)
         _check_event_codes(self.endpoints[0])
         return self
 
@@ -149,6 +152,31 @@ def _check_covariates(study: Study) -> None:
     for word in words:
         if words.count(word) > 1:
             raise ValueError(f"[covariates.labels] calls two covariates '{word}': give each words of its own")
+
+
+def _check_effects(study: Study) -> None:
+    """Refuse a subgroup factor that is no baseline covariate, and cut-points that no factor needs."""
+    asked, covariates = study.effects, study.covariates
+    known = (*covariates.names(), *study.treatment.stratification)
+    for name in asked.subgroups:
+        if asked.subgroups.count(name) > 1:
+            raise ValueError(f"[effects] subgroups lists '{name}' twice: keep it once")
+        if name not in known:
+            raise ValueError(
+                f"[effects] subgroups lists '{name}', which is neither a covariate nor a stratification factor: {nearest(name, known)}"
+            )
+        if name in covariates.numeric and name not in asked.cut_points:
+            raise ValueError(
+                f"[effects] subgroups lists the numeric covariate '{name}' without cut-points: give them in [effects.cut_points], chosen "
+                "before the data were seen"
+            )
+    for name in asked.cut_points:
+        if name not in asked.subgroups or name not in covariates.numeric:
+            raise ValueError(f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out")
+    for table, names in (("labels", asked.labels), ("levels", asked.levels)):
+        for name in names:
+            if name not in asked.subgroups:
+                raise ValueError(f"[effects.{table}] names '{name}', which [effects] subgroups does not list: take it out")
 
 
 def _check_event_codes(endpoint: EndpointTable) -> None:

@@ -10,13 +10,13 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from trialml.analysis import Analysis, Watcher
+from trialml.comparing import compare
 from trialml.config import Study
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
 from trialml.data.quality import data_quality
 from trialml.data.read import read_table
 from trialml.data.trial import Trial, build_trial
-from trialml.effects.contrast import Contrast, contrast
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
 from trialml.survival.cox import cox
@@ -83,7 +83,7 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     analysis.add(quality)
     analysis.add(baseline_table(selected))
     _follow(analysis)
-    effect = _compare(analysis)
+    effect = compare(analysis, quality)
     learning = Learning(analysis, quality)
     heterogeneity = learning.ask_heterogeneity()
     learning.learn_risk()
@@ -123,23 +123,3 @@ def _follow(analysis: Analysis) -> None:
             unit=endpoint.unit,
         )
     )
-
-
-def _compare(analysis: Analysis) -> Contrast:
-    """Estimate the effect on three scales, for the primary and the secondary contrasts."""
-    trial, endpoint, treatment = analysis.trial, analysis.trial.endpoint, analysis.trial.treatment
-    effect = contrast(
-        trial.time,
-        trial.event,
-        np.asarray(trial.frame["arm"], dtype=np.object_),
-        control=treatment.control,
-        experimental=treatment.experimental,
-        secondary=treatment.secondary,
-        labels=dict(treatment.labels),
-        factor=trial.factor,
-        horizon=endpoint.horizon,
-        tau=endpoint.tau,
-        unit=endpoint.unit,
-    )
-    analysis.add(effect)
-    return effect

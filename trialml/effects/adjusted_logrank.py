@@ -71,8 +71,6 @@ class AdjustedLogRank(Result):
         Patients, events, and stratification cells (1 where unstratified).
     experimental
         What the experimental arm is called.
-    note
-        Why there is no test, empty where there is one.
     """
 
     title = "Covariate-adjusted log-rank test"
@@ -100,7 +98,6 @@ class AdjustedLogRank(Result):
     events: int
     strata: int
     experimental: str
-    note: str = ""
 
     def frame(self) -> pd.DataFrame:
         """Return one row a test."""
@@ -112,8 +109,6 @@ class AdjustedLogRank(Result):
 
     def text(self) -> str:
         """Return both tests and what adjustment gained."""
-        if self.note:
-            return f"The log-rank test could not be adjusted for covariates: {self.note}."
         kind = f", stratified by {self.strata} cells," if self.strata > 1 else ""
         gain = 100 * (1 / self.variance_ratio - 1)
         worth = (

@@ -12,6 +12,9 @@ from trialml.result import COLOURS, format_count, format_number, format_p, plain
 
 __all__ = ["draw_forest"]
 
+_LONGEST = 22
+"""Letters of a subgroup's name that leave room for its counts."""
+
 _TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
 
 
@@ -86,6 +89,7 @@ def _labels(axes: Any, rows: pd.DataFrame, tests: pd.DataFrame, places: list[flo
     for row, place in zip(rows.itertuples(), places, strict=True):
         overall = row.factor == "Overall"
         words = plain_text("Overall" if overall else row.subgroup)
+        words = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
         axes.annotate(words, (left if overall else left + 0.03, place), xycoords=across, va="center", fontsize=9.5)
     for factor, place in headings.items():
         axes.annotate(plain_text(factor), (left, place), xycoords=across, **bold)
