@@ -75,9 +75,10 @@ def compare(analysis: Analysis, quality: DataQuality) -> Contrast:
 
 def _adjust(analysis: Analysis, primary: Trial) -> None:
     """Test with all covariates, filled in blind to arm and outcome, with an indicator for what was missing."""
+    if not primary.covariates:
+        analysis.add(NotDone(AdjustedLogRank.title, "every covariate in [covariates] is constant"))
+        return
     try:
-        if not primary.covariates:
-            raise AnalysisError("no covariate varies")
         encoder = CovariateEncoder().fit(primary.baseline)
         columns = pd.DataFrame(encoder.transform(primary.baseline), columns=list(encoder.get_feature_names_out()))
         analysis.add(

@@ -172,11 +172,15 @@ def _check_effects(study: Study) -> None:
             )
     for name in asked.cut_points:
         if name not in asked.subgroups or name not in covariates.numeric:
-            raise ValueError(f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out")
+            raise ValueError(
+                f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out"
+            )
     for table, names in (("labels", asked.labels), ("levels", asked.levels)):
         for name in names:
             if name not in asked.subgroups:
-                raise ValueError(f"[effects.{table}] names '{name}', which [effects] subgroups does not list: take it out")
+                raise ValueError(
+                    f"[effects.{table}] names '{name}', which [effects] subgroups does not list: take it out"
+                )
 
 
 def _check_event_codes(endpoint: EndpointTable) -> None:

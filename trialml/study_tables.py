@@ -134,7 +134,9 @@ class EffectsTable(FileTable):
         for name, cuts in self.cut_points.items():
             if any(later <= earlier for earlier, later in itertools.pairwise(cuts)):
                 shown = ", ".join(f"{cut:g}" for cut in cuts)
-                raise ValueError(f"[effects.cut_points] {name} = {shown} does not rise: give the cut-points in ascending order")
+                raise ValueError(
+                    f"[effects.cut_points] {name} = {shown} does not rise: give the cut-points in ascending order"
+                )
         return self
 
 

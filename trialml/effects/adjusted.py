@@ -117,7 +117,9 @@ def adjusted_contrast(
         raise DataError(f"scores have shape {scores.shape} or are not finite: pass one row of scores a repeat")
     n = scores.shape[1]
     if n < 3 or not scores.std() > 0:
-        raise AnalysisError(f"the scores of {n} patients do not vary, so their mean has no standard error: use more data")
+        raise AnalysisError(
+            f"the scores of {n} patients do not vary, so their mean has no standard error: use more data"
+        )
     value = float(scores.mean())
     se = float(np.sqrt(scores.var(axis=1).mean() / (n - 2)))
     half = t_quantile(level, n - 2) * se

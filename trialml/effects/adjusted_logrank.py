@@ -209,7 +209,7 @@ def adjusted_score(
         If no event has both arms at risk, a covariate is constant or a combination of others within an arm's strata, or
         an arm has too few patients for its covariates.
     """
-    n, k = X.shape
+    n = len(X)
     outcomes = derived_outcomes(time, event, treated, codes)
     stratum = np.zeros(n, dtype=np.intp) if codes is None else codes
     sums = logrank_arrays(time, event, treated.astype(np.intp), 2, stratum)
@@ -257,7 +257,7 @@ def _arm(outcomes: Floats, X: Floats, away: Floats, stratum: Codes) -> _Arm:
     n, k = X.shape
     centred, response = X - _means(X, stratum), outcomes - _means(outcomes[:, None], stratum)[:, 0]
     squares = centred.T @ centred
-    inverse = np.linalg.inv(squares)
+    inverse = np.asarray(np.linalg.inv(squares), dtype=np.float64)
     slope = inverse @ (centred.T @ response)
     free = n - np.unique(stratum).size
     rest = response - centred @ slope
@@ -356,5 +356,7 @@ def _refuse_arm(X: Floats, codes: Codes, names: tuple[str, ...], word: str) -> N
     strata = np.unique(codes).size
     if len(X) - strata - X.shape[1] < 2:
         over = f" in {strata} strata" if strata > 1 else ""
-        raise AnalysisError(f"{word} has {len(X)} patients{over} for {X.shape[1]} columns of covariates: adjust for fewer")
+        raise AnalysisError(
+            f"{word} has {len(X)} patients{over} for {X.shape[1]} columns of covariates: adjust for fewer"
+        )
     refuse_dependent(X - _means(X, codes), names, word, np.abs(X).max(axis=0))

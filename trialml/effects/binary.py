@@ -178,7 +178,9 @@ def _wilson(p: float, n: int, z: float) -> tuple[float, float]:
 def _proportions(x1: int, n1: int, x0: int, n0: int) -> tuple[float, float]:
     for events, patients in ((x1, n1), (x0, n0)):
         if patients < 1 or not 0 <= events <= patients:
-            raise DataError(f"{events} events in {patients} patients is no proportion: give counts with 0 <= x <= n, n > 0")
+            raise DataError(
+                f"{events} events in {patients} patients is no proportion: give counts with 0 <= x <= n, n > 0"
+            )
     return x1 / n1, x0 / n0
 
 
@@ -210,7 +212,12 @@ def mantel_haenszel(x1: Any, n1: Any, x0: Any, n0: Any, level: float = 0.95) -> 
     if len({one.shape for one in counts}) != 1 or counts[0].ndim != 1:
         raise DataError("x1, n1, x0 and n0 differ in shape: pass one count a stratum for each")
     a, m1, b, m0 = counts
-    if not all(np.isfinite(one).all() for one in counts) or (np.minimum(a, b) < 0).any() or (a > m1).any() or (b > m0).any():
+    if (
+        not all(np.isfinite(one).all() for one in counts)
+        or (np.minimum(a, b) < 0).any()
+        or (a > m1).any()
+        or (b > m0).any()
+    ):
         raise DataError("a stratum has more events than patients, or a count that is none: check the counts")
     used = (m1 > 0) & (m0 > 0)
     if not used.any():
@@ -296,8 +303,10 @@ def binary_contrast(
     if strata is not None:
         cells = checked_cells(strata, values.size)
         size = cells.labels.size
-        counts = [np.bincount(cells.codes, weights, size) for weights in (values * arm, arm, values * ~arm, ~arm)]
-        estimates |= _stratified(mantel_haenszel(*counts, level=level), known)
+        x1s, n1s, x0s, n0s = (
+            np.bincount(cells.codes, weights, size) for weights in (values * arm, arm, values * ~arm, ~arm)
+        )
+        estimates |= _stratified(mantel_haenszel(x1s, n1s, x0s, n0s, level), known)
     rows = [(names[0], n0, x0, x0 / n0), (names[1], n1, x1, x1 / n1)]
     return BinaryContrast(estimates, pd.DataFrame(rows, columns=["arm", "patients", "events", "mean"]), label)
 

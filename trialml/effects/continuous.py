@@ -86,7 +86,9 @@ def mean_difference(outcome: Any, treated: Any, strata: Any = None) -> Differenc
     shares = np.asarray(parts)
     variance = float(shares.sum())
     if variance <= 0:
-        raise AnalysisError("the outcome has one value in each arm, so the difference has no standard error: check the column")
+        raise AnalysisError(
+            "the outcome has one value in each arm, so the difference has no standard error: check the column"
+        )
     return Difference(value, math.sqrt(variance), variance**2 / float((shares**2 / np.asarray(freedoms)).sum()))
 
 

@@ -69,7 +69,13 @@ def _places(rows: pd.DataFrame) -> tuple[list[float], dict[str, float]]:
 def _estimate(axes: Any, row: Any, place: float, share: float, reach: tuple[float, float]) -> None:
     overall = row.factor == "Overall"
     colour = "black" if overall else COLOURS["experimental"]
-    axes.plot([max(row.low, reach[0]), min(row.high, reach[1])], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
+    axes.plot(
+        [max(row.low, reach[0]), min(row.high, reach[1])],
+        [place, place],
+        color=colour,
+        linewidth=1.4,
+        solid_capstyle="butt",
+    )
     for limit, edge, arrow in ((row.low, reach[0], "<"), (row.high, reach[1], ">")):
         if (limit < edge) if arrow == "<" else (limit > edge):
             axes.plot(edge, place, arrow, color=colour, markersize=5)
@@ -82,7 +88,9 @@ def _estimate(axes: Any, row: Any, place: float, share: float, reach: tuple[floa
         axes.plot(row.shrunk, below, "o", mfc="white", mec=COLOURS["third"], markersize=4)
 
 
-def _labels(axes: Any, rows: pd.DataFrame, tests: pd.DataFrame, places: list[float], headings: dict[str, float]) -> None:
+def _labels(
+    axes: Any, rows: pd.DataFrame, tests: pd.DataFrame, places: list[float], headings: dict[str, float]
+) -> None:
     p = dict(zip(tests["factor"], tests["p"], strict=True))
     bold = {"fontweight": "bold", "fontsize": 9.5, "va": "center"}
     left, across = -0.56, ("axes fraction", "data")
@@ -93,7 +101,11 @@ def _labels(axes: Any, rows: pd.DataFrame, tests: pd.DataFrame, places: list[flo
         axes.annotate(words, (left if overall else left + 0.03, place), xycoords=across, va="center", fontsize=9.5)
     for factor, place in headings.items():
         axes.annotate(plain_text(factor), (left, place), xycoords=across, **bold)
-        words = "interaction not estimable" if math.isnan(p[factor]) else f"interaction p = {format_p(p[factor])}".replace("= <", "< ")
+        words = (
+            "interaction not estimable"
+            if math.isnan(p[factor])
+            else f"interaction p = {format_p(p[factor])}".replace("= <", "< ")
+        )
         axes.annotate(words, (1.02, place), xycoords=across, va="center", fontsize=9, style="italic")
     top = -1.2
     axes.annotate("Events / patients", (-0.02, top), xycoords=across, ha="right", **bold)

@@ -72,14 +72,22 @@ def rubin(estimates: Any, variances: Any, df_complete: float = math.inf) -> Pool
     """
     q, u = np.asarray(estimates, dtype=np.float64), np.asarray(variances, dtype=np.float64)
     if q.ndim != 1 or q.shape != u.shape or q.size < 2:
-        raise DataError(f"Rubin's rules need two estimates or more and a variance for each: {q.size} and {u.size} were given")
+        raise DataError(
+            f"Rubin's rules need two estimates or more and a variance for each: {q.size} and {u.size} were given"
+        )
     if not (np.isfinite(q) & np.isfinite(u) & (u > 0)).all() or not df_complete > 0:
-        raise DataError("estimates must be finite, variances and degrees of freedom above 0: leave out what is not estimable")
+        raise DataError(
+            "estimates must be finite, variances and degrees of freedom above 0: leave out what is not estimable"
+        )
     m, within, between = q.size, float(u.mean()), float(q.var(ddof=1))
     total = within + (1 + 1 / m) * between
     share = (1 + 1 / m) * between / total
     by_imputation = 0.0 if share == 0 else share**2 / (m - 1)
-    observed = 0.0 if math.isinf(df_complete) and share < 1 else 1 / ((df_complete + 1) / (df_complete + 3) * df_complete * (1 - share))
+    observed = (
+        0.0
+        if math.isinf(df_complete) and share < 1
+        else 1 / ((df_complete + 1) / (df_complete + 3) * df_complete * (1 - share))
+    )
     rate = by_imputation + observed
     return Pooled(float(q.mean()), math.sqrt(total), math.inf if rate == 0 else 1 / rate, share)
 
@@ -165,16 +173,24 @@ def _checked(
         X = np.asarray(baseline, dtype=np.float64)
         visits = np.empty((values.size, 0)) if intermediate is None else np.asarray(intermediate, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError("outcome, baseline or intermediate holds values that are not numbers: encode them first") from error
+        raise DataError(
+            "outcome, baseline or intermediate holds values that are not numbers: encode them first"
+        ) from error
     if values.ndim != 1 or np.isinf(values).any():
-        raise DataError(f"outcome has shape {values.shape} or an infinite value: pass one finite number or NaN a patient")
+        raise DataError(
+            f"outcome has shape {values.shape} or an infinite value: pass one finite number or NaN a patient"
+        )
     X = X[:, None] if X.ndim == 1 else X
     visits = visits[:, None] if visits.ndim == 1 else visits
     if X.ndim != 2 or len(X) != values.size or len(visits) != values.size:
-        raise DataError(f"baseline has shape {X.shape} and intermediate {visits.shape} for {values.size} patients: one row a patient")
+        raise DataError(
+            f"baseline has shape {X.shape} and intermediate {visits.shape} for {values.size} patients: one row a patient"
+        )
     if not np.isfinite(X).all():
         lost = int((~np.isfinite(X)).any(axis=1).sum())
-        raise DataError(f"baseline is missing or infinite in {lost} of {values.size} rows: fill it in blind to arm and outcome first")
+        raise DataError(
+            f"baseline is missing or infinite in {lost} of {values.size} rows: fill it in blind to arm and outcome first"
+        )
     if np.isinf(visits).any():
         raise DataError("intermediate holds an infinite value: use NaN for a missing one")
     if kind == "binary" and not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
@@ -196,7 +212,9 @@ def _impute_arm(
             f"the {name} arm has {int(seen.sum())} observed outcomes for {predictors} predictors: use fewer predictors or pool visits"
         )
     if np.ptp(table[seen, -1]) == 0 and kind == "continuous":
-        raise AnalysisError(f"the observed outcomes of the {name} arm are all alike, so nothing can be drawn: check the column")
+        raise AnalysisError(
+            f"the observed outcomes of the {name} arm are all alike, so nothing can be drawn: check the column"
+        )
     filled = table.copy()
     last = table.shape[1] - 1
     for visit in range(last + 1):
@@ -233,8 +251,8 @@ def _drawn(X: Floats, y: Floats, lost: Flags, kind: Kind, shift: float, generato
 
 def _normal_draw(Z: Floats, y: Floats, at: Floats, generator: np.random.Generator) -> Floats:
     n, k = Z.shape
-    # A trace of ridge keeps collinear predictors from having no answer.
-    precision = Z.T @ Z + 1e-8 * n * np.eye(k)
+    # A trace of ridge on the slopes keeps collinear predictors from having no answer.
+    precision = Z.T @ Z + 1e-8 * n * np.diag(np.r_[0.0, np.ones(k - 1)])
     slope = np.linalg.solve(precision, Z.T @ y)
     rest = y - Z @ slope
     sigma = math.sqrt(float(rest @ rest) / generator.chisquare(n - k))

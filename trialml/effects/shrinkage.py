@@ -76,7 +76,9 @@ def shrink(estimates: Any, errors: Any, *, prior_scale: float = PRIOR_SCALE, lev
     """
     y, s = np.asarray(estimates, dtype=np.float64), np.asarray(errors, dtype=np.float64)
     if y.shape != s.shape or y.ndim != 1 or not (np.isfinite(y) & np.isfinite(s) & (s > 0)).all():
-        raise DataError("estimates and errors must be finite, of one length, and the errors above 0: leave out what is not")
+        raise DataError(
+            "estimates and errors must be finite, of one length, and the errors above 0: leave out what is not"
+        )
     if not (np.isfinite(prior_scale) and prior_scale > 0):
         raise DataError(f"prior_scale is {prior_scale}, but it must be a number above 0")
     if y.size < 2:
@@ -88,7 +90,9 @@ def shrink(estimates: Any, errors: Any, *, prior_scale: float = PRIOR_SCALE, lev
     precision = 1 / (s[None, :] ** 2 + tau[:, None] ** 2)
     total = precision.sum(axis=1)
     mu = (precision @ y) / total
-    log_likelihood = 0.5 * (np.log(precision).sum(axis=1) - np.log(total) - (precision * (y - mu[:, None]) ** 2).sum(axis=1))
+    log_likelihood = 0.5 * (
+        np.log(precision).sum(axis=1) - np.log(total) - (precision * (y - mu[:, None]) ** 2).sum(axis=1)
+    )
     log_posterior = log_likelihood - 0.5 * (tau / prior_scale) ** 2
     mass = weight * jacobian * np.exp(log_posterior - log_posterior.max())
     mass /= mass.sum()

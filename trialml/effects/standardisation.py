@@ -165,7 +165,9 @@ def _checked(outcome: Any, treated: Any, covariates: Any, kind: Kind, strata: An
         raise DataError(f"kind is '{kind}', but it must be 'continuous' or 'binary'")
     values, arm = checked_outcome(outcome, treated, binary=kind == "binary")
     cells = checked_cells(strata, values.size)
-    known = _with_strata(covariates, cells, values.size) if strata_in_model else checked_covariates(covariates, values.size)
+    known = (
+        _with_strata(covariates, cells, values.size) if strata_in_model else checked_covariates(covariates, values.size)
+    )
     for mask, name in ((~arm, "control"), (arm, "experimental")):
         left = int(mask.sum()) - 1 - known.matrix.shape[1]
         if left < 2:
@@ -174,7 +176,9 @@ def _checked(outcome: Any, treated: Any, covariates: Any, kind: Kind, strata: An
             )
         if kind == "binary" and not 0 < values[mask].mean() < 1:
             what = "no" if values[mask].mean() == 0 else "nothing but"
-            raise AnalysisError(f"the {name} arm has {what} events, so a logistic model has no answer: compare unadjusted")
+            raise AnalysisError(
+                f"the {name} arm has {what} events, so a logistic model has no answer: compare unadjusted"
+            )
     return _Design(values, arm, known.matrix, known.names, cells)
 
 
@@ -188,7 +192,10 @@ def _with_strata(covariates: Any, cells: Cells, n: int) -> Covariates:
     basis = np.column_stack([np.ones(n), dummies])
     rest = plain.matrix - basis @ np.linalg.lstsq(basis, plain.matrix, rcond=None)[0]
     kept = rest.std(axis=0) > 1e-10 * np.maximum(plain.matrix.std(axis=0), 1e-300)
-    names = (*(name for name, keep in zip(plain.names, kept, strict=True) if keep), *(f"stratum {one}" for one in cells.labels[1:]))
+    names = (
+        *(name for name, keep in zip(plain.names, kept, strict=True) if keep),
+        *(f"stratum {one}" for one in cells.labels[1:]),
+    )
     return Covariates(np.column_stack([plain.matrix[:, kept], dummies]), names)
 
 
@@ -252,7 +259,10 @@ def _small_sample(design: _Design, spread: Floats, share: Floats, interacted: bo
     masks = (~design.treated, design.treated)
     sizes = np.array([mask.sum() for mask in masks], dtype=np.float64)
     away = np.array([design.X[mask].mean(axis=0) for mask in masks]) - design.X.mean(axis=0)
-    squares = [(design.X[mask] - design.X[mask].mean(axis=0)).T @ (design.X[mask] - design.X[mask].mean(axis=0)) for mask in masks]
+    squares = [
+        (design.X[mask] - design.X[mask].mean(axis=0)).T @ (design.X[mask] - design.X[mask].mean(axis=0))
+        for mask in masks
+    ]
     factor = (sizes - 1) / (sizes - 1 - k) if interacted else np.full(2, (n - 2) / (n - 2 - k))
     added = np.diag(spread * (factor - 1) / share)
     if interacted:
@@ -270,6 +280,7 @@ def standardised_contrast(
     kind: Kind,
     strata: Any = None,
     interacted: bool = True,
+    small_sample: bool = True,
     unit: str = "",
     names: tuple[str, str] = ("control", "experimental"),
     label: str = "Outcome",
@@ -279,7 +290,7 @@ def standardised_contrast(
 
     Parameters
     ----------
-    outcome, treated, covariates, kind, strata, interacted
+    outcome, treated, covariates, kind, strata, interacted, small_sample
         As in `standardised_means`; the strata are in the working model, and taken as what randomisation was stratified by.
     unit
         The unit of a continuous outcome.
@@ -300,7 +311,9 @@ def standardised_contrast(
     DataError, AnalysisError
         As `standardised_means`.
     """
-    found = standardised_means(outcome, treated, covariates, kind=kind, strata=strata, interacted=interacted)
+    found = standardised_means(
+        outcome, treated, covariates, kind=kind, strata=strata, interacted=interacted, small_sample=small_sample
+    )
     values, arm = checked_outcome(outcome, treated, binary=kind == "binary")
     binary = kind == "binary"
     model = "logistic" if binary else "linear"
@@ -309,7 +322,9 @@ def standardised_contrast(
     quantile = t_quantile(level, found.df)
     word = "risk" if binary else "mean"
     scale = "risk difference" if binary else "difference in means"
-    difference = _linear(found, quantile, f"{scale}, marginal, covariate-adjusted", "" if binary else unit, method, known)
+    difference = _linear(
+        found, quantile, f"{scale}, marginal, covariate-adjusted", "" if binary else unit, method, known
+    )
     log_scale = "risk ratio" if binary else "ratio of means"
     estimates = {
         f"{word}_difference": difference,
@@ -318,7 +333,12 @@ def standardised_contrast(
     if binary:
         estimates["odds_ratio"] = _odds(found, quantile, "odds ratio, marginal, covariate-adjusted", method, known)
     rows = [
-        (names[place], int((arm == place).sum()), int(values[arm == place].sum()) if binary else -1, float(found.means[place]))
+        (
+            names[place],
+            int((arm == place).sum()),
+            int(values[arm == place].sum()) if binary else -1,
+            float(found.means[place]),
+        )
         for place in (0, 1)
     ]
     return StandardisedContrast(estimates, pd.DataFrame(rows, columns=["arm", "patients", "events", "mean"]), label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,24 +99,23 @@ class SubgroupEffects(Result):
     def table(self) -> pd.DataFrame:
         """Return the subgroups for reading; an interaction's p stands in the first row of its factor."""
         p = dict(zip(self.tests["factor"], self.tests["p"], strict=True))
+        level = f"{100 * self.level:g}%"
         shown, before = [], ""
         for row in self.rows.itertuples():
-            first = row.factor != before
+            first = row.factor != before and row.factor in p
             before = row.factor
-            known = not math.isnan(row.hazard_ratio)
+            known, shrunk = not math.isnan(row.hazard_ratio), not math.isnan(row.shrunk)
             shown.append(
                 {
-                    "Factor": row.factor if first else "",
-                    "Subgroup": row.subgroup,
-                    "Patients": _count(row.n),
-                    "Events": _count(row.events),
-                    f"Hazard ratio ({100 * self.level:g}% CI)": _interval(row.hazard_ratio, row.low, row.high) if known else "not estimable",
-                    f"Shrunk ({100 * self.level:g}% CrI)": _interval(row.shrunk, row.shrunk_low, row.shrunk_high)
-                    if not math.isnan(row.shrunk)
-                    else "",
-                    "p of interaction": _p_words(p[row.factor]) if first and row.factor in p else "",
+                    "Subgroup": f"{row.factor}: {row.subgroup}",
+                    "Events / patients": f"{_count(row.events)} / {_count(row.n)}",
+                    f"Hazard ratio ({level} CI)": _interval(row.hazard_ratio, row.low, row.high)
+                    if known
+                    else "not estimable",
+                    f"Shrunk ({level} CrI)": _interval(row.shrunk, row.shrunk_low, row.shrunk_high) if shrunk else "",
+                    "Interaction p": _p_words(p[row.factor]) if first else "",
                 }
-            )  # fmt: skip
+            )
         return pd.DataFrame(shown)
 
     def draw(self, figure: Any) -> None:
@@ -124,7 +124,7 @@ class SubgroupEffects(Result):
 
 
 def _count(value: float) -> str:
-    return f"fewer than {SMALLEST_CELL}, or suppressed" if math.isnan(value) else format_count(value)
+    return "suppressed" if math.isnan(value) else format_count(value)
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -159,14 +159,18 @@ def cut_labels(values: Any, cuts: Any, unit: str = "") -> NDArray[np.object_]:
     """
     points = np.asarray(cuts, dtype=np.float64).reshape(-1)
     if not points.size or not np.isfinite(points).all() or (np.diff(points) <= 0).any():
-        raise DataError(f"cut-points {[float(point) for point in points]} must be finite and rise: give them in ascending order")
+        raise DataError(
+            f"cut-points {[float(point) for point in points]} must be finite and rise: give them in ascending order"
+        )
     numbers = np.asarray(values, dtype=np.float64)
     behind = f" {unit}" if unit else ""
     words = [f"below {points[0]:g}{behind}"]
-    words += [f"{low:g} to below {high:g}{behind}" for low, high in zip(points[:-1], points[1:], strict=True)]
+    words += [f"{low:g} to below {high:g}{behind}" for low, high in itertools.pairwise(points)]
     words.append(f"{points[-1]:g}{behind} or more")
     place = np.searchsorted(points, numbers, side="right")
-    return np.array([None if math.isnan(one) else words[at] for one, at in zip(numbers, place, strict=True)], dtype=object)
+    return np.array(
+        [None if math.isnan(one) else words[at] for one, at in zip(numbers, place, strict=True)], dtype=object
+    )
 
 
 def subgroup_effects(
@@ -224,12 +228,16 @@ def subgroup_effects(
     everybody = np.ones(times.size, dtype=np.bool_)
     overall = data.row(everybody, "Overall", "all patients", times.size, int(flags.sum()))
     if math.isnan(float(overall["hazard_ratio"])):
-        raise AnalysisError(f"the overall hazard ratio is {overall['note']}, so no subgroup can be looked at: use more data")
+        raise AnalysisError(
+            f"the overall hazard ratio is {overall['note']}, so no subgroup can be looked at: use more data"
+        )
     rows, tests = [overall], []
     for name, labels in factors.items():
         values = np.asarray(labels, dtype=object)
         if values.shape != times.shape:
-            raise DataError(f"the factor '{name}' has shape {values.shape} for {times.size} patients: pass one label a patient")
+            raise DataError(
+                f"the factor '{name}' has shape {values.shape} for {times.size} patients: pass one label a patient"
+            )
         levels = (orders or {}).get(name)
         found, test = _factor(data, name, values, levels, prior_scale, level)
         rows += found
@@ -251,7 +259,9 @@ class _Data:
 
     def row(self, inside: Flags, factor: str, subgroup: str, n: float, events: float) -> dict[str, Any]:
         """Return one row of the result; the counts are as shown, NaN where suppressed."""
-        nothing = dict.fromkeys(("hazard_ratio", "low", "high", "log_hazard_ratio", "se", "shrunk", "shrunk_low", "shrunk_high"), math.nan)
+        nothing = dict.fromkeys(
+            ("hazard_ratio", "low", "high", "log_hazard_ratio", "se", "shrunk", "shrunk_low", "shrunk_high"), math.nan
+        )
         row: dict[str, Any] = {"factor": factor, "subgroup": subgroup, "n": n, "events": events, **nothing, "note": ""}
         why = self._reason(inside)
         if not why:
@@ -277,7 +287,10 @@ class _Data:
 
     def log_hazard_ratio(self, inside: Flags) -> tuple[float, float]:
         fit = fit_cox(
-            self.time[inside], self.event[inside], self.arm[inside].astype(np.float64)[:, None], strata=self.cells[inside]
+            self.time[inside],
+            self.event[inside],
+            self.arm[inside].astype(np.float64)[:, None],
+            strata=self.cells[inside],
         )
         return float(fit.coefficients[0]), math.sqrt(float(fit.covariance[0, 0]))
 
@@ -318,7 +331,12 @@ def _factor(
     if len(used) > 1:
         chi_square = max(data.interaction([groups[place] for place in used]), 0.0)
         test |= {"chi_square": chi_square, "p": float(special.chdtrc(len(used) - 1, chi_square))}
-        shrunk = shrink([rows[i]["log_hazard_ratio"] for i in used], [rows[i]["se"] for i in used], prior_scale=prior_scale, level=level)
+        shrunk = shrink(
+            [rows[i]["log_hazard_ratio"] for i in used],
+            [rows[i]["se"] for i in used],
+            prior_scale=prior_scale,
+            level=level,
+        )
         test["tau"] = shrunk.tau
         for place, i in enumerate(used):
             middle, low, high = (math.exp(float(one[place])) for one in (shrunk.mean, shrunk.low, shrunk.high))

@@ -62,7 +62,14 @@ def imputed_difference(
         As `impute_outcome` and `standardised_means`.
     """
     drawn = impute_outcome(
-        outcome, treated, baseline, kind=kind, intermediate=intermediate, imputations=imputations, shift=shift, seed=seed
+        outcome,
+        treated,
+        baseline,
+        kind=kind,
+        intermediate=intermediate,
+        imputations=imputations,
+        shift=shift,
+        seed=seed,
     )
     found = _pooled(drawn, treated, baseline, kind, adjusted=adjusted)
     half = _quantile(level, found.df) * found.se
@@ -141,7 +148,9 @@ def tipping_point_outcome(
         raise DataError(f"outcome has shape {values.shape} and treated {arm.shape}: pass one value a patient for each")
     imputed = int((np.isnan(values) & arm).sum())
     if not imputed:
-        raise AnalysisError("no outcome of the experimental arm is missing, so nothing can tip: report the complete analysis")
+        raise AnalysisError(
+            "no outcome of the experimental arm is missing, so nothing can tip: report the complete analysis"
+        )
     asked: dict[str, Any] = {
         "kind": kind, "intermediate": intermediate, "adjusted": adjusted, "imputations": imputations, "unit": unit, "seed": seed,
         "level": level,
@@ -154,7 +163,11 @@ def tipping_point_outcome(
     limit = rows["low"] if higher_is_better else rows["high"]
     tipping = first_crossing(steps, limit, null=0.0, lower_is_better=not higher_is_better, log_delta=False)
     worst = _worst(values, arm, baseline, higher_is_better, asked) if kind == "binary" else None
-    size = f"shift of the imputed outcomes ({unit or 'in their unit'})" if kind == "continuous" else "shift of the imputed log odds"
+    size = (
+        f"shift of the imputed outcomes ({unit or 'in their unit'})"
+        if kind == "continuous"
+        else "shift of the imputed log odds"
+    )
     return TippingPoint(
         rows, tipping, *((worst.value, worst.low, worst.high) if worst else (math.nan,) * 3),
         f"If the outcome of every one of them had been {'no event' if higher_is_better else 'an event'}",

@@ -97,7 +97,7 @@ class TippingPoint(Result):
             said += f"; its interval includes {self.null:g}, so there is no conclusion that could tip."
         elif math.isnan(self.tipping):
             said += (
-                f"; up to delta = {last['delta']:g}, where it is {_interval(last)}{unit}, the interval does not include no effect: "
+                f"; up to delta = {last['delta']:g}, where it is {_interval(last)}{unit}, the interval stays clear of {self.null:g}: "
                 "no assumption that was tried changes the conclusion."
             )
         else:

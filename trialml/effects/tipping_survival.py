@@ -128,7 +128,9 @@ def tipping_point_survival(
         if not flags[who].any():
             raise AnalysisError(f"the {name} arm has no events, so there is no hazard ratio that could tip")
     if not lost.size:
-        raise AnalysisError(f"no patient of the experimental arm was censored before {until:g} {unit}".rstrip() + ": nothing to impute")
+        raise AnalysisError(
+            f"no patient of the experimental arm was censored before {until:g} {unit}".rstrip() + ": nothing to impute"
+        )
     draws = _random_numbers(times[arm], flags[arm], lost.size, imputations, seed)
     rows = [_pooled(times, flags, arm, cells, lost, draws, delta, until, level) for delta in factors]
     frame = pd.DataFrame(rows)

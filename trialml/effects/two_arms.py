@@ -12,7 +12,15 @@ from trialml.errors import AnalysisError, DataError
 from trialml.survival.terms import design_columns
 from trialml.survival.ties import checked_labels
 
-__all__ = ["Cells", "Covariates", "TwoArms", "checked_cells", "checked_covariates", "checked_outcome", "checked_treated"]
+__all__ = [
+    "Cells",
+    "Covariates",
+    "TwoArms",
+    "checked_cells",
+    "checked_covariates",
+    "checked_outcome",
+    "checked_treated",
+]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
