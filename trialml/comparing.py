@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -97,29 +95,15 @@ def _adjust(analysis: Analysis, primary: Trial) -> None:
 
 def _look_into_subgroups(analysis: Analysis, primary: Trial) -> None:
     """Estimate the effect in the subgroups that the study file names."""
-    asked = analysis.study.effects
-    covariates = {covariate.name: covariate for covariate in primary.covariates}
-    factors: dict[str, NDArray[np.object_]] = {}
-    orders: dict[str, list[str]] = {}
-    for name in asked.subgroups:
-        covariate = covariates.get(name)
-        words = asked.labels.get(name, covariate.label if covariate else name)
-        codes = asked.levels.get(name, {"0": "no", "1": "yes"} if covariate and covariate.kind == "binary" else {})
-        labels = _labels_of(primary, name, covariate, asked.cut_points.get(name))
-        factors[words] = np.array([one if one is None else codes.get(one, one) for one in labels], dtype=object)
-        present = {one for one in factors[words] if one is not None}
-        listed = list(codes.values()) or _rising(labels, primary, name)
-        orders[words] = [one for one in listed if one in present] + sorted(present - set(listed))
     try:
         analysis.add(
             subgroup_effects(
                 primary.time,
                 primary.event,
                 primary.treated,
-                factors,
+                _factors(analysis, primary),
                 strata=primary.factor,
-                orders=orders,
-                prior_scale=asked.shrinkage_scale,
+                prior_scale=analysis.study.effects.shrinkage_scale,
                 experimental=primary.treatment.label(primary.treatment.experimental),
             )
         )
@@ -127,22 +111,33 @@ def _look_into_subgroups(analysis: Analysis, primary: Trial) -> None:
         analysis.add(NotDone(SubgroupEffects.title, str(error).rstrip(".")))
 
 
-def _labels_of(
-    primary: Trial, name: str, covariate: Covariate | None, cuts: tuple[float, ...] | None
-) -> NDArray[np.object_]:
-    """Return the subgroup of each patient, None where it is not known."""
+def _factors(analysis: Analysis, primary: Trial) -> dict[str, pd.Series]:
+    """Return each factor's subgroups in words, in the order of the study file."""
+    asked = analysis.study.effects
+    covariates = {covariate.name: covariate for covariate in primary.covariates}
+    factors: dict[str, pd.Series] = {}
+    for name in asked.subgroups:
+        covariate = covariates.get(name)
+        codes = asked.levels.get(name, {"0": "no", "1": "yes"} if covariate and covariate.kind == "binary" else {})
+        labels = _labels_of(primary, name, covariate, asked.cut_points.get(name))
+        present = labels.dropna().unique()
+        order = [code for code in codes if code in present]
+        order += [str(one) for one in labels.cat.categories if one in present and one not in codes]
+        shown = labels.cat.set_categories(order).cat.rename_categories([codes.get(one, one) for one in order])
+        factors[asked.labels.get(name, covariate.label if covariate else name)] = shown
+    return factors
+
+
+def _labels_of(primary: Trial, name: str, covariate: Covariate | None, cuts: tuple[float, ...] | None) -> pd.Series:
+    """Return the subgroup of each patient as a categorical column, missing where it is not known."""
     if covariate is None:
-        return _stratification(primary, name)
-    column = primary.frame[name]
+        return pd.Series(_stratification(primary, name)).astype("category")
+    column = primary.frame[name].reset_index(drop=True)
     if cuts is not None:
-        return cut_labels(column.to_numpy(dtype=np.float64), cuts)
-    missing = column.isna().to_numpy()
+        return pd.Series(cut_labels(column, cuts))
     if covariate.kind == "binary":
-        words = np.where(column.fillna(0).to_numpy(dtype=np.float64) == 1, "1", "0").astype(object)
-    else:
-        words = column.fillna("").astype(str).to_numpy(dtype=object)
-    words[missing] = None
-    return np.asarray(words, dtype=object)
+        column = column.map({0.0: "0", 1.0: "1"})
+    return column.astype("category")
 
 
 def _stratification(primary: Trial, name: str) -> NDArray[np.object_]:
@@ -156,18 +151,6 @@ def _stratification(primary: Trial, name: str) -> NDArray[np.object_]:
             f"The stratification factor '{name}' cannot be told from the others, since a level holds ' / ': list it in [covariates] too."
         )
     return np.array([part[factors.index(name)] for part in parts], dtype=object)
-
-
-def _rising(labels: NDArray[np.object_], primary: Trial, name: str) -> list[str]:
-    """Return the subgroups of a numeric covariate in the order of its values, nothing for other factors."""
-    if name not in primary.frame or not pd.api.types.is_numeric_dtype(primary.frame[name]):
-        return []
-    values = primary.frame[name].to_numpy(dtype=np.float64)
-    lowest: dict[Any, float] = {}
-    for one, value in zip(labels, values, strict=True):
-        if one is not None:
-            lowest[one] = min(value, lowest.get(one, np.inf))
-    return sorted(lowest, key=lowest.__getitem__)
 
 
 def _tip(analysis: Analysis, primary: Trial) -> None:

@@ -175,12 +175,26 @@ def _check_effects(study: Study) -> None:
             raise ValueError(
                 f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out"
             )
+    _check_effect_words(study)
+
+
+def _check_effect_words(study: Study) -> None:
+    """Refuse words for what is no subgroup factor, and one word for two things."""
+    asked, covariates = study.effects, study.covariates
     for table, names in (("labels", asked.labels), ("levels", asked.levels)):
         for name in names:
             if name not in asked.subgroups:
                 raise ValueError(
                     f"[effects.{table}] names '{name}', which [effects] subgroups does not list: take it out"
                 )
+    words = [asked.labels.get(name, covariates.labels.get(name, name)) for name in asked.subgroups]
+    for place, of_one in (
+        ("labels", words),
+        *((f"levels.{name}", [*of.values()]) for name, of in asked.levels.items()),
+    ):
+        for word in of_one:
+            if of_one.count(word) > 1 or (place == "labels" and word == "Overall"):
+                raise ValueError(f"[effects.{place}] uses '{word}' for two things: give each words of its own")
 
 
 def _check_event_codes(endpoint: EndpointTable) -> None:

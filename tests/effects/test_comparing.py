@@ -82,6 +82,19 @@ def test_an_analysis_that_cannot_be_done_is_a_result_of_words(compared):
     assert again.to_dict() == said.to_dict()
 
 
+def test_factors_that_cannot_be_told_apart_are_said_and_do_not_stop_the_run(compared):
+    def slashed(frame):
+        frame["region"] = frame["region"].replace("north", "north / west")
+
+    study = {
+        "treatment.stratification": ["region", "site"],
+        "covariates.categorical": [],
+        "effects.subgroups": ["site"],
+    }
+    (said,) = compared(study, change=slashed).about(NotDone)
+    assert "list it in [covariates] too" in said.text()
+
+
 def test_a_primary_contrast_that_cannot_be_estimated_stops_the_run(compared):
     def early(frame):
         frame.loc[frame["arm"] == "new", "days"] = np.minimum(frame.loc[frame["arm"] == "new", "days"].astype(int), 100)
@@ -116,6 +129,8 @@ REFUSED = [
     ({"effects.cut_points": {"marker": [1]}}, "is no numeric covariate of"),
     ({"effects.labels": {"prior": "Prior"}}, "which [effects] subgroups does not list"),
     ({"effects.levels": {"prior": {"0": "None"}}}, "which [effects] subgroups does not list"),
+    ({"effects.subgroups": ["prior", "site"], "effects.labels": {"prior": "site"}}, "'site' for two things"),
+    ({"effects.subgroups": ["prior"], "effects.levels": {"prior": {"0": "x", "1": "x"}}}, "'x' for two things"),
     ({"effects.tipping_point_imputations": 1}, "must be 0 (none) or at least 2"),
     ({"effects.adjusted_logrank": "yes"}, "adjusted_logrank"),
     ({"effects.shrinkage_scale": 0}, "shrinkage_scale"),

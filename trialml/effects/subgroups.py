@@ -135,7 +135,7 @@ def _p_words(p: float) -> str:
     return "not estimable" if math.isnan(p) else format_p(p)
 
 
-def cut_labels(values: Any, cuts: Any, unit: str = "") -> NDArray[np.object_]:
+def cut_labels(values: Any, cuts: Any, unit: str = "") -> pd.Categorical:
     """Return the subgroup of each value of a numeric covariate, by cut-points chosen before the data were seen.
 
     Parameters
@@ -149,8 +149,8 @@ def cut_labels(values: Any, cuts: Any, unit: str = "") -> NDArray[np.object_]:
 
     Returns
     -------
-    ndarray of str or None
-        In the order of the numbers when sorted by `subgroup_effects`, which takes labels as they first rise.
+    Categorical
+        Its categories in the order of the numbers, which `subgroup_effects` keeps.
 
     Raises
     ------
@@ -159,18 +159,15 @@ def cut_labels(values: Any, cuts: Any, unit: str = "") -> NDArray[np.object_]:
     """
     points = np.asarray(cuts, dtype=np.float64).reshape(-1)
     if not points.size or not np.isfinite(points).all() or (np.diff(points) <= 0).any():
-        raise DataError(
-            f"cut-points {[float(point) for point in points]} must be finite and rise: give them in ascending order"
-        )
+        shown = [float(point) for point in points]
+        raise DataError(f"cut-points {shown} must be finite and rise: give them in ascending order")
     numbers = np.asarray(values, dtype=np.float64)
     behind = f" {unit}" if unit else ""
     words = [f"below {points[0]:g}{behind}"]
     words += [f"{low:g} to below {high:g}{behind}" for low, high in itertools.pairwise(points)]
     words.append(f"{points[-1]:g}{behind} or more")
-    place = np.searchsorted(points, numbers, side="right")
-    return np.array(
-        [None if math.isnan(one) else words[at] for one, at in zip(numbers, place, strict=True)], dtype=object
-    )
+    place = np.where(np.isnan(numbers), -1, np.searchsorted(points, numbers, side="right"))
+    return pd.Categorical.from_codes(place, categories=words, ordered=True)
 
 
 def subgroup_effects(
@@ -193,11 +190,11 @@ def subgroup_effects(
         Outcome and arm (True experimental), each of shape (n,).
     factors
         For each factor, in the order of the report, the subgroup of each patient, shape (n,); None or NaN where it is not
-        known (such patients count in no subgroup of that factor).
+        known (such patients count in no subgroup of that factor). A Categorical's categories give the order.
     strata
         The stratification cell of each patient, shape (n,).
     orders
-        The order of a factor's subgroups; sorted by default.
+        The order of a factor's subgroups; that of the categories, or sorted, by default.
     prior_scale
         The scale of the half-normal prior of tau, on the log hazard ratio.
     level
@@ -238,7 +235,7 @@ def subgroup_effects(
             raise DataError(
                 f"the factor '{name}' has shape {values.shape} for {times.size} patients: pass one label a patient"
             )
-        levels = (orders or {}).get(name)
+        levels = (orders or {}).get(name, _order(labels))
         found, test = _factor(data, name, values, levels, prior_scale, level)
         rows += found
         tests.append(test)
@@ -247,6 +244,14 @@ def subgroup_effects(
     numbers = ["n", "events"]
     frame[numbers] = frame[numbers].astype(np.float64)
     return SubgroupEffects(frame, pd.DataFrame(tests), float(prior_scale), level, experimental)
+
+
+def _order(labels: Any) -> list[str] | None:
+    """Return the order that a categorical factor brings along, without the levels that nobody has."""
+    if not isinstance(getattr(labels, "dtype", None), pd.CategoricalDtype):
+        return None
+    present = set(pd.Series(labels).dropna().astype(str))
+    return [str(one) for one in labels.dtype.categories if str(one) in present]
 
 
 @dataclass(frozen=True)
