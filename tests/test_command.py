@@ -13,7 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trialml import publish
+from trialml.analysis import Analysis, Watcher
 from trialml.cli import main
+from trialml.config import read_study
+from trialml.errors import OutputError
 
 SCRIPT = "<script>alert(1)</script>"
 MATHS = "$x_1$"
@@ -92,6 +96,25 @@ BAD_DATA = {
     "all censored": (
         {"change": assign("progressed", lambda _: 0)},
         ["All 160 patients of the primary contrast are censored", "event_values"],
+    ),
+    "a mark and nothing after it": ({"data": b"\xef\xbb\xbf\n"}, ["'trial.csv' is empty (4 bytes)"]),
+    "a path longer than a path can be": ({"study": {"data.source": "x" * 3000}}, ["is no path (File name too long)"]),
+    "a line break in a value": ({"change": put("days", 4, "so\non")}, ["'so\\non' is not a number"]),
+    "another patient's identifier as time": (
+        {"change": lambda frame: frame.__setitem__("days", [frame["usubjid"][5], *frame["days"][1:]])},
+        ["file row 2: (an identifier, not shown) is not a number"],
+    ),
+    "a patient in the place of the heading": (
+        {"data": "S1,old,1.5\nS2,new,3\n"},
+        ["first row holds numbers and seems to be a patient's", "put the names of the columns"],
+    ),
+    "no heading, with values that repeat": (
+        {"data": "S1,1,1\nS2,0,3\n"},
+        ["holds numbers and seems to be a patient's, not a heading"],
+    ),
+    "a control arm without events": (
+        {"change": assign("progressed", lambda frame: frame["progressed"].where(frame["arm"] != "old", 0))},
+        ["control arm 'old' has no events among its 80 patients", "check the event codes"],
     ),
     "few events": (
         {"change": assign("progressed", lambda frame: [1 if row < 24 else 0 for row in range(len(frame))])},
@@ -202,6 +225,15 @@ BAD_STUDY = {
     "name with a path in it": ({"study.name": "../x"}, ["[study] name = '../x'"]),
     "empty title": ({"study.title": " "}, ["[study] title"]),
     "a label as long as a page": ({"covariates.labels.age": "A" * 5000}, ["[covariates.labels] age", "300 characters"]),
+    "a column that is no list": (
+        {"covariates.numeric": "age"},
+        ["numeric = 'age' will not do: input should be a list"],
+    ),
+    "labels that are no table": ({"covariates.labels": 3}, ["labels = 3 will not do: input should be a table of keys"]),
+    "a login in the address": (
+        {"tracking.uri": "http://me:secret@host"},
+        ["[tracking] uri carries a login", "--tracking-uri"],
+    ),
     "unknown risk model": ({"models.risk.model": "cox_rigde"}, ["[models.risk] model = 'cox_rigde'", "'cox_ridge'"]),
     "unknown response model": ({"models.response.model": "forest"}, ["[models.response] model = 'forest'"]),
     "post-baseline covariate": (
@@ -237,7 +269,7 @@ BAD_STUDY = {
     "fractions that end early": ({"design.information_fractions": [0.5, 0.8]}, ["information_fractions = 0.5, 0.8"]),
     "no fractions": ({"design.information_fractions": []}, ["information_fractions = []"]),
     "power under alpha": ({"design.power": 0.02}, ["[design] power = 0.02 is not above alpha = 0.025"]),
-    "a unit that is none": ({"endpoints.unit": "hours"}, ["unit = 'hours'", "'days'"]),
+    "a unit that is none": ({"endpoints.unit": "hours"}, ["unit = 'hours'", "'months' or 'years'."]),
     "path is no key": ({"path": "x"}, ["'path' is not a key"]),
 }
 
@@ -294,6 +326,23 @@ def checked(capsys, study):
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
+
+
+def test_a_disk_that_fills_up_is_told_in_one_sentence_and_leaves_no_report(write_study, tmp_path, monkeypatch):
+    study = read_study(write_study(tmp_path))
+
+    def full(document, path):
+        raise OutputError(f"the report cannot be written to {path}") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publish, "write_html", full)
+    (tmp_path / "out").mkdir()
+    for name in ("_document", "_card"):
+        monkeypatch.setattr(publish, name, lambda *_: None)
+    with pytest.raises(
+        OutputError, match=r"^The report cannot be written to '.*' \(No space left on device\): make room"
+    ):
+        publish.publish(Analysis(study, None, True, Watcher()), tmp_path / "out", ["trialml"])
+    assert left_in(tmp_path / "out") == []
 
 
 def test_check_says_what_it_found_and_fits_nothing(write_study, tmp_path, capsys):
@@ -436,7 +485,7 @@ def finished(write_study, tmp_path_factory):
     patch.setattr(trialml.study, "analyse", once)
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     try:
-        for more in ([], [], ["--tracking-uri", "http://127.0.0.1:9"]):
+        for more in ([], [], ["--tracking-uri", "http://me:hunter2@127.0.0.1:9"]):
             before = {
                 path: path.read_bytes()
                 for path in out.glob("*/*")
@@ -494,6 +543,14 @@ def test_a_tracking_server_that_cannot_be_reached_gives_status_3_and_the_report_
     assert status == 3
     (new,) = folders - runs[1][2]
     assert (new / "report.html").stat().st_size > 100_000
+
+
+def test_a_login_on_the_command_line_is_in_nothing_that_a_run_writes(finished):
+    out, runs = finished
+    (report,) = [folder / "report.html" for folder in runs[2][2] - runs[1][2]]
+    assert "http://127.0.0.1:9" in report.read_text(encoding="utf-8")
+    for path in out.rglob("*"):
+        assert path.is_dir() or b"hunter2" not in path.read_bytes(), path.name
 
 
 def test_the_numbers_of_a_report_are_stored_beside_it(finished):

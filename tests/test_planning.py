@@ -15,13 +15,16 @@ from trialml.design.next_trial import OperatingCharacteristics
 from trialml.effects.contrast import HAZARD_RATIO, Contrast
 from trialml.effects.heterogeneity import Heterogeneity
 from trialml.learning import Learning
-from trialml.planning import plan_next_trial
+from trialml.models.coefficients import Coefficients
+from trialml.planning import plan_next_trial, smallest_block
 from trialml.result import Estimate, Result
 from trialml.strata.effects import StratumEffects
 from trialml.study import analyse
-from trialml.summary import chapter_leads, limitations, summarise, verdicts
+from trialml.summary import chapter_leads, limitations, summarise
 from trialml.survival.rmst import RestrictedMean
+from trialml.validation.calibration import Calibration
 from trialml.validation.discrimination import Discrimination
+from trialml.verdicts import verdicts
 
 Z = 1.959963984540054
 
@@ -133,12 +136,12 @@ BETTER, WORSE, UNSURE = (0.6, 0.45, 0.8, 0.001), (1.5, 1.2, 1.9, 0.001), (0.9, 0
     ("effect", "low", "p", "said", "unsaid"),
     [
         (BETTER, 5.0, 0.01, "weigh a trial enriched", "exploratory"),
-        (BETTER, -5.0, 0.01, "the strata do not yet tell them apart: plan the next trial in all comers", "enriched"),
+        (BETTER, -5.0, 0.01, "the strata do not yet tell them apart: nothing here is ground to restrict", "enriched"),
         (BETTER, 5.0, 0.48, "not shown to differ between patients", "enriched"),
         (BETTER, 5.0, 0.48, "exploratory", "agree that the effect differs"),
-        (BETTER, -5.0, 0.48, "not shown to differ between patients: plan the next trial in all comers", "gain"),
-        (WORSE, 5.0, 0.01, "nothing here supports a further trial", "plan the next trial"),
-        (UNSURE, -5.0, 0.48, "did not show a difference", "plan the next trial"),
+        (BETTER, -5.0, 0.48, "not shown to differ between patients: nothing here is ground to restrict", "gain"),
+        (WORSE, 5.0, 0.01, "nothing here supports a further trial", "plan it"),
+        (UNSURE, -5.0, 0.48, "did not show a difference", "plan it"),
         (UNSURE, 5.0, 0.01, "which does not show that there is none", "enriched"),
     ],
 )
@@ -188,7 +191,7 @@ def test_a_single_stratum_makes_no_claim_on_the_first_page(analysis):
     )
     page = summarise(one)
     assert not any(finding.label.startswith("Gain") for finding in page.answer)
-    assert "plan the next trial in all comers" in page.verdict
+    assert "plan it in all comers" in page.verdict
     assert "stratum" not in verdicts(one).response
 
 
@@ -223,3 +226,41 @@ def test_the_results_are_about_the_primary_contrast(analysis):
         analysis.only(Contrast).rows.set_index("scale")["value"].iloc[1]
     )
     assert isinstance(analysis.only(StratumEffects).rows, pd.DataFrame)
+
+
+@pytest.mark.parametrize(("allocation", "block"), [(0.5, 4), (2 / 3, 6), (0.6667, 6), (0.75, 4), (0.4, 5), (0.2, 5)])
+def test_trap_56_patients_come_in_blocks_that_hold_whole_arms(allocation, block):
+    assert smallest_block(allocation) == block
+
+
+def test_the_first_page_and_the_plan_name_the_same_enriched_population(analysis):
+    plan = analysis.only(EnrichmentPlan)
+    steps = " ".join(summarise(with_effect(analysis, *BETTER)).next_steps)
+    enriched = plan.plans[(plan.plans["prevalence"] < 1) & ~plan.plans["model_useless"] & (plan.plans["note"] == "")]
+    assert len(enriched)
+    first = enriched["population"].iloc[0]
+    assert f"Enrolling '{first}'" in steps
+    assert f"“{first}”" in plan.text()
+
+
+def test_a_risk_model_short_of_the_policy_says_in_what(analysis):
+    """Trap 22 and the promotion policy: the control arm's calibration counts, since new patients get that risk."""
+    calibrated = analysis.only(Calibration)
+    good = dataclasses.replace(calibrated.slope, value=1.0, low=0.9, high=1.1)
+    bad = dataclasses.replace(good, value=1.5, low=1.2, high=1.8)
+    size = next(found for found in analysis.about(Coefficients) if found.subject == "risk")
+    c = dataclasses.replace(analysis.only(Discrimination).without_arm, value=0.7, low=0.65, high=0.75)
+    arms = {"control": good, "experimental": good}
+
+    def risk(**changes):
+        known = {"slope": good, "ratio": good, "slope_by_arm": arms, "ratio_by_arm": arms} | changes
+        big = dataclasses.replace(size, events=changes.pop("events", 400))
+        results = [big if one is size else one for one in analysis.results]
+        known.pop("events", None)
+        whole = dataclasses.replace(analysis, results=results, quick=False)
+        return verdicts(replaced(whole, Calibration=known, Discrimination={"without_arm": c})).risk
+
+    assert risk().startswith("PASS")
+    assert risk(slope_by_arm=arms | {"control": bad}).startswith("REVIEW")
+    assert "short of the policy in the calibration slope under control" in risk(slope_by_arm=arms | {"control": bad})
+    assert "short of the policy in events, events per parameter" in risk(events=30)

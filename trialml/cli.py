@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(asked, words) if asked.verb == "run" else _check(asked)
     except TrialmlError as error:
-        print(f"trialml: {error}", file=sys.stderr)
+        print(f"trialml: {_one_line(error)}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("trialml: interrupted; nothing unfinished was kept.", file=sys.stderr)
@@ -71,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"trialml: {_fault(error)}", file=sys.stderr)
         return 1
+
+
+def _one_line(words: object) -> str:
+    """Return words fit for a terminal: a line break or control character of the data is shown, not obeyed."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", lambda found: ascii(found[0])[1:-1], str(words))
 
 
 def _fault(error: Exception) -> str:
@@ -108,8 +114,8 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     from trialml.config import read_study
     from trialml.publish import prepare_output, publish, track
     from trialml.study import analyse
-    from trialml.summary import verdicts
     from trialml.tracking.store import without_login
+    from trialml.verdicts import verdicts
 
     console = _console()
     study = read_study(asked.study)
@@ -126,7 +132,7 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
         with console.status("Tracking the models in MLflow"):
             links = track(analysis, published, asked.out, uri)
     except TrackingError as error:
-        print(f"trialml: the report is written, but not everything is tracked. {error}", file=sys.stderr)
+        print(f"trialml: the report is written, but not everything is tracked. {_one_line(error)}", file=sys.stderr)
         return error.exit_status
     for link in links:
         found = f"experiments/{link.experiment_id}/runs/{link.run_id}"
@@ -171,8 +177,8 @@ def _console() -> Any:
 
 
 def _say(console: Any, result: Result) -> None:
-    console.print(result.heading(), style="cyan", markup=False, highlight=False)
-    console.print(f"  {result.text()}", markup=False, highlight=False)
+    console.print(_one_line(result.heading()), style="cyan", markup=False, highlight=False)
+    console.print(f"  {_one_line(result.text())}", markup=False, highlight=False)
 
 
 def _terminal_watcher(console: Any) -> Any:

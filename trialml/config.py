@@ -263,7 +263,11 @@ def read_study(path: Path) -> Study:
 
 def _first_sentence(error: ValidationError) -> str:
     """One sentence for the first thing wrong; unknown keys come first, since they explain missing ones."""
-    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    found = error.errors()
+    # A list whose only item is at fault is counted as empty too.
+    inner = [problem["loc"] for problem in found]
+    own = [one for one in found if not any(loc[: len(one["loc"])] == one["loc"] != loc for loc in inner)]
+    problems = sorted(own, key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     place = ".".join(str(part) for part in first["loc"][:-1] if not isinstance(part, int))
     key = str(first["loc"][-1]) if first["loc"] else ""
@@ -277,7 +281,16 @@ def _first_sentence(error: ValidationError) -> str:
         return f"{first['ctx']['error']!s}{more}."
     seen = repr(first["input"])
     seen = seen if len(seen) <= 60 else seen[:57] + "..."
-    return f"{table}{key} = {seen} will not do: {first['msg'][0].lower()}{first['msg'][1:]}{more}."
+    return f"{table}{key} = {seen} will not do: {_in_toml_s_words(first['msg'])}{more}."
+
+
+def _in_toml_s_words(message: str) -> str:
+    """Return what is asked for in the words of a study file instead of Python's."""
+    words = {"valid tuple": "list", "tuple": "list", "valid dictionary": "table of keys", " after validation": ""}
+    message = message[0].lower() + message[1:]
+    for python, toml in words.items():
+        message = message.replace(python, toml)
+    return message
 
 
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:

@@ -106,6 +106,7 @@ class Learning:
                 X,
                 self.time,
                 self.event,
+                treated=self.treated,
                 cells=self.cells,
                 horizon=endpoint.horizon,
                 folds=asked.folds,
@@ -117,7 +118,7 @@ class Learning:
         self._describe_risk(model)
         at: dict[str, Any] = {"horizon": endpoint.horizon, "unit": endpoint.unit}
         analysis.add(discrimination(self.time, self.event, self.treated, held, model.log_hazard(X), **at), "risk")
-        analysis.add(calibration(self.time, self.event, held, **at), "risk")
+        analysis.add(calibration(self.time, self.event, self.treated, held, **at), "risk")
         analysis.add(prediction_error(self.time, self.event, held, **at), "risk")
         self._explain(model, "the risk model", "log hazard", "risk")
         part = RiskPart(asked.model, model, endpoint.horizon)

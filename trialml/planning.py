@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from trialml.result import Z95
 from trialml.strata.effects import StratumEffects, StratumOutcomes, population_numbers, stratum_members
 from trialml.validation.benefit import HeldOutBenefit
 
-__all__ = ["plan_next_trial"]
+__all__ = ["plan_next_trial", "smallest_block"]
 
 
 def plan_next_trial(
@@ -31,6 +32,7 @@ def plan_next_trial(
     """
     asked = analysis.study.design
     designs = _designs(analysis)
+    block = asked.block or smallest_block(analysis.trial.treatment.allocation)
     everyone = _all_comers(analysis, effect, outcomes)
     dropout = -math.log1p(-asked.dropout_per_year) / 12
     try:
@@ -43,7 +45,8 @@ def plan_next_trial(
                 dropout_per_month=dropout,
                 allocation_ratio=design.allocation_ratio,
             )
-            analysis.add(plan_trial(design, scenario, follow_up_months=asked.follow_up_months), "response")
+            plan = plan_trial(design, scenario, follow_up_months=asked.follow_up_months, block=block)
+            analysis.add(plan, "response")
     except AnalysisError:
         # An effect that is no reason to plan a trial is said by the comparison below, in its note.
         pass
@@ -57,11 +60,24 @@ def plan_next_trial(
             follow_up_months=asked.follow_up_months,
             horizon_months=horizon,
             dropout_per_month=dropout,
+            block=block,
             cost_screen=asked.cost_screen,
             cost_patient=asked.cost_patient,
         ),
         "response",
     )
+
+
+def smallest_block(allocation: float) -> int:
+    """Return the smallest permuted block of four or more patients that holds whole arms: 4 for 1:1, 6 for 2:1.
+
+    Parameters
+    ----------
+    allocation
+        The probability of the experimental arm.
+    """
+    share = Fraction(allocation).limit_denominator(20)
+    return share.denominator * math.ceil(4 / share.denominator)
 
 
 def _designs(analysis: Analysis) -> dict[str, Design]:

@@ -21,9 +21,10 @@ from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
 from trialml.result import Result
 from trialml.stratifier import Stratifier
-from trialml.summary import QUICK, Verdicts, chapter_leads, limitations, summarise, verdicts
+from trialml.summary import QUICK, chapter_leads, limitations, summarise
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
-from trialml.tracking.store import TrackedLink, open_store
+from trialml.tracking.store import TrackedLink, open_store, without_login
+from trialml.verdicts import Verdicts, verdicts
 
 __all__ = ["Published", "prepare_output", "publish", "track"]
 
@@ -107,9 +108,11 @@ def publish(analysis: Analysis, out: Path, command: Sequence[str]) -> Published:
             (unfinished / file).write_text(content, encoding="utf-8")
         shutil.copyfile(analysis.study.path, unfinished / "study.toml")
         folder = _settle(unfinished, out, name)
-    except OSError as error:
+    except (OSError, OutputError) as error:
+        cause = error.__cause__ if isinstance(error, OutputError) else error
         raise OutputError(
-            f"The report cannot be written to '{out}' ({error.strerror}): make room or choose another --out."
+            f"The report cannot be written to '{out}' ({getattr(cause, 'strerror', None) or cause}): make room or choose another "
+            "--out."
         ) from error
     finally:
         if unfinished is not None:
@@ -151,7 +154,7 @@ def _document(analysis: Analysis, created: str, command: Sequence[str]) -> Docum
             "study_file_sha256": _study_sha256(analysis),
             "seed": study.study.seed,
             "versions": {"trialml": __version__, "python": platform.python_version(), **_versions(_PACKAGES)},
-            "commands": [" ".join(command)],
+            "commands": [without_login(" ".join(command))],
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
@@ -177,9 +178,10 @@ class DesignTable(FileTable):
     power: Annotated[Real, Field(gt=0, lt=1)] = 0.9
     information_fractions: Annotated[tuple[Real, ...], Field(min_length=1, max_length=20)] = (0.5, 1.0)
     spending: Literal["lan-demets-obrien-fleming", "lan-demets-pocock"] = "lan-demets-obrien-fleming"
-    screened_per_month: Annotated[Real, Field(gt=0)] = 50.0
-    follow_up_months: Annotated[Real, Field(gt=0)] = 12.0
+    screened_per_month: Annotated[Real, Field(ge=0.01, le=100_000)] = 50.0
+    follow_up_months: Annotated[Real, Field(gt=0, le=600)] = 12.0
     dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    block: Annotated[Whole, Field(ge=2, le=100)] | None = None
     discount_standard_errors: Annotated[Real, Field(ge=0, le=3)] = 1.0
     cost_screen: Annotated[Real, Field(ge=0)] = 0.0
     cost_patient: Annotated[Real, Field(ge=0)] = 0.0
@@ -209,3 +211,12 @@ class TrackingTable(FileTable):
     """`[tracking]`: where runs go; the command line has the last word."""
 
     uri: str | None = None
+
+    @model_validator(mode="after")
+    def _no_login(self) -> Self:
+        if self.uri is not None and re.search(r"//[^/@\s]*@", self.uri):
+            raise ValueError(
+                "[tracking] uri carries a login, and the study file is kept beside every report: take it out and give the "
+                "address with --tracking-uri or MLFLOW_TRACKING_URI"
+            )
+        return self

@@ -1,188 +1,28 @@
-"""The first page and the verdicts: sentences chosen by rule from the results, never written by hand."""
+"""The first page and the words around the chapters: sentences chosen by rule from the results, never written by hand."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 from trialml.analysis import Analysis
 from trialml.data.analysis_set import AnalysisSet
-from trialml.design.enrichment_plan import EnrichmentPlan
-from trialml.effects.contrast import HAZARD_RATIO, RMST_DIFFERENCE, Contrast
-from trialml.effects.heterogeneity import Heterogeneity
+from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.report.document import Finding, Summary
-from trialml.result import Estimate, format_count, format_number, format_p
-from trialml.strata.effects import StratumEffects
-from trialml.survival.logrank import LogRank
+from trialml.result import format_count, format_number
 from trialml.survival.proportional_hazards import ProportionalHazards
-from trialml.validation.benefit import BenefitCalibration
-from trialml.validation.calibration import Calibration
-from trialml.validation.discrimination import Discrimination
+from trialml.verdicts import Facts, arm_words, decision_words, equals, interval_words
 
-__all__ = ["QUICK", "Verdicts", "chapter_leads", "limitations", "summarise", "verdicts"]
+__all__ = ["QUICK", "chapter_leads", "limitations", "summarise"]
 
 
 QUICK = "This was a quick run with few repeats and permutations: do not quote its numbers."
-SMALLEST_C = 0.55
-"""PASS needs at least this as the lower limit of C within arms, as in the promotion policy of the repository."""
-SLOPES = (0.8, 1.25)
-"""PASS needs a calibration slope in this band: a fixed band, since a wide interval must not make passing easier."""
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """The first line of each tracked model's description, and the decision of the report."""
-
-    risk: str
-    response: str
-    decision: str
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """The results that the words rest on."""
-
-    effect: Contrast
-    heterogeneity: Heterogeneity
-    strata: StratumEffects
-    plan: EnrichmentPlan
-    c: Discrimination
-    calibration: Calibration
-    benefit: BenefitCalibration
-    p: float
-    """Two-sided, of the primary log-rank test."""
-    test: str
-    """What that test is called: stratified where the randomisation was."""
-    looks: int
-    """Looks of the group-sequential plan; 1 where there is none."""
-
-    @classmethod
-    def of(cls, analysis: Analysis) -> _Facts:
-        return cls(
-            analysis.only(Contrast),
-            analysis.only(Heterogeneity),
-            analysis.only(StratumEffects),
-            analysis.only(EnrichmentPlan),
-            analysis.only(Discrimination),
-            analysis.only(Calibration),
-            analysis.only(BenefitCalibration),
-            analysis.only(LogRank).p,
-            "stratified log-rank" if analysis.only(LogRank).strata > 1 else "log-rank",
-            len(analysis.study.design.information_fractions),
-        )
-
-    @property
-    def ratio(self) -> Estimate:
-        return self.effect.estimate(HAZARD_RATIO)
-
-    @property
-    def direction(self) -> Literal["better", "worse", "not shown"]:
-        """What the primary log-rank test at 5 % two-sided says of the primary contrast."""
-        if self.p >= 0.05:
-            return "not shown"
-        return "better" if self.ratio.value < 1 else "worse"
-
-    @property
-    def plan_power(self) -> float:
-        return float(self.plan.plans["power"].iloc[0])
-
-    @property
-    def hazard_differs(self) -> bool:
-        return self.heterogeneity.p < 0.05
-
-    @property
-    def gain_differs(self) -> bool:
-        """Whether the cross-fitted interval of the outer strata's difference lies above 0: a description, not a test."""
-        return len(self.strata.rows) > 1 and self.strata.difference.low > 0
-
-
-def _interval(estimate: Estimate) -> str:
-    unit = f" {estimate.unit}" if estimate.unit else ""
-    low, high = format_number(estimate.low), format_number(estimate.high)
-    return f"{format_number(estimate.value)}{unit} ({100 * estimate.level:g}% CI {low} to {high})"
-
-
-def _arms(analysis: Analysis) -> tuple[str, str]:
-    treatment = analysis.trial.treatment
-    return treatment.label(treatment.experimental), treatment.label(treatment.control)
-
-
-def verdicts(analysis: Analysis) -> Verdicts:
-    """Return the verdict on each model and on the whole."""
-    facts = _Facts.of(analysis)
-    mark = "QUICK RUN  " if analysis.quick else ""
-    return Verdicts(mark + _risk_verdict(facts), mark + _response_verdict(facts), _decision(analysis, facts))
-
-
-def _risk_verdict(facts: _Facts) -> str:
-    c, slope = facts.c.without_arm, facts.calibration.slope
-    passed = c.low >= SMALLEST_C and SLOPES[0] <= slope.value <= SLOPES[1]
-    return (
-        f"{'PASS' if passed else 'REVIEW'}  C-index within arms {c.value:.3f} (95% CI {c.low:.3f} to {c.high:.3f}) cross-fitted, "
-        f"calibration slope {slope.value:.2f} (95% CI {slope.low:.2f} to {slope.high:.2f}), n = {format_count(c.n or 0)}, "
-        f"{format_count(c.events or 0)} events by {facts.c.horizon:g} {facts.c.unit}; internal validation only"
-    )
-
-
-def _response_verdict(facts: _Facts) -> str:
-    words = "HETEROGENEITY SHOWN" if facts.hazard_differs else "NO HETEROGENEITY SHOWN"
-    said = f"{words}  global test on the hazard ratio p {_p(facts.heterogeneity.p)}"
-    if len(facts.strata.rows) > 1:
-        difference = facts.strata.difference
-        said += (
-            f", highest less lowest stratum {_interval(difference)} of RMST, cross-fitted"
-            f"{'' if facts.hazard_differs else ', exploratory'}"
-        )
-    return f"{said}, n = {format_count(facts.heterogeneity.n)}, {format_count(facts.heterogeneity.events)} events"
-
-
-def _p(p: float) -> str:
-    shown = format_p(p)
-    return shown if shown[0] in "<>" else f"= {shown}"
-
-
-def _decision(analysis: Analysis, facts: _Facts) -> str:
-    experimental, control = _arms(analysis)
-    shown = f"(hazard ratio {_interval(facts.ratio)}, {facts.test} p {_p(facts.p)} two-sided)"
-    if facts.direction == "worse":
-        return (
-            f"Events came earlier with {experimental} than with {control} {shown}: nothing here supports a further trial of "
-            f"{experimental} against {control}."
-        )
-    if facts.direction == "not shown":
-        return (
-            f"The trial did not show a difference between {experimental} and {control} {shown}, which does not show that there is "
-            f"none; {_differences(facts)}. Whether another trial is worth its size is in the chapter The next trial."
-        )
-    advice = "plan the next trial in all comers"
-    if facts.hazard_differs and facts.gain_differs:
-        advice = "weigh a trial enriched for the higher strata against one in all comers"
-    found = _differences(facts)
-    return f"{experimental} delayed the event compared with {control} {shown}. {found[0].upper()}{found[1:]}: {advice}."
-
-
-def _differences(facts: _Facts) -> str:
-    """Return what may be said of differences between patients: the global test first, then the strata."""
-    if facts.hazard_differs and facts.gain_differs:
-        return "the global test and the cross-fitted strata agree that the effect differs between patients"
-    if facts.hazard_differs:
-        return (
-            "the global test says that the effect differs between patients, but the strata do not yet tell them apart"
-        )
-    said = "the hazard ratio is not shown to differ between patients"
-    if facts.gain_differs and facts.strata.risk_explains:
-        said += ", and the larger gains in the higher strata (exploratory) go with their higher risk under control"
-    elif facts.gain_differs:
-        said += ", and the larger gains in the higher strata are exploratory"
-    return said
 
 
 def summarise(analysis: Analysis) -> Summary:
     """Return the first page: what was asked, what was found, what to do next, how sure."""
-    facts = _Facts.of(analysis)
+    facts = Facts.of(analysis)
     study, endpoint = analysis.study, analysis.trial.endpoint
-    experimental, control = _arms(analysis)
+    experimental, control = arm_words(analysis)
     question = (
         f"In {_lower(study.estimand.population)}: does {experimental} delay the event ({endpoint.label}) compared with {control}? "
         "Who is at high risk, who benefits most, and what should the next trial be?"
@@ -192,28 +32,30 @@ def summarise(analysis: Analysis) -> Summary:
         answer=_findings(analysis, facts),
         next_steps=_next_steps(facts),
         certainty=_certainty(analysis, facts),
-        verdict=_decision(analysis, facts),
+        verdict=decision_words(analysis, facts),
     )
 
 
-def _findings(analysis: Analysis, facts: _Facts) -> list[Finding]:
-    experimental, control = _arms(analysis)
+def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
+    experimental, control = arm_words(analysis)
     ratio, mean = facts.ratio, facts.effect.estimate(RMST_DIFFERENCE)
     tests = f"{format_count(ratio.n or 0)} patients, {format_count(ratio.events or 0)} events; primary analysis, {facts.test} "
     c, both, lead = facts.c.without_arm, facts.c.crossfit, facts.strata.rows
     found = [
         Finding(
-            f"Hazard ratio, {experimental} against {control}", _interval(ratio), f"{tests}p {_p(facts.p)} two-sided"
+            f"Hazard ratio, {experimental} against {control}",
+            interval_words(ratio),
+            f"{tests}p {equals(facts.p)} two-sided",
         ),
         Finding(
             f"Event-free time gained over {facts.effect.tau:g} {facts.effect.unit}",
-            _interval(mean),
+            interval_words(mean),
             f"{experimental} less {control}: difference in restricted mean, not covariate-adjusted",
         ),
         Finding(
             "Does the hazard ratio differ between patients?",
             "shown" if facts.hazard_differs else "not shown",
-            f"global permutation test p {_p(facts.heterogeneity.p)}; asked before any subgroup was formed",
+            f"global permutation test p {equals(facts.heterogeneity.p)}; asked before any subgroup was formed",
         ),
         Finding(
             "Risk model: patients ordered rightly",
@@ -230,14 +72,14 @@ def _findings(analysis: Analysis, facts: _Facts) -> list[Finding]:
                 + ("" if facts.hazard_differs else ", exploratory"),
                 f"{format_number(high['rmst_difference'])} and {format_number(low['rmst_difference'])} {facts.strata.unit}",
                 f"event-free time over {facts.strata.tau:g} {facts.strata.unit} on patients the rule had not seen; difference "
-                f"{_interval(facts.strata.difference)}",
+                f"{interval_words(facts.strata.difference)}",
             )
         )
     found.append(_plan_finding(facts))
     return found
 
 
-def _plan_finding(facts: _Facts) -> Finding:
+def _plan_finding(facts: Facts) -> Finding:
     row = facts.plan.plans.iloc[0]
     if row["note"]:
         return Finding("Next trial in all comers", "not planned", str(row["note"]))
@@ -245,11 +87,12 @@ def _plan_finding(facts: _Facts) -> Finding:
         "Next trial in all comers",
         f"{format_count(row['patients'])} patients, {row['duration_months']:.0f} months",
         f"{format_count(row['events'])} events for {100 * facts.plan_power:.0f} % power if the hazard ratio is "
-        f"{row['planning_hazard_ratio']:.2f}, one-sided alpha {facts.plan.alpha:g}; assurance {100 * row['assurance']:.0f} %",
+        f"{row['planning_hazard_ratio']:.2f}, one-sided alpha {facts.plan.alpha:g}, one hazard ratio throughout; assurance (power averaged over this trial's uncertainty) "
+        f"{100 * row['assurance']:.0f} %",
     )
 
 
-def _next_steps(facts: _Facts) -> list[str]:
+def _next_steps(facts: Facts) -> list[str]:
     plans = facts.plan.plans
     fixed = plans[(plans["design"] == plans["design"].iloc[0]) & (plans["note"] == "")]
     steps = []
@@ -263,7 +106,7 @@ def _next_steps(facts: _Facts) -> list[str]:
         )
     enriched = fixed[(fixed["prevalence"] < 1) & ~fixed["model_useless"]]
     if len(enriched):
-        row = enriched.iloc[-1]
+        row = enriched.iloc[0]
         # The plan stands where its useless-model row has a note instead of numbers: then the sentence ends before it.
         useless = fixed[fixed["model_useless"] & (fixed["population"] == row["population"])]["power"]
         lost = (
@@ -284,20 +127,20 @@ def _next_steps(facts: _Facts) -> list[str]:
     return steps
 
 
-def _certainty(analysis: Analysis, facts: _Facts) -> list[str]:
+def _certainty(analysis: Analysis, facts: Facts) -> list[str]:
     hazards = analysis.only(ProportionalHazards)
     p = float(hazards.frame()["p"].iloc[-1])
     sure = []
     if p < 0.05:
         sure.append(
-            f"The hazards may not be proportional (p {_p(p)}): the hazard ratio is an average over the follow-up of this trial; the "
+            f"The hazards may not be proportional (p {equals(p)}): the hazard ratio is an average over the follow-up of this trial; the "
             "restricted mean difference does not rest on that assumption and points the same way."
             if facts.effect.estimate(RMST_DIFFERENCE).low > 0 and facts.direction == "better"
-            else f"The hazards may not be proportional (p {_p(p)}): the hazard ratio is an average over the follow-up of this trial."
+            else f"The hazards may not be proportional (p {equals(p)}): the hazard ratio is an average over the follow-up of this trial."
         )
     else:
         sure.append(
-            f"The test of proportional hazards gives p {_p(p)}, which does not prove that hazards are proportional."
+            f"The test of proportional hazards gives p {equals(p)}, which does not prove that hazards are proportional."
         )
     factor = format_number(facts.heterogeneity.detectable_ratio)
     sure.append(
@@ -307,11 +150,12 @@ def _certainty(analysis: Analysis, facts: _Facts) -> list[str]:
     slope = facts.benefit.slope
     sure.append(
         f"Expected benefit is shrunk: the model keeps {100 * facts.benefit.shrinkage:.0f} % of its spread (slope on unseen patients "
-        f"{_interval(slope)}). Effects in strata are cross-fitted; a single patient's benefit cannot be observed."
+        f"{interval_words(slope)}). Effects in strata are cross-fitted; a single patient's benefit cannot be observed."
     )
-    calibrated = facts.calibration.slope
+    calibrated = facts.calibration.slope_under_control
     sure.append(
-        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {_interval(calibrated)}."
+        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {interval_words(calibrated)} "
+        f"under control, observed over expected {interval_words(facts.calibration.ratio_under_control)}."
     )
     flow = analysis.only(AnalysisSet)
     if flow.randomised is not None and flow.randomised > flow.read:
@@ -327,8 +171,9 @@ def _lower(words: str) -> str:
 
 def chapter_leads(analysis: Analysis) -> dict[str, str]:
     """Return a sentence that opens each chapter that needs one."""
-    facts = _Facts.of(analysis)
-    experimental, control = _arms(analysis)
+    facts = Facts.of(analysis)
+    experimental, control = arm_words(analysis)
+    errors = analysis.study.design.discount_standard_errors
     return {
         "effects": (
             f"The primary contrast is {experimental} against {control}; every other comparison is secondary. The question whether the "
@@ -346,7 +191,7 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
         ),
         "design": (
             "The plans take the control arm's hazard as this trial has it, and hazard ratios made less favourable by "
-            f"{analysis.study.design.discount_standard_errors:g} standard error(s) of their logarithm. All figures are computed for these "
+            f"{errors:g} standard error{'' if errors == 1 else 's'} of their logarithm. All figures are computed for these "
             f"assumptions; alpha is {facts.plan.alpha:g} one-sided. Assurance is the power averaged over the sampling uncertainty of this "
             "trial's hazard ratio."
         ),
@@ -380,8 +225,8 @@ def limitations(analysis: Analysis) -> list[str]:
         "The models were developed and judged within one trial; performance elsewhere is unknown.",
         "Strata were formed and examined in the same trial; cross-fitting removes the optimism of the search, not the chance of this sample.",
         "Intervals of cross-fitted effects take the rules that the repeats learned as given; the intervals of several strata are not "
-        "adjusted for multiplicity. In simulated trials of 500 patients, intervals meant to hold for 95 % held for 92 to 97 %, those of the "
-        "difference between the outer strata for 92 to 93 %: it is no test, and only the global test guards against finding differences by chance.",
+        "adjusted for multiplicity. In simulated trials of 500 patients, intervals meant to hold for 95 % held for COVERAGE: they are no test, "
+        "and only the global test guards against finding differences by chance.",
         "The plans assume exponential event times at the control arm's rate and a constant hazard ratio; accrual and dropout are those of "
         "the study file. Assurance allows for the sampling error of this trial's hazard ratio alone: not for a prior doubt that the "
         "effect exists, nor for differences between this trial and the next.",

@@ -1,5 +1,6 @@
 """The global test of heterogeneity: residuals against the Cox model's, permutations, size and power."""
 
+import dataclasses
 import json
 import math
 
@@ -168,6 +169,13 @@ def test_a_test_without_covariates_or_without_events_in_both_arms_is_refused():
         analysed((time, event, treated, z[:, :0], cells))
     with pytest.raises(AnalysisError, match="No stratification cell has events"):
         analysed((time, event, cells == "a", z, cells), permutations=9)
+
+
+def test_a_p_value_beyond_the_digits_shown_is_no_equation():
+    found = analysed(trial(80, np.random.default_rng(12)), permutations=19)
+    assert "p >0.99 (Monte" in dataclasses.replace(found, p=1.0).text()
+    assert "p <0.001 (Monte" in dataclasses.replace(found, p=0.0001).text()
+    assert "p = 0.25 (Monte" in dataclasses.replace(found, p=0.25).text()
 
 
 def test_the_result_survives_a_round_trip():

@@ -79,6 +79,18 @@ def test_trap_53_bins_hold_at_least_eleven_patients_and_no_patients_values(expla
     assert len(json.dumps(explained.to_dict())) < 8000
 
 
+@pytest.mark.filterwarnings("error")
+def test_covariates_of_whom_no_range_may_be_shown_leave_no_bins_and_no_warning():
+    few = np.arange(12.0)[:, None]
+    found = explain_linear(
+        np.ones(1), few, ["age"], pd.DataFrame({"age": few[:, 0]}), labels={}, subject="the model", unit="log hazard",
+        background="12 patients",
+    )  # fmt: skip
+    assert len(found.bins) == 0
+    assert found.frame()["bin"].tolist() == ["all"]
+    assert found.importance["covariate"].tolist() == ["age"]
+
+
 def test_levels_of_a_number_stand_in_the_order_of_numbers(explained):
     """70, 80, 90, 100 and not the order of their letters: the table says from lowest to highest."""
     levels = [float(level) for level in explained.bins.loc[explained.bins["covariate"] == "karnof", "bin"]]

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -257,6 +258,11 @@ def test_write_returns_the_sha256_of_the_file_and_leaves_nothing_beside_it(docum
     digest = write(document, path)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert [entry.name for entry in path.parent.iterdir()] == ["index.html"]
+
+
+def test_no_line_ends_inside_an_interval_or_before_a_percent_sign(document):
+    shown = render(dataclasses.replace(document, title="From 0.386 to 0.627 in 27 % of 3 to be counted"))
+    assert "From 0.386\u00a0to\u00a00.627 in 27\u00a0% of 3 to be counted" in shown
 
 
 def test_a_file_that_cannot_be_written_is_refused_in_one_sentence(document, tmp_path):

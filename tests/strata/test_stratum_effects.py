@@ -1,5 +1,6 @@
 """Effects in strata: against direct calculation, without events, and against the naive effect where there is none."""
 
+import dataclasses
 import json
 import math
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from trialml.strata.effects import (
+    DEPENDENCE,
     StratumEffects,
     StratumOutcomes,
     population_numbers,
@@ -75,12 +77,37 @@ def test_one_repeat_gives_the_direct_numbers_of_each_stratum():
         assert {name: row[name] for name in wanted} == pytest.approx(wanted, rel=1e-9)
 
 
-def test_the_outer_difference_is_that_of_two_independent_means():
+def test_the_outer_difference_is_that_of_two_means_with_an_error_enlarged_for_what_the_folds_share():
     known, out = outcomes(), held()
     found, members = effects(known, out).difference, stratum_members(out, 3)[0]
     high, low = out.score[0, members == 2], out.score[0, members == 0]
     assert found.value == pytest.approx(high.mean() - low.mean(), rel=1e-10)
-    assert found.se == pytest.approx(math.hypot(high.std() / len(high) ** 0.5, low.std() / len(low) ** 0.5), rel=0.01)
+    independent = math.hypot(high.std() / len(high) ** 0.5, low.std() / len(low) ** 0.5)
+    assert found.se == pytest.approx(DEPENDENCE * independent, rel=0.01)
+
+
+def test_trap_38_the_gradient_that_one_hazard_ratio_gives_stands_beside_the_difference():
+    """Exponential arms with one hazard ratio of e^-0.6: the gain is the area between S^HR and S in closed form."""
+    known, out = outcomes(20_000), held(20_000)
+    found = effects(known, out)
+    ratio, rate, tau = math.exp(-0.6), 1 / 300, 365
+    area = (1 - math.exp(-ratio * rate * tau)) / (ratio * rate) - (1 - math.exp(-rate * tau)) / rate
+    assert found.one_hazard_ratio.value == pytest.approx(ratio, rel=0.05)
+    assert found.frame()["gain_at_one_hazard_ratio"].to_numpy() == pytest.approx(area, rel=0.1)
+    assert not found.risk_explains
+    assert "would by themselves" not in found.text()
+
+
+def test_no_gradient_is_explained_where_no_effect_was_shown():
+    known, out = outcomes(), held()
+    found = effects(known, out)
+    rows = found.rows.assign(gain_at_one_hazard_ratio=[10.0, 20.0, 50.0])
+    difference = dataclasses.replace(found.difference, value=60.0)
+    shown = dataclasses.replace(found.one_hazard_ratio, value=0.5, low=0.4, high=0.6)
+    unsure = dataclasses.replace(found.one_hazard_ratio, value=0.9, low=0.7, high=1.2)
+    with_effect = dataclasses.replace(found, rows=rows, difference=difference, one_hazard_ratio=shown)
+    assert "gains of 10.0 and 50.0 days, 40.0 of the difference of 60.0" in with_effect.text()
+    assert not dataclasses.replace(with_effect, one_hazard_ratio=unsure).risk_explains
 
 
 def test_trap_32_a_stratum_without_events_is_shown_as_such():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trialml.errors import TrackingError
-from trialml.tracking.store import open_store
+from trialml.tracking.store import _reason, open_store
 
 
 def newest(store, experiment="FAKE/risk"):
@@ -68,6 +68,23 @@ def test_a_server_that_is_not_there_is_said_in_one_sentence_and_soon(tmp_path):
         open_store(tmp_path, "http://127.0.0.1:9")
     assert time.monotonic() - began < 30
     assert one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "Max retries exceeded with url: /x (Caused by ResponseError('too many 500 error responses'))",
+            "the server answers with the error 500",
+        ),
+        (
+            "(sqlite3.DatabaseError) file is not a database\n[SQL: SELECT 1]\n(Background on this error at: https://x)",
+            "(sqlite3.DatabaseError) file is not a database",
+        ),
+    ],
+)
+def test_of_a_library_s_words_only_the_cause_is_told(said, reason):
+    assert _reason(RuntimeError(said)) == reason
 
 
 def test_a_password_in_the_address_is_not_repeated(tmp_path):

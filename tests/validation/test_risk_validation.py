@@ -24,12 +24,13 @@ def trial(n, seed, effect=1.0):
     return pd.DataFrame({"x": x}), np.minimum(time, last), time <= last, generator.random(n) < 0.5
 
 
-def held_out(risk, log_hazard=None, null=0.5, fold=None):
+def held_out(risk, log_hazard=None, null=0.5, fold=None, null_by_arm=0.5):
     risk = np.atleast_2d(risk)
     return HeldOut(
         risk,
         risk if log_hazard is None else np.atleast_2d(log_hazard),
         np.full(risk.shape, null),
+        np.broadcast_to(np.asarray(null_by_arm, dtype=float), risk.shape),
         np.zeros(risk.shape, dtype=np.intp) if fold is None else np.atleast_2d(fold),
     )
 
@@ -103,8 +104,8 @@ def test_trap_21_a_true_model_is_calibrated():
     """30 trials of 500: mean slope and observed over expected are 1 within 4 standard errors of the mean."""
     slopes, ratios = [], []
     for seed in range(30):
-        X, time, event, _ = trial(500, seed)
-        found = calibration(time, event, held_out(true_risks(X, 1.0)), horizon=1.0, unit="years")
+        X, time, event, treated = trial(500, seed)
+        found = calibration(time, event, treated, held_out(true_risks(X, 1.0)), horizon=1.0, unit="years")
         slopes.append(found.slope.value)
         ratios.append(found.ratio.value)
     for values in (slopes, ratios):
@@ -113,16 +114,16 @@ def test_trap_21_a_true_model_is_calibrated():
 
 
 def test_predictions_that_are_too_extreme_have_a_slope_below_one():
-    X, time, event, _ = trial(800, 3)
+    X, time, event, treated = trial(800, 3)
     risk = 1 - np.exp(-np.exp(2 * X["x"].to_numpy()))
-    found = calibration(time, event, held_out(risk), horizon=1.0, unit="years")
+    found = calibration(time, event, treated, held_out(risk), horizon=1.0, unit="years")
     assert found.slope.high < 1
     assert found.slope.value == pytest.approx(0.5, abs=0.1)
 
 
 def test_trap_8_observed_risks_are_kaplan_meiers_and_events_are_those_by_the_horizon():
-    X, time, event, _ = trial(400, 4)
-    found = calibration(time, event, held_out(true_risks(X, 1.0)), horizon=1.0, unit="years")
+    X, time, event, treated = trial(400, 4)
+    found = calibration(time, event, treated, held_out(true_risks(X, 1.0)), horizon=1.0, unit="years")
     assert found.groups["n"].sum() == 400
     assert found.groups["events"].sum() == (event & (time <= 1.0)).sum() == found.slope.events
     assert (found.groups["low"] <= found.groups["observed"]).all()
@@ -145,16 +146,58 @@ def test_trap_20_the_brier_score_of_one_repeat_is_survivals_and_its_null_is_of_t
     assert again.to_dict() == found.to_dict()
 
 
+def test_the_accuracy_within_an_arm_is_measured_against_the_arms_own_risk_and_earns_nothing_by_the_arm():
+    """A model that knows the arm alone beats the pooled null, and gains exactly nothing within an arm."""
+    generator = np.random.default_rng(21)
+    treated = np.arange(600) % 2 == 0
+    event_time = generator.exponential(np.where(treated, 4.0, 1.0))
+    last = generator.uniform(0.5, 3.0, 600)
+    time, event = np.minimum(event_time, last), event_time <= last
+    by_arm = np.where(treated, 0.22, 0.63)
+    found = prediction_error(time, event, held_out(by_arm, null=0.43, null_by_arm=by_arm), horizon=1.0, unit="years")
+    assert found.ipa.low > 0
+    assert found.ipa_within_arm.value == pytest.approx(0.0, abs=1e-12)
+    one = brier(time, event, by_arm, 1.0, null_risk=0.5)
+    half = prediction_error(time, event, held_out(by_arm, null_by_arm=0.5), horizon=1.0, unit="years").ipa_within_arm
+    np.testing.assert_allclose([half.value, half.se], [one.ipa, one.ipa_se], rtol=1e-10)
+
+
+def test_calibration_under_control_is_that_of_the_control_patients_alone():
+    """Predictions right under control and half the risk too low under treatment: the pooled figures hide it."""
+    X, time, event, treated = trial(1200, 22)
+    risk = np.where(treated, true_risks(X, 1.0) / 2, true_risks(X, 1.0))
+    found = calibration(time, event, treated, held_out(risk), horizon=1.0, unit="years")
+    own = calibration(
+        time[~treated], event[~treated], np.zeros((~treated).sum(), dtype=bool), held_out(risk[~treated]),
+        horizon=1.0, unit="years",
+    )  # fmt: skip
+    assert found.ratio_under_control == own.ratio
+    assert found.slope_under_control == own.slope
+    assert found.ratio_under_control.low < 1 < found.ratio_under_control.high
+    assert found.ratio_by_arm["experimental"].low > 1.5
+    assert found.ratio_under_control.events + found.ratio_by_arm["experimental"].events == found.ratio.events
+    assert math.isnan(own.slope_by_arm["experimental"].value)
+
+
+def test_trap_76_a_group_with_few_events_does_not_show_how_many():
+    X, time, event, treated = trial(120, 23, effect=2.0)
+    found = calibration(time, event, treated, held_out(true_risks(2 * X, 1.0)), horizon=1.0, unit="years")
+    shown = found.groups["events"]
+    assert shown.isna().sum() >= 2
+    assert (shown.dropna() >= 11).all()
+    assert "suppressed" in set(found.table()["Events"])
+
+
 def test_trap_26_a_patients_prediction_never_saw_the_patients_outcome():
     """One patient's time is poisoned; in the patient's own fold no prediction moves, in the others nearly all do."""
-    X, time, event, _ = trial(150, 6)
+    X, time, event, treated = trial(150, 6)
     cells = event.astype(str)
 
     def held(times):
         outcome = survival_outcome(times, event)
         return crossvalidate_risk(
             lambda rows: CoxRidge(seed=1, folds=3, penalties=(1.0, 10.0)).fit(X.iloc[rows], outcome[rows]),
-            X, times, event, cells=cells, horizon=0.5, folds=5, repeats=2, seed=9,
+            X, times, event, treated=treated, cells=cells, horizon=0.5, folds=5, repeats=2, seed=9,
         )  # fmt: skip
 
     patient = int(np.flatnonzero(event & (time < 1.0))[0])
@@ -164,14 +207,14 @@ def test_trap_26_a_patients_prediction_never_saw_the_patients_outcome():
     np.testing.assert_array_equal(one.fold, other.fold)
     for repeat in range(2):
         own = one.fold[repeat] == one.fold[repeat, patient]
-        for name in ("risk", "log_hazard", "null_risk"):
+        for name in ("risk", "log_hazard", "null_risk", "null_risk_by_arm"):
             before, after = getattr(one, name)[repeat], getattr(other, name)[repeat]
             np.testing.assert_array_equal(before[own], after[own])
-            assert (before[~own] != after[~own]).all() or name == "null_risk"
+            assert (before[~own] != after[~own]).all() or name.startswith("null_risk")
 
 
 def test_every_patient_is_predicted_once_in_each_repeat_and_repeats_differ():
-    X, time, event, _ = trial(100, 7)
+    X, time, event, treated = trial(100, 7)
     outcome = survival_outcome(time, event)
     seen = []
 
@@ -179,7 +222,9 @@ def test_every_patient_is_predicted_once_in_each_repeat_and_repeats_differ():
         seen.append(rows)
         return CoxRidge(penalties=(5.0,)).fit(X.iloc[rows], outcome[rows])
 
-    held = crossvalidate_risk(fit, X, time, event, cells=event.astype(str), horizon=0.5, folds=4, repeats=2, seed=1)
+    held = crossvalidate_risk(
+        fit, X, time, event, treated=treated, cells=event.astype(str), horizon=0.5, folds=4, repeats=2, seed=1
+    )
     assert len(seen) == 8
     assert np.isfinite(held.risk).all()
     assert (held.fold[0] != held.fold[1]).any()
@@ -190,12 +235,12 @@ def test_every_patient_is_predicted_once_in_each_repeat_and_repeats_differ():
 
 def test_the_slope_is_that_of_one_model_and_not_of_an_average_of_models():
     """Predictions averaged over repeats are less extreme than any of them: their slope would flatter."""
-    X, time, event, _ = trial(400, 8)
+    X, time, event, treated = trial(400, 8)
     generator = np.random.default_rng(1)
     risks = np.stack([1 - np.exp(-np.exp(X["x"] + generator.normal(scale=0.8, size=400))) for _ in range(4)])
     at = {"horizon": 1.0, "unit": "years"}
-    single = [calibration(time, event, held_out(risk), **at).slope.value for risk in risks]
-    found = calibration(time, event, held_out(risks), **at).slope.value
-    averaged = calibration(time, event, held_out(risks.mean(axis=0)), **at).slope.value
+    single = [calibration(time, event, treated, held_out(risk), **at).slope.value for risk in risks]
+    found = calibration(time, event, treated, held_out(risks), **at).slope.value
+    averaged = calibration(time, event, treated, held_out(risks.mean(axis=0)), **at).slope.value
     assert found == pytest.approx(np.mean(single), rel=1e-12)
     assert averaged > found + 0.1

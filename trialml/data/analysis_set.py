@@ -170,6 +170,13 @@ def _refuse_too_small(by_arm: pd.DataFrame) -> None:
             "that the event happened (event_values in [[endpoints]])."
         )
         raise AnalysisError(message)
+    for row in primary.itertuples():
+        if row.events == 0:
+            message = (
+                f"The {row.role} arm '{row.arm}' has no events among its {row.patients} patients, so that no hazard ratio can be "
+                "estimated: check the event codes of this arm, or wait for a longer follow-up."
+            )
+            raise AnalysisError(message)
     if events < MINIMUM_EVENTS:
         message = (
             f"The primary contrast has {events} events; models and their validation need at least {MINIMUM_EVENTS}: use more data "

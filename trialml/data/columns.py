@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from trialml.errors import DataError, nearest
 
-__all__ = ["as_binary", "as_code", "as_codes", "as_events", "as_numbers", "as_times", "require_columns"]
+__all__ = [
+    "as_binary",
+    "as_code",
+    "as_codes",
+    "as_events",
+    "as_numbers",
+    "as_times",
+    "holds_numbers",
+    "require_columns",
+]
 
 _TRUE = frozenset({"1", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no"})
 _LARGEST = 1e15
 """Above this, floats no longer hold every whole number, and squares and exponentials overflow."""
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 def as_code(value: object) -> str:
@@ -29,6 +39,11 @@ def as_code(value: object) -> str:
     if whole:
         return whole[1]
     return text.lower() if text.lower() in ("true", "false") else text
+
+
+def holds_numbers(heading: Iterable[str]) -> bool:
+    """Return whether a heading looks like a row of values: a name in it is a plain number."""
+    return any(_NUMBER.fullmatch(name.strip()) for name in heading)
 
 
 def as_codes(column: pd.Series) -> pd.Series:
@@ -46,7 +61,15 @@ def require_columns(frame: pd.DataFrame, named: Mapping[str, str], origin: str) 
     """
     for place, column in named.items():
         if column not in frame.columns:
-            hint = nearest(column, [str(other) for other in frame.columns])
+            others = [str(other) for other in frame.columns]
+            if holds_numbers(others):
+                # The first row is a patient's: its values must not be shown as names.
+                message = (
+                    f"The column '{column}' ({place}) is not in '{origin}', whose first row holds numbers and seems to be a "
+                    "patient's: put the names of the columns above it."
+                )
+                raise DataError(message)
+            hint = nearest(column, others)
             raise DataError(f"The column '{column}' ({place}) is not in '{origin}'; {hint}: correct the study file.")
 
 
@@ -136,6 +159,9 @@ def as_binary(column: pd.Series, *, subjects: pd.Series) -> pd.Series:
 def _sentence(column: pd.Series, wrong: pd.Series, subjects: pd.Series, what: str, remedy: str) -> str:
     row = wrong.index[wrong][0]
     # A role given to the wrong column must not print who the patient is.
-    value = "(an identifier, not shown)" if column[row] == subjects[row] else f"'{str(column[row])[:40]}'"
+    seen = str(column[row])
+    # Another row's identifier counts too, where it is long enough not to be a code such as 0 or 99.
+    hidden = seen == subjects[row] or (len(seen) > 3 and bool((subjects == seen).any()))
+    value = "(an identifier, not shown)" if hidden else f"'{seen[:40]}'"
     more = f" ({int(wrong.sum())} rows in all)" if wrong.sum() > 1 else ""
     return f"Column '{column.name}', file row {row}: {value} {what}{more}; {remedy}."

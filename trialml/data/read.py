@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from trialml.data.columns import holds_numbers
 from trialml.errors import DataError
 
 __all__ = ["MISSING_WORDS", "Table", "locate", "read_table"]
@@ -59,8 +60,9 @@ def locate(source: str, base: Path) -> Path:
         path = _path(source, base)
         folder, file = path.is_dir(), path.is_file()
     except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error  # an OSError's own words repeat the path
         raise DataError(
-            f"[data] source = {ascii(source)[:80]} is no path ({error}): give a path or package:path."
+            f"[data] source = {ascii(source)[:80]} is no path ({why}): give a path or package:path."
         ) from error
     if folder:
         raise DataError(f"[data] source = '{source}' is a folder: name the file in it.")
@@ -119,7 +121,7 @@ def read_table(source: str, base: Path) -> Table:
 
 
 def _decode(content: bytes, source: str) -> tuple[str, list[str]]:
-    if not content.strip():
+    if not content.removeprefix(b"\xef\xbb\xbf").strip():
         raise DataError(
             f"[data] source = '{source}' is empty ({len(content)} bytes): give a file with a heading and rows."
         )
@@ -152,6 +154,12 @@ def _parse(text: str, delimiter: str, source: str) -> pd.DataFrame:
     first, *others = rows
     heading = [name.strip() for name in rows[first]]
     repeated = sorted({name for name in heading if name and heading.count(name) > 1})
+    if repeated and holds_numbers(heading):
+        message = (
+            f"The first row of '{source}' holds numbers and seems to be a patient's, not a heading: put the names of the columns "
+            "above it."
+        )
+        raise DataError(message)
     if repeated:
         raise DataError(f"The data name the column '{repeated[0]}' twice: rename one of them in '{source}'.")
     if not others:

@@ -178,7 +178,8 @@ def _check_subjects(column: pd.Series, name: str) -> pd.Series:
 
 def _check_arms(column: pd.Series, treatment: Treatment) -> pd.Series:
     seen = sorted(column.dropna().unique(), key=str)
-    shown = ", ".join(f"'{value}'" for value in seen) if len(seen) <= 8 else f"{len(seen)} different values"
+    few = len(seen) <= 8 and len(seen) <= max(2, len(column) // 2)  # else the values may say who the patients are
+    shown = ", ".join(f"'{value}'" for value in seen) if few else f"{len(seen)} different values"
     primary = {"control": treatment.control, "experimental": treatment.experimental}
     absent = {role: arm for role, arm in primary.items() if arm not in seen}
     if len(absent) == 2:

@@ -71,8 +71,10 @@ class Heterogeneity(Result):
     def text(self) -> str:
         """Return the global p-value and what it can and cannot say."""
         first = self.covariates.iloc[0]
+        p = format_p(self.p)
+        shown = p if p[0] in "<>" else f"= {p}"
         said = (
-            f"Global test of heterogeneity on the hazard-ratio scale: p = {format_p(self.p)} "
+            f"Global test of heterogeneity on the hazard-ratio scale: p {shown} "
             f"(Monte Carlo error {format_number(self.mc_error, 2)}, {format_count(self.permutations)} permutations, "
             f"{format_count(self.n)} patients, {format_count(self.events)} events); the largest statistic belongs to "
             f"{first['covariate']} (|z| = {format_number(abs(first['z']))})."

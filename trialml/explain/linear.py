@@ -54,15 +54,17 @@ class Explanation(Result):
     def frame(self) -> pd.DataFrame:
         """Return importance and the means by bin."""
         ranked = self.importance.assign(bin="all", mean=np.nan, n=float(self.n))
-        return pd.concat([ranked, self.bins.assign(mean_absolute=np.nan, share=np.nan)], ignore_index=True)
+        bins = self.bins.assign(mean_absolute=np.nan, share=np.nan)
+        return pd.concat([ranked, bins], ignore_index=True) if len(bins) else ranked
 
     def text(self) -> str:
         """Return the three covariates that move the score most."""
         first = self.importance.head(3)
         words = ", ".join(f"{row.covariate} ({format_number(row.mean_absolute, 2)})" for row in first.itertuples())
         return (
-            f"Mean absolute SHAP values on {self.subject}, in {self.unit}, are largest for {words}. Background: {self.background}; "
-            f"largest additivity error {self.additivity_error:.1g}."
+            f"The covariates that move {self.subject} most, on average over patients: {words} (mean absolute SHAP values, in "
+            f"{self.unit}, away from the average of {self.background}; each patient's values add up to the score, largest error "
+            f"{self.additivity_error:.0e})."
         )
 
     def scalars(self) -> dict[str, float]:
@@ -185,11 +187,12 @@ def explain_linear(
     importance = pd.DataFrame(ranked, columns=["covariate", "mean_absolute"])
     importance["share"] = importance["mean_absolute"] / total if total > 0 else 0.0
     importance = importance.sort_values("mean_absolute", ascending=False, kind="stable").reset_index(drop=True)
-    bins = [_bins(labels.get(name, name), baseline[name], part) for name, part in summed.items()]
-    return Explanation(subject, unit, background, importance, pd.concat(bins, ignore_index=True), error, len(design))
+    rows = [row for name, part in summed.items() for row in _bins(labels.get(name, name), baseline[name], part)]
+    bins = pd.DataFrame(rows, columns=["covariate", "bin", "mean", "n"])
+    return Explanation(subject, unit, background, importance, bins, error, len(design))
 
 
-def _bins(label: str, column: pd.Series, values: Floats) -> pd.DataFrame:
+def _bins(label: str, column: pd.Series, values: Floats) -> list[tuple[str, str, float, int]]:
     known = column.notna().to_numpy()
     if pd.api.types.is_numeric_dtype(column) and column.nunique() > 5:
         edges = np.unique(np.quantile(column[known].astype(float), [0.2, 0.4, 0.6, 0.8]))
@@ -209,9 +212,8 @@ def _bins(label: str, column: pd.Series, values: Floats) -> pd.DataFrame:
             for level in levels
         }
     groups["missing"] = ~known
-    rows = [
+    return [
         (label, name, float(values[who].mean()), int(who.sum()))
         for name, who in groups.items()
         if who.sum() >= SMALLEST_CELL
     ]
-    return pd.DataFrame(rows, columns=["covariate", "bin", "mean", "n"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -79,4 +81,16 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_keep_together,
     )
+
+
+def _keep_together(words: Any) -> Any:
+    """Let no line end between a figure and its percent sign, or inside an interval."""
+    if type(words) is not str:  # markup is passed as it is
+        return words
+    return re.sub(r"(?<=\d) (?=%)|(?<=\d) to (?=[+\N{MINUS SIGN}-]?\d)", _unbroken, words)
+
+
+def _unbroken(found: re.Match[str]) -> str:
+    return found[0].replace(" ", "\N{NO-BREAK SPACE}")

@@ -161,6 +161,10 @@ def _reason(error: BaseException) -> str:
         if type(cause).__module__.startswith("requests") and "Timeout" in type(cause).__name__:
             return "the server does not answer in time"
     said = " ".join(str(error).split())
+    said = re.sub(r" ?(\[SQL:|\(Background on this error).*", "", said)
+    refused = re.search(r"too many (5\d\d) error responses", said)
+    if refused:
+        return f"the server answers with the error {refused[1]}"
     if re.search(r"read timed out|connect timeout", said, flags=re.IGNORECASE):
         return "the server does not answer in time"
     if re.search(r"connection refused|failed to establish|name resolution|failed to resolve", said, re.IGNORECASE):

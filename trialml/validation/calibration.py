@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.data.disclosure import suppressed
+from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number
 from trialml.survival.cox import fit_cox
 from trialml.survival.kaplan_meier import kaplan_meier
@@ -29,7 +33,8 @@ class Calibration(Result):
         "Calibration at the horizon compares Kaplan-Meier risks with predicted risks, overall (observed over expected) and "
         "in five groups of predicted risk; the slope is the coefficient of log(-log(1 - predicted risk)) in a Cox model of "
         "the events up to the horizon (1 is perfect, below 1 the predictions are too extreme), averaged over repeats. In the rest a "
-        "predicted risk is the average over repeats of the patient's out-of-fold predictions. Both arms are pooled."
+        "predicted risk is the average over repeats of the patient's out-of-fold predictions. Observed over expected and the slope are "
+        "given over both arms and in each; new patients are given their risk under control, for which the control arm's figures speak."
     )
     references = (
         "Crowson CS, Atkinson EJ, Therneau TM. Assessing calibration of prognostic risk scores. Stat Methods Med "
@@ -37,9 +42,12 @@ class Calibration(Result):
     )
 
     groups: pd.DataFrame
-    """Columns group, n, events, predicted, observed, low, high (risks)."""
+    """Columns group, n, events (NaN where suppressed), predicted, observed, low, high (risks)."""
     ratio: Estimate
     slope: Estimate
+    ratio_by_arm: Mapping[str, Estimate]
+    """Observed over expected, by ``control`` and ``experimental``."""
+    slope_by_arm: Mapping[str, Estimate]
     horizon: float
     unit: str
 
@@ -47,25 +55,39 @@ class Calibration(Result):
         """Return one row a group of predicted risk."""
         return self.groups
 
+    @property
+    def ratio_under_control(self) -> Estimate:
+        """Observed over expected in the control arm."""
+        return self.ratio_by_arm["control"]
+
+    @property
+    def slope_under_control(self) -> Estimate:
+        """The calibration slope in the control arm."""
+        return self.slope_by_arm["control"]
+
     def text(self) -> str:
-        """Return observed over expected and the slope."""
+        """Return observed over expected and the slope, over both arms and under control."""
         return (
             f"By {self.horizon:g} {self.unit} the observed (Kaplan-Meier) over the mean predicted risk is {self.ratio.text()} and the "
             f"calibration slope {self.slope.text()} ({format_count(self.slope.n or 0)} patients of both arms, "
-            f"{format_count(self.slope.events or 0)} events by then; cross-fitted, the predictions taken as fixed)."
+            f"{format_count(self.slope.events or 0)} events by then; cross-fitted, the predictions taken as fixed). In the control arm "
+            f"alone, whose risk new patients are given, they are {self.ratio_under_control.text()} and {self.slope_under_control.text()} "
+            f"({format_count(self.slope_under_control.events or 0)} events)."
         )
 
     def scalars(self) -> dict[str, float]:
-        """Return both summaries with limits."""
-        at = f"{self.horizon:g}{self.unit}_crossfit"
-        return {
-            f"calibration_slope_{at}": self.slope.value,
-            f"calibration_slope_{at}_low": self.slope.low,
-            f"calibration_slope_{at}_high": self.slope.high,
-            f"observed_over_expected_{at}": self.ratio.value,
-            f"observed_over_expected_{at}_low": self.ratio.low,
-            f"observed_over_expected_{at}_high": self.ratio.high,
+        """Return both summaries with limits, over both arms and under control."""
+        at = f"{self.horizon:g}{self.unit}"
+        named = {
+            f"calibration_slope_{at}_crossfit": self.slope,
+            f"observed_over_expected_{at}_crossfit": self.ratio,
+            f"calibration_slope_{at}_control_crossfit": self.slope_under_control,
+            f"observed_over_expected_{at}_control_crossfit": self.ratio_under_control,
         }
+        numbers: dict[str, float] = {}
+        for name, estimate in named.items():
+            numbers |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        return numbers
 
     def table(self) -> pd.DataFrame:
         """Return the groups as words."""
@@ -73,7 +95,7 @@ class Calibration(Result):
             (
                 row.group,
                 format_count(row.n),
-                format_count(row.events),
+                "suppressed" if math.isnan(row.events) else format_count(row.events),
                 f"{100 * row.predicted:.1f} %",
                 f"{100 * row.observed:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})",
             )
@@ -115,14 +137,21 @@ class Calibration(Result):
 
 
 def calibration(
-    time: NDArray[np.float64], event: NDArray[np.bool_], held: HeldOut, *, horizon: float, unit: str, groups: int = 5
+    time: NDArray[np.float64],
+    event: NDArray[np.bool_],
+    treated: NDArray[np.bool_],
+    held: HeldOut,
+    *,
+    horizon: float,
+    unit: str,
+    groups: int = 5,
 ) -> Calibration:
-    """Compare out-of-fold risks with Kaplan-Meier risks.
+    """Compare out-of-fold risks with Kaplan-Meier risks, over both arms and in each.
 
     Parameters
     ----------
-    time, event
-        Outcome, each of shape (n,).
+    time, event, treated
+        Outcome and arm, each of shape (n,).
     held
         Out-of-fold predictions.
     horizon, unit
@@ -135,27 +164,41 @@ def calibration(
     Calibration
         The interval of observed over expected is on the log scale and takes the predictions as fixed.
     """
-    risk = held.risk.mean(axis=0)
-    curve = product_limit(time, event)
-    observed = 1 - float(step_at(curve.time, curve.survival, horizon))
-    spread = (1 - observed) * float(step_at(curve.time, curve.se_log, horizon, initial=0.0)) / observed
-    ratio = observed / float(risk.mean())
-    known = {"n": len(time), "events": int((event & (time <= horizon)).sum()), "kind": "crossfit"}
-    ratio_estimate = Estimate(
-        ratio,
-        ratio * math.exp(-Z95 * spread),
-        ratio * math.exp(Z95 * spread),
-        scale="observed over expected",
-        se=spread,
-        **known,  # type: ignore[arg-type]
-    )
+    arms = {"control": ~treated, "experimental": treated}
+    every = np.ones(len(time), dtype=np.bool_)
     return Calibration(
-        groups=_by_group(time, event, risk, horizon, groups),
-        ratio=ratio_estimate,
-        slope=_slope(time, event, held.risk, horizon, known),
+        groups=_by_group(time, event, held.risk.mean(axis=0), horizon, groups),
+        ratio=_ratio(time, event, held.risk, horizon, every),
+        slope=_slope(time, event, held.risk, horizon, every),
+        ratio_by_arm={arm: _ratio(time, event, held.risk, horizon, who) for arm, who in arms.items()},
+        slope_by_arm={arm: _slope(time, event, held.risk, horizon, who) for arm, who in arms.items()},
         horizon=horizon,
         unit=unit,
     )
+
+
+def _known(
+    event: NDArray[np.bool_], time: NDArray[np.float64], horizon: float, who: NDArray[np.bool_]
+) -> dict[str, Any]:
+    return {"n": int(who.sum()), "events": int((event & (time <= horizon))[who].sum()), "kind": "crossfit"}
+
+
+def _ratio(
+    time: NDArray[np.float64],
+    event: NDArray[np.bool_],
+    risks: NDArray[np.float64],
+    horizon: float,
+    who: NDArray[np.bool_],
+) -> Estimate:
+    known = _known(event, time, horizon, who)
+    if not known["events"] or time[who].max() < horizon:
+        return Estimate(math.nan, scale="observed over expected", **known)
+    curve = product_limit(time[who], event[who])
+    observed = 1 - float(step_at(curve.time, curve.survival, horizon))
+    spread = (1 - observed) * float(step_at(curve.time, curve.se_log, horizon, initial=0.0)) / observed
+    ratio = observed / float(risks[:, who].mean())
+    low, high = ratio * math.exp(-Z95 * spread), ratio * math.exp(Z95 * spread)
+    return Estimate(ratio, low, high, scale="observed over expected", se=spread, **known)
 
 
 def _slope(
@@ -163,13 +206,18 @@ def _slope(
     event: NDArray[np.bool_],
     risks: NDArray[np.float64],
     horizon: float,
-    known: dict[str, Any],
+    who: NDArray[np.bool_],
 ) -> Estimate:
+    known = _known(event, time, horizon, who)
     # Repeat by repeat: predictions averaged over repeats are less extreme than those of any one model.
     values, errors = [], []
-    for risk in risks:
+    happened = (event & (time <= horizon))[who]
+    for risk in risks[:, who]:
         score = np.log(-np.log1p(-np.clip(risk, 1e-9, 1 - 1e-9)))
-        fitted = fit_cox(np.minimum(time, horizon), event & (time <= horizon), score[:, None])
+        try:
+            fitted = fit_cox(np.minimum(time[who], horizon), happened, score[:, None])
+        except AnalysisError:
+            return Estimate(math.nan, scale="calibration slope", **known)
         values.append(fitted.coefficients[0])
         errors.append(math.sqrt(fitted.covariance[0, 0]))
     value, se = float(np.mean(values)), float(np.mean(errors))
@@ -182,6 +230,7 @@ def _by_group(
 ) -> pd.DataFrame:
     edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
     place = np.searchsorted(edges, risk, side="left")
+    names = _between(edges)
     rows = []
     for group in np.unique(place):
         who = place == group
@@ -192,13 +241,24 @@ def _by_group(
             observed, low, high = 1 - at.value, 1 - at.high, 1 - at.low
         rows.append(
             {
-                "group": f"{format_number(100 * risk[who].min(), 2)} to {format_number(100 * risk[who].max(), 2)} %",
+                "group": names[group],
                 "n": int(who.sum()),
-                "events": int((event[who] & (time[who] <= horizon)).sum()),
+                "events": float((event[who] & (time[who] <= horizon)).sum()),
                 "predicted": float(risk[who].mean()),
                 "observed": observed,
                 "low": low,
                 "high": high,
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    frame.loc[suppressed([int(events) for events in frame["events"]]), "events"] = math.nan
+    return frame
+
+
+def _between(edges: NDArray[np.float64]) -> list[str]:
+    """Name the groups by their inner limits; the outer ones would be single patients' predictions."""
+    shown = [format_number(100 * edge, 2) for edge in edges]
+    if not shown:
+        return ["all"]
+    inner = [f"{low} to {high} %" for low, high in itertools.pairwise(shown)]
+    return [f"up to {shown[0]} %", *inner, f"above {shown[-1]} %"]

@@ -38,6 +38,8 @@ class HeldOut(NamedTuple):
         The score that orders patients within a fold, shape (repeats, n).
     null_risk
         Kaplan-Meier risk of the training folds, shape (repeats, n).
+    null_risk_by_arm
+        Kaplan-Meier risk of the patient's own arm in the training folds, shape (repeats, n).
     fold
         The fold of each patient, shape (repeats, n).
     """
@@ -45,6 +47,7 @@ class HeldOut(NamedTuple):
     risk: Floats
     log_hazard: Floats
     null_risk: Floats
+    null_risk_by_arm: Floats
     fold: NDArray[np.intp]
 
 
@@ -54,6 +57,7 @@ def crossvalidate_risk(
     time: Floats,
     event: NDArray[np.bool_],
     *,
+    treated: NDArray[np.bool_],
     cells: NDArray[np.str_],
     horizon: float,
     folds: int,
@@ -71,6 +75,8 @@ def crossvalidate_risk(
         Covariates with whatever else the model reads, shape (n, p).
     time, event
         Outcome, each of shape (n,).
+    treated
+        True in the experimental arm, shape (n,): for the null risks alone, the model has its own columns.
     cells
         What folds are balanced by, shape (n,).
     horizon
@@ -86,14 +92,28 @@ def crossvalidate_risk(
         Every patient is predicted once in each repeat.
     """
     shape = (repeats, len(time))
-    held = HeldOut(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.intp))
+    held = HeldOut(
+        risk=np.empty(shape),
+        log_hazard=np.empty(shape),
+        null_risk=np.empty(shape),
+        null_risk_by_arm=np.empty(shape),
+        fold=np.empty(shape, dtype=np.intp),
+    )
     for repeat, source in enumerate(np.random.SeedSequence(seed).spawn(repeats)):
         held.fold[repeat] = fold_labels(cells, folds, np.random.default_rng(source))
         for train, test in splits(held.fold[repeat]):
             model = fit(train)
             held.risk[repeat, test] = model.risk(X.iloc[test], horizon)
             held.log_hazard[repeat, test] = model.log_hazard(X.iloc[test])
-            curve = product_limit(time[train], event[train])
-            held.null_risk[repeat, test] = 1.0 - float(step_at(curve.time, curve.survival, horizon))
+            held.null_risk[repeat, test] = _risk(time[train], event[train], horizon)
+            for arm in (False, True):
+                own = train[treated[train] == arm]
+                same = test[treated[test] == arm]
+                held.null_risk_by_arm[repeat, same] = _risk(time[own], event[own], horizon)
             advance()
     return held
+
+
+def _risk(time: Floats, event: NDArray[np.bool_], horizon: float) -> float:
+    curve = product_limit(time, event)
+    return 1.0 - float(step_at(curve.time, curve.survival, horizon))

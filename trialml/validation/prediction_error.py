@@ -14,6 +14,8 @@ from trialml.validation.crossvalidation import HeldOut
 
 __all__ = ["PredictionError", "prediction_error"]
 
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class PredictionError(Result):
@@ -23,7 +25,8 @@ class PredictionError(Result):
     methods = (
         "Prediction error at the horizon is the Brier score, weighted by the inverse probability of remaining uncensored "
         "(Kaplan-Meier of the censoring times of all patients); the index of prediction accuracy (IPA) is the share by which it "
-        "is smaller than that of a Kaplan-Meier risk learned on the same training folds and given to everybody."
+        "is smaller than that of a Kaplan-Meier risk learned on the same training folds and given to everybody, or, within an arm, "
+        "of the arm's own Kaplan-Meier risk, so that the baseline covariates alone earn it."
     )
     references = (
         "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes for "
@@ -35,6 +38,8 @@ class PredictionError(Result):
     model: Estimate
     null: Estimate
     ipa: Estimate
+    ipa_within_arm: Estimate
+    """Against each arm's own Kaplan-Meier risk: what the baseline covariates alone are worth."""
     horizon: float
     unit: str
 
@@ -42,7 +47,12 @@ class PredictionError(Result):
         """Return one row an estimate."""
         rows = [
             (name, e.value, e.low, e.high, e.se, e.kind)
-            for name, e in (("Brier score", self.model), ("Brier score, null model", self.null), ("IPA", self.ipa))
+            for name, e in (
+                ("Brier score", self.model),
+                ("Brier score, null model", self.null),
+                ("IPA", self.ipa),
+                ("IPA within arm", self.ipa_within_arm),
+            )
         ]
         return pd.DataFrame(rows, columns=["estimate", "value", "low", "high", "se", "kind"])
 
@@ -51,8 +61,10 @@ class PredictionError(Result):
         return (
             f"At {self.horizon:g} {self.unit} the cross-fitted Brier score is {self.model.text()}, against {format_number(self.null.value)} "
             f"for giving everybody the same risk: an index of prediction accuracy of {100 * self.ipa.value:.1f} % "
-            f"(95% CI {100 * self.ipa.low:.1f} to {100 * self.ipa.high:.1f}; {format_count(self.model.n or 0)} patients of both arms, "
-            f"{format_count(self.model.events or 0)} events by then)."
+            f"(95% CI {100 * self.ipa.low:.1f} to {100 * self.ipa.high:.1f}). Against giving everybody the risk of the arm, so that the "
+            f"baseline covariates alone count, it is {100 * self.ipa_within_arm.value:.1f} % "
+            f"({100 * self.ipa_within_arm.low:.1f} to {100 * self.ipa_within_arm.high:.1f}; {format_count(self.model.n or 0)} patients of "
+            f"both arms, {format_count(self.model.events or 0)} events by then)."
         )
 
     def scalars(self) -> dict[str, float]:
@@ -65,6 +77,9 @@ class PredictionError(Result):
             f"ipa_{at}_crossfit": self.ipa.value,
             f"ipa_{at}_crossfit_low": self.ipa.low,
             f"ipa_{at}_crossfit_high": self.ipa.high,
+            f"ipa_{at}_within_arm_crossfit": self.ipa_within_arm.value,
+            f"ipa_{at}_within_arm_crossfit_low": self.ipa_within_arm.low,
+            f"ipa_{at}_within_arm_crossfit_high": self.ipa_within_arm.high,
         }
 
     def table(self) -> pd.DataFrame:
@@ -76,6 +91,11 @@ class PredictionError(Result):
                 "Index of prediction accuracy (1 is perfect, 0 is no better than the null model)",
                 self.ipa.text(),
                 self.ipa.kind,
+            ),
+            (
+                "The same within an arm (baseline covariates alone)",
+                self.ipa_within_arm.text(),
+                self.ipa_within_arm.kind,
             ),
         ]
         return pd.DataFrame(rows, columns=["Measure", "Value (95% CI)", "Kind"])
@@ -105,23 +125,31 @@ def prediction_error(
     AnalysisError
         If fewer than 10 patients are followed beyond the horizon.
     """
-    models = [brier(time, event, risk, horizon) for risk in held.risk]
-    nulls = [brier(time, event, risk, horizon) for risk in held.null_risk]
-    model, null = float(np.mean([one.value for one in models])), float(np.mean([one.value for one in nulls]))
-    model_influence = np.mean([one.influence for one in models], axis=0)
-    null_influence = np.mean([one.influence for one in nulls], axis=0)
-    gain_influence = -model_influence / null + null_influence * model / null**2
+    model, model_influence = _average(time, event, held.risk, horizon)
+    null, null_influence = _average(time, event, held.null_risk, horizon)
+    by_arm, by_arm_influence = _average(time, event, held.null_risk_by_arm, horizon)
     known = {"n": len(time), "events": int((event & (time <= horizon)).sum())}
 
-    def estimate(value: float, influence: NDArray[np.float64], scale: str) -> Estimate:
+    def estimate(value: float, influence: Floats, scale: str) -> Estimate:
         se = float(np.std(influence, ddof=1) / np.sqrt(len(influence)))
         half = Z95 * se
         return Estimate(value, value - half, value + half, scale=scale, kind="crossfit", se=se, **known)  # type: ignore[arg-type]
 
+    def accuracy(null: float, null_influence: Floats, scale: str) -> Estimate:
+        influence = -model_influence / null + null_influence * model / null**2
+        return estimate(1 - model / null, influence, scale)
+
     return PredictionError(
         model=estimate(model, model_influence, "Brier score"),
         null=estimate(null, null_influence, "Brier score"),
-        ipa=estimate(1 - model / null, gain_influence, "index of prediction accuracy"),
+        ipa=accuracy(null, null_influence, "index of prediction accuracy"),
+        ipa_within_arm=accuracy(by_arm, by_arm_influence, "index of prediction accuracy within arm"),
         horizon=horizon,
         unit=unit,
     )
+
+
+def _average(time: Floats, event: NDArray[np.bool_], risks: Floats, horizon: float) -> tuple[float, Floats]:
+    """Return the Brier score averaged over repeats and each patient's average influence on it."""
+    scores = [brier(time, event, risk, horizon) for risk in risks]
+    return float(np.mean([one.value for one in scores])), np.mean([one.influence for one in scores], axis=0)
