@@ -19,6 +19,7 @@ from trialml.study_tables import (
     CovariateTable,
     DataTable,
     DesignTable,
+    EffectsTable,
     EndpointTable,
     EstimandTable,
     FileTable,
@@ -49,6 +50,7 @@ class Study(FileTable):
     treatment: TreatmentTable
     endpoints: Annotated[tuple[EndpointTable, ...], Field(min_length=1, max_length=1)]
     covariates: CovariateTable
+    effects: EffectsTable = EffectsTable()
     models: ModelsTable = ModelsTable()
     strata: StrataTable = StrataTable()
     design: DesignTable = DesignTable()
@@ -62,6 +64,7 @@ class Study(FileTable):
         _check_roles(self)
         _check_covariates(self)
         _check_visits(self)
+        _check_effects(self)
         _check_event_codes(self.endpoints[0])
         _check_dates(self)
         _check_population(self)
@@ -208,6 +211,49 @@ def _check_visits(study: Study) -> None:
                 f"[[data.visits]] makes '{column}', which [covariates] numeric does not list: list it, or take it out of "
                 "summaries"
             )
+
+
+def _check_effects(study: Study) -> None:
+    """Refuse a subgroup factor that is no baseline covariate, and cut-points that no factor needs."""
+    asked, covariates = study.effects, study.covariates
+    known = (*covariates.names(), *study.treatment.stratification)
+    for name in asked.subgroups:
+        if asked.subgroups.count(name) > 1:
+            raise ValueError(f"[effects] subgroups lists '{name}' twice: keep it once")
+        if name not in known:
+            raise ValueError(
+                f"[effects] subgroups lists '{name}', which is neither a covariate nor a stratification factor: {nearest(name, known)}"
+            )
+        if name in covariates.numeric and name not in asked.cut_points:
+            raise ValueError(
+                f"[effects] subgroups lists the numeric covariate '{name}' without cut-points: give them in [effects.cut_points], chosen "
+                "before the data were seen"
+            )
+    for name in asked.cut_points:
+        if name not in asked.subgroups or name not in covariates.numeric:
+            raise ValueError(
+                f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out"
+            )
+    _check_effect_words(study)
+
+
+def _check_effect_words(study: Study) -> None:
+    """Refuse words for what is no subgroup factor, and one word for two things."""
+    asked, covariates = study.effects, study.covariates
+    for table, names in (("labels", asked.labels), ("levels", asked.levels)):
+        for name in names:
+            if name not in asked.subgroups:
+                raise ValueError(
+                    f"[effects.{table}] names '{name}', which [effects] subgroups does not list: take it out"
+                )
+    words = [asked.labels.get(name, covariates.labels.get(name, name)) for name in asked.subgroups]
+    for place, of_one in (
+        ("labels", words),
+        *((f"levels.{name}", [*of.values()]) for name, of in asked.levels.items()),
+    ):
+        for word in of_one:
+            if of_one.count(word) > 1 or (place == "labels" and word == "Overall"):
+                raise ValueError(f"[effects.{place}] uses '{word}' for two things: give each words of its own")
 
 
 def _check_event_codes(endpoint: EndpointTable) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from trialml.analysis import Analysis, Watcher
+from trialml.comparing import compare
 from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
 from trialml.data.adverse_events import AdverseEvents, adverse_events
@@ -24,7 +25,6 @@ from trialml.data.read import locate, read_table
 from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
 from trialml.data.visit_tables import add_visits
-from trialml.effects.contrast import Contrast, contrast
 from trialml.errors import AnalysisError, DataError
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
@@ -175,7 +175,7 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     if harms is not None:
         analysis.add(harms)
     _follow(analysis)
-    effect = _compare(analysis)
+    effect = compare(analysis, quality)
     learning = Learning(analysis, quality)
     heterogeneity = learning.ask_heterogeneity()
     learning.learn_risk()
@@ -215,23 +215,3 @@ def _follow(analysis: Analysis) -> None:
             unit=endpoint.unit,
         )
     )
-
-
-def _compare(analysis: Analysis) -> Contrast:
-    """Estimate the effect on three scales, for the primary and the secondary contrasts."""
-    trial, endpoint, treatment = analysis.trial, analysis.trial.endpoint, analysis.trial.treatment
-    effect = contrast(
-        trial.time,
-        trial.event,
-        np.asarray(trial.frame["arm"], dtype=np.object_),
-        control=treatment.control,
-        experimental=treatment.experimental,
-        secondary=treatment.secondary,
-        labels=dict(treatment.labels),
-        factor=trial.factor,
-        horizon=endpoint.horizon,
-        tau=endpoint.tau,
-        unit=endpoint.unit,
-    )
-    analysis.add(effect)
-    return effect

@@ -15,6 +15,7 @@ __all__ = [
     "CovariateTable",
     "DataTable",
     "DesignTable",
+    "EffectsTable",
     "EndpointTable",
     "EstimandTable",
     "FileTable",
@@ -215,6 +216,30 @@ class CovariateTable(FileTable):
     def names(self) -> tuple[str, ...]:
         """Every covariate once, in the order of the study file."""
         return (*self.numeric, *self.binary, *self.categorical)
+
+
+class EffectsTable(FileTable):
+    """`[effects]`: what is looked at beside the average effect; subgroups and cut-points are pre-specified."""
+
+    adjusted_logrank: Annotated[bool, Strict()] = True
+    subgroups: tuple[Column, ...] = ()
+    cut_points: dict[str, Annotated[tuple[Real, ...], Field(min_length=1, max_length=9)]] = {}
+    labels: dict[str, Words] = {}
+    levels: dict[str, Annotated[dict[str, Words], BeforeValidator(_as_codes)]] = {}
+    shrinkage_scale: Annotated[Real, Field(gt=0, le=10)] = 0.25
+    tipping_point_imputations: Annotated[Whole, Field(ge=0, le=1000)] = 20
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.tipping_point_imputations == 1:
+            raise ValueError("[effects] tipping_point_imputations = 1, but it must be 0 (none) or at least 2: give 20")
+        for name, cuts in self.cut_points.items():
+            if any(later <= earlier for earlier, later in itertools.pairwise(cuts)):
+                shown = ", ".join(f"{cut:g}" for cut in cuts)
+                raise ValueError(
+                    f"[effects.cut_points] {name} = {shown} does not rise: give the cut-points in ascending order"
+                )
+        return self
 
 
 class RiskTable(FileTable):
