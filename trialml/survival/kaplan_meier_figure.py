@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trialml.result import plain_text
-from trialml.survival.product_limit import step_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,9 +107,7 @@ def _numbers_at_risk(axes: Any, result: KaplanMeier, drawn: dict[str, pd.DataFra
     axes.tick_params(axis="x", labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    at_risk = result.numbers_at_risk(ticks)
     for i, group in enumerate(drawn):
-        rows = result.curve(group)
-        whole = np.append(rows["n_risk"].to_numpy(float)[1:], 0.0)
-        at_tick = step_at(rows["time"], whole, ticks, initial=float(rows["n_risk"].iloc[0]), left=True)
-        for tick, number in zip(ticks, at_tick, strict=True):
+        for tick, number in zip(ticks, at_risk[group], strict=True):
             axes.text(tick, i, f"{number:.0f}", ha="center", va="center_baseline", fontsize="medium")
