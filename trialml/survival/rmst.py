@@ -16,7 +16,7 @@ from trialml.survival.product_limit import Curve, product_limit
 from trialml.survival.ties import TIE_TOLERANCE
 from trialml.survival.two_arms import ArmValue, difference_of, ratio_of, two_arms
 
-__all__ = ["RestrictedMean", "largest_tau", "restricted_mean", "restricted_mean_one"]
+__all__ = ["RestrictedMean", "largest_tau", "refuse_tau", "restricted_mean", "restricted_mean_one"]
 
 
 def largest_tau(curve: Curve) -> float:
@@ -51,7 +51,7 @@ def restricted_mean_one(time: Any, event: Any, tau: float) -> ArmValue:
     randomized clinical trials when the proportional hazards assumption is in doubt. Stat Med 2011;30:2409-2421.
     """
     curve = product_limit(time, event)
-    _refuse_tau(tau, {"": curve})
+    refuse_tau(tau, {"": curve})
     return _area(curve, tau)
 
 
@@ -67,7 +67,8 @@ def _area(curve: Curve, tau: float) -> ArmValue:
     return ArmValue(float(pieces.sum()), float(np.sqrt(np.sum(after**2 * part))))
 
 
-def _refuse_tau(tau: float, curves: Mapping[str, Curve], unit: str = "") -> None:
+def refuse_tau(tau: float, curves: Mapping[str, Curve], unit: str = "") -> None:
+    """Refuse a tau that is no time above 0 or lies beyond what is known of one of the named curves."""
     if not np.isfinite(tau) or tau <= 0:
         raise DataError(f"tau is {tau}, but it must be a time above 0")
     ends = {name: largest_tau(curve) for name, curve in curves.items()}
@@ -246,7 +247,7 @@ def restricted_mean(
         the largest tau. If a stratum lacks an arm.
     """
     data = two_arms(time, event, group, control, experimental, strata)
-    _refuse_tau(tau, data.named_curves(), unit)
+    refuse_tau(tau, data.named_curves(), unit)
     z = normal_quantile(level)
     first, second = data.averages(lambda curve: _area(curve, tau))
     rows = [
