@@ -181,7 +181,8 @@ def _count(rows: _Rows) -> _Counts:
 def fresh_times(ordered: Array) -> Flags:
     """Return which of ascending times are not ties of the one before, shape ``(n,)``."""
     fresh = np.ones(ordered.size, dtype=bool)
-    np.greater(np.diff(ordered), TIE_TOLERANCE * ordered[1:], out=fresh[1:])
+    # A difference of just the tolerance is a tie, however it is rounded.
+    np.greater(np.diff(ordered), 1.00001 * TIE_TOLERANCE * ordered[1:], out=fresh[1:])
     return fresh
 
 
