@@ -67,7 +67,9 @@ def oracle():
 
     yield open_case
     for case in opened:
-        assert not case.left, f"{case.name}: nothing was compared with {sorted(' > '.join(map(str, p)) for p in case.left)}"
+        assert not case.left, (
+            f"{case.name}: nothing was compared with {sorted(' > '.join(map(str, p)) for p in case.left)}"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,8 @@ def gray_arrays(
     rows = [np.arange(time.size)] if strata is None else [np.flatnonzero(strata == s) for s in np.unique(strata)]
     for row in rows:
         sample = _sample(time[row], code[row], group[row], groups, cause)
+        if not sample.own.any():
+            continue
         one, two = _stratum(sample, rho)
         score += one
         covariance += two
@@ -100,16 +102,18 @@ def _stratum(sample: _Sample, rho: float) -> tuple[Array, Array]:
     incidence_before = np.vstack((np.zeros(y.shape[1]), incidence[:-1]))
     ratio = np.where(there, y / np.where(before > 0, before, 1.0), 0.0)
     total, d = ratio.sum(axis=1), own.sum(axis=1)
-    pooled = np.cumsum(d / total)
+    # A group that has ended takes its part of the risk set with it, so in tiny strata the sum may pass 1.
+    pooled = np.minimum(np.cumsum(d / total), 1.0)
     pooled_before = np.concatenate(([0.0], pooled[:-1]))
-    weight = np.maximum(1 - pooled_before, 0.0) ** rho
+    weight = (1 - pooled_before) ** rho
     remaining = ratio * (1 - incidence_before)
     score = (weight[:, None] * (own - d[:, None] * remaining / remaining.sum(axis=1)[:, None])).sum(axis=0)
 
     # a[s, i, k]: what an event in group k at s adds to the score of group i; c: what it takes off later ones.
     share = ratio / total[:, None]
     a = weight[:, None, None] * ratio[:, :, None] * (np.eye(y.shape[1]) - share[:, None, :])
-    c = np.cumsum(a * (d / (total * (1 - pooled_before)))[:, None, None], axis=0)
+    left = total * (1 - pooled_before)
+    c = np.cumsum(a * np.where(left > 1e-12, d / np.where(left > 1e-12, left, 1.0), 0.0)[:, None, None], axis=0)
     later = c[-1] - c
     lived = after > 0
     relative = (1 - pooled)[:, None] / np.where(lived, after, 1.0)
