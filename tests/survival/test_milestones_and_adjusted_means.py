@@ -180,7 +180,7 @@ def test_a_time_beyond_an_arm_in_a_stratum_is_refused_by_name():
     call = {"control": "a", "experimental": "b"}
     with pytest.raises(AnalysisError, match="arm 'a' in stratum 'x' ends at 12"):
         restricted_mean(time, event, arm, tau=15, strata=strata, **call)
-    with pytest.raises(AnalysisError, match="arm 'a' in stratum 'x' ends at 12 .* at most 12 days"):
+    with pytest.raises(AnalysisError, match=r"arm 'a' in stratum 'x' ends at 12 .* at most 12 days"):
         milestone_survival(time, event, arm, at=15, strata=strata, **call)
     with pytest.raises(AnalysisError, match="stratum 'y' has no patient of arm 'b'"):
         restricted_mean(time[:-1], event[:-1], arm[:-1], tau=5, strata=strata[:-1], **call)
