@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from trialml.errors import DataError
 from trialml.survival.jackknife import sums_of_squares
@@ -24,6 +25,9 @@ __all__ = [
 ]
 
 Variance = Literal["greenwood", "robust"]
+
+SAMPLE = 4096
+"""How many times are looked at to see whether ties are many."""
 
 
 class Curve(NamedTuple):
@@ -142,7 +146,10 @@ def usual_variance(event: Flags, weights: Array | None, subject: Codes | None) -
 
 
 def _plain_counts(time: Array, event: Flags) -> tuple[Array, Array, Array, Array]:
-    """Return times, at risk, events and censorings of the usual case at the price of one sort."""
+    """Return times, at risk, events and censorings of the usual case at the price of one sort, or less with many ties."""
+    sample = time[:: max(time.size // SAMPLE, 1)]
+    if time.size > SAMPLE and np.unique(sample).size < sample.size / 2:
+        return _hashed_counts(time, event)
     order = np.argsort(time)
     ordered, happened = time[order], event[order]
     fresh = fresh_times(ordered)
@@ -154,6 +161,18 @@ def _plain_counts(time: Array, event: Flags) -> tuple[Array, Array, Array, Array
     n_event = np.diff(so_far, prepend=0).astype(float)
     n_censor = np.diff(starts, append=time.size) - n_event
     return ordered[starts], time.size - starts.astype(float), n_event, n_censor
+
+
+def _hashed_counts(time: Array, event: Flags) -> tuple[Array, Array, Array, Array]:
+    """Count by hashing, so that only the distinct times are sorted."""
+    code, found = pd.factorize(time)
+    distinct, place = distinct_times(np.asarray(found, dtype=float))
+    everyone = np.bincount(code, minlength=found.size)
+    events = np.bincount(code, event, found.size)
+    all_of_them, n_event = (
+        np.asarray(np.bincount(place, counts, distinct.size), dtype=float) for counts in (everyone, events)
+    )
+    return distinct, _from_here_on(all_of_them), n_event, all_of_them - n_event
 
 
 def _count(rows: _Rows) -> _Counts:

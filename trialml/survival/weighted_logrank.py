@@ -85,32 +85,31 @@ def weighted_sums(
     Fleming TR, Harrington DP. Counting Processes and Survival Analysis. Wiley, 1991, chapter 7.
     """
     n = time.size
-    stratum = np.zeros(n, dtype=np.intp) if strata is None else strata
-    exponents = np.asarray(weightings, dtype=float)
+    # Stratum, group and event in one whole number: in order of time, one array is gathered instead of three.
+    cell = (codes if strata is None else strata * groups + codes) * 2
     if entry is None:
-        order, position = _by_stratum_and_time(time, stratum)
+        order = np.argsort(time)
+        position = np.asarray(np.cumsum(fresh_times(time[order])), dtype=np.intp)
         enter, come = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
     else:
         _, place = distinct_times(np.concatenate((time, entry)))
-        order = np.lexsort((place[:n], stratum))
+        order = np.argsort(place[:n], kind="stable")
         position = place[:n][order]
-        enter = np.lexsort((place[n:], stratum))
+        enter = np.argsort(place[n:], kind="stable")
         come = place[n:][enter]
+    marked = (cell + event).astype(np.int32)
+    count = 1 if strata is None else int(strata.max()) + 1
+    start = np.bincount(cell // 2, minlength=count * groups) if entry is None else np.zeros(count * groups)
     observed, expected, covariance = _compiled()(
-        codes[order], event[order], stratum[order], position, codes[enter], stratum[enter], come, groups, exponents
+        marked[order],
+        position,
+        cell[enter] // 2,
+        come,
+        start.astype(float),
+        groups,
+        np.asarray(weightings, dtype=float),
     )
     return WeightedSums(observed, expected, covariance)
-
-
-def _by_stratum_and_time(time: Array, stratum: Codes) -> tuple[Codes, Codes]:
-    order = np.argsort(time)
-    position = np.asarray(np.cumsum(fresh_times(time[order])), dtype=np.intp)
-    if stratum.max() > 0:
-        # Whole numbers of 16 bits are sorted by their digits, which keeps the order of times within a stratum.
-        small = stratum.astype(np.int16) if stratum.max() < 2**15 else stratum
-        within = np.argsort(small[order], kind="stable")
-        order, position = order[within], position[within]
-    return order, position
 
 
 @functools.cache
@@ -121,60 +120,56 @@ def _compiled() -> Any:
 
 
 def _walk(  # noqa: C901, PLR0912  (one compiled pass)
-    group: Codes,
-    event: Flags,
-    stratum: Codes,
-    position: Codes,
-    entering: Codes,
-    entering_stratum: Codes,
-    come: Codes,
-    groups: int,
-    exponents: Array,
+    marked: Codes, position: Codes, entering: Codes, come: Codes, at_risk: Array, groups: int, exponents: Array
 ) -> tuple[Array, Array, Array]:
-    m, n = exponents.shape[0], group.size
+    m, n = exponents.shape[0], marked.size
     observed, expected = np.zeros((m, groups)), np.zeros((m, groups))
     covariance = np.zeros((m, m, groups, groups))
-    at_risk, dead, gone = np.zeros(groups), np.zeros(groups), np.zeros(groups)
-    weight = np.ones(m)
-    first, e = 0, 0
-    while first < n:
-        end = first
-        at_risk[:] = 0.0
-        while end < n and stratum[end] == stratum[first]:
-            if entering.size == 0:
-                at_risk[group[end]] += 1
-            end += 1
-        survival = 1.0
-        i = first
-        while i < end:
-            while e < entering.size and entering_stratum[e] == stratum[first] and come[e] < position[i]:
-                at_risk[entering[e]] += 1
-                e += 1
-            dead[:] = 0.0
-            gone[:] = 0.0
-            now = position[i]
-            while i < end and position[i] == now:
-                gone[group[i]] += 1
-                if event[i]:
-                    dead[group[i]] += 1
-                i += 1
-            d = dead.sum()
-            if d > 0:
-                total = at_risk.sum()
-                spread = d * (total - d) / max(total - 1, 1.0) / total
-                for a in range(m):
-                    weight[a] = survival ** exponents[a, 0] * (1 - survival) ** exponents[a, 1]
+    strata = at_risk.size // groups
+    dead, gone = np.zeros(at_risk.size), np.zeros(at_risk.size)
+    survival, deaths = np.ones(strata), np.zeros(strata)
+    touched, weight = np.zeros(strata, dtype=np.intp), np.ones(m)
+    e, i = 0, 0
+    while i < n:
+        now, first, hit = position[i], i, 0
+        while e < entering.size and come[e] < now:
+            at_risk[entering[e]] += 1
+            e += 1
+        while i < n and position[i] == now:
+            cell = marked[i] // 2
+            gone[cell] += 1
+            if marked[i] % 2 == 1:
+                s = cell // groups
+                if deaths[s] == 0:
+                    touched[hit] = s
+                    hit += 1
+                deaths[s] += 1
+                dead[cell] += 1
+            i += 1
+        for t in range(hit):
+            s = touched[t]
+            base, d, total = s * groups, deaths[s], 0.0
+            for g in range(groups):
+                total += at_risk[base + g]
+            spread = d * (total - d) / max(total - 1, 1.0) / total
+            for a in range(m):
+                weight[a] = survival[s] ** exponents[a, 0] * (1 - survival[s]) ** exponents[a, 1]
+                for g in range(groups):
+                    observed[a, g] += weight[a] * dead[base + g]
+                    expected[a, g] += weight[a] * d * at_risk[base + g] / total
+            for a in range(m):
+                for b in range(m):
+                    both = weight[a] * weight[b] * spread
                     for g in range(groups):
-                        observed[a, g] += weight[a] * dead[g]
-                        expected[a, g] += weight[a] * d * at_risk[g] / total
-                for a in range(m):
-                    for b in range(m):
-                        both = weight[a] * weight[b] * spread
-                        for g in range(groups):
-                            covariance[a, b, g, g] += both * at_risk[g]
-                            for h in range(groups):
-                                covariance[a, b, g, h] -= both * at_risk[g] * at_risk[h] / total
-                survival *= (total - d) / total
-            at_risk -= gone
-        first = end
+                        covariance[a, b, g, g] += both * at_risk[base + g]
+                        for h in range(groups):
+                            covariance[a, b, g, h] -= both * at_risk[base + g] * at_risk[base + h] / total
+            for g in range(groups):
+                dead[base + g] = 0.0
+            survival[s] *= (total - d) / total
+            deaths[s] = 0.0
+        for j in range(first, i):
+            cell = marked[j] // 2
+            at_risk[cell] -= gone[cell]
+            gone[cell] = 0.0
     return observed, expected, covariance
