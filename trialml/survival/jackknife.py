@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import numpy as np
 
 from trialml.survival.ties import Array, Codes, Flags
@@ -42,58 +39,10 @@ def sums_of_squares(
     entering = np.repeat([1, 0], n)
     order = np.lexsort((entering, place))
     before = np.concatenate(([0.0], drift))
-    walk = _compiled()
-    out: Array = walk(
+    from trialml.survival.curve_passes import squares_in_order
+
+    out: Array = squares_in_order(
         before, jump, row[order], place[order], entering[order].astype(np.bool_), event, weight, subject,
         int(subject.max()) + 1,
     )  # fmt: skip
-    return out
-
-
-@functools.cache
-def _compiled() -> Any:
-    from numba import njit
-
-    return njit(cache=True)(_walk)
-
-
-def _walk(
-    drift: Array,
-    jump: Array,
-    row: Codes,
-    place: Codes,
-    entering: Flags,
-    event: Flags,
-    weight: Array,
-    subject: Codes,
-    subjects: int,
-) -> Array:
-    fixed, moving = np.zeros(subjects), np.zeros(subjects)
-    aa, ab, bb = 0.0, 0.0, 0.0
-    out = np.zeros(jump.size)
-    k = 0
-    for change in range(row.size):
-        while k < place[change]:
-            out[k] = aa + drift[k + 1] * (2 * ab + drift[k + 1] * bb)
-            k += 1
-        r = row[change]
-        i = subject[r]
-        a, b = fixed[i], moving[i]
-        here = drift[place[change] + 1]
-        if entering[change]:
-            fixed[i] = a - weight[r] * here
-            moving[i] = b + weight[r]
-        else:
-            fixed[i] = a + weight[r] * here
-            if event[r]:
-                fixed[i] -= weight[r] * jump[place[change]]
-            moving[i] = b - weight[r]
-            if abs(moving[i]) < 1e-12 * weight[r]:
-                moving[i] = 0.0
-        aa += fixed[i] * fixed[i] - a * a
-        ab += fixed[i] * moving[i] - a * b
-        bb += moving[i] * moving[i] - b * b
-    while k < jump.size:
-        out[k] = aa + drift[k + 1] * (2 * ab + drift[k + 1] * bb)
-        k += 1
     return out

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,7 +99,9 @@ def weighted_sums(
     marked = (cell + event).astype(np.int32)
     count = 1 if strata is None else int(strata.max()) + 1
     start = np.bincount(cell // 2, minlength=count * groups) if entry is None else np.zeros(count * groups)
-    observed, expected, covariance = _compiled()(
+    from trialml.survival.curve_passes import weighted_events
+
+    observed, expected, covariance = weighted_events(
         marked[order],
         position,
         cell[enter] // 2,
@@ -110,66 +111,3 @@ def weighted_sums(
         np.asarray(weightings, dtype=float),
     )
     return WeightedSums(observed, expected, covariance)
-
-
-@functools.cache
-def _compiled() -> Any:
-    from numba import njit
-
-    return njit(cache=True)(_walk)
-
-
-def _walk(  # noqa: C901, PLR0912  (one compiled pass)
-    marked: Codes, position: Codes, entering: Codes, come: Codes, at_risk: Array, groups: int, exponents: Array
-) -> tuple[Array, Array, Array]:
-    m, n = exponents.shape[0], marked.size
-    observed, expected = np.zeros((m, groups)), np.zeros((m, groups))
-    covariance = np.zeros((m, m, groups, groups))
-    strata = at_risk.size // groups
-    dead, gone = np.zeros(at_risk.size), np.zeros(at_risk.size)
-    survival, deaths = np.ones(strata), np.zeros(strata)
-    touched, weight = np.zeros(strata, dtype=np.intp), np.ones(m)
-    e, i = 0, 0
-    while i < n:
-        now, first, hit = position[i], i, 0
-        while e < entering.size and come[e] < now:
-            at_risk[entering[e]] += 1
-            e += 1
-        while i < n and position[i] == now:
-            cell = marked[i] // 2
-            gone[cell] += 1
-            if marked[i] % 2 == 1:
-                s = cell // groups
-                if deaths[s] == 0:
-                    touched[hit] = s
-                    hit += 1
-                deaths[s] += 1
-                dead[cell] += 1
-            i += 1
-        for t in range(hit):
-            s = touched[t]
-            base, d, total = s * groups, deaths[s], 0.0
-            for g in range(groups):
-                total += at_risk[base + g]
-            spread = d * (total - d) / max(total - 1, 1.0) / total
-            for a in range(m):
-                weight[a] = survival[s] ** exponents[a, 0] * (1 - survival[s]) ** exponents[a, 1]
-                for g in range(groups):
-                    observed[a, g] += weight[a] * dead[base + g]
-                    expected[a, g] += weight[a] * d * at_risk[base + g] / total
-            for a in range(m):
-                for b in range(m):
-                    both = weight[a] * weight[b] * spread
-                    for g in range(groups):
-                        covariance[a, b, g, g] += both * at_risk[base + g]
-                        for h in range(groups):
-                            covariance[a, b, g, h] -= both * at_risk[base + g] * at_risk[base + h] / total
-            for g in range(groups):
-                dead[base + g] = 0.0
-            survival[s] *= (total - d) / total
-            deaths[s] = 0.0
-        for j in range(first, i):
-            cell = marked[j] // 2
-            at_risk[cell] -= gone[cell]
-            gone[cell] = 0.0
-    return observed, expected, covariance
