@@ -30,6 +30,13 @@ x <- with(pbc, cbind(trt = trt, age = age, logbili = log(bili), edema = edema))
 exact <- crr(pbc$time, pbc$status, x, failcode = 2, cencode = 0, gtol = 1e-12)
 stages <- with(pbc[!is.na(pbc$stage), ], cuminc(time, status, stage, strata = sex))
 weighted <- with(pbc, cuminc(time, status, trt, rho = 1))
+# Whole months, so that events, competing events and censorings share times.
+tied <- read("competing_ties"); tied$ev <- factor(tied$e, 0:2)
+tied_crr <- with(tied, crr(t, e, cbind(a, b), gtol = 1e-12))
+tied_fg <- coxph(Surv(fgstart, fgstop, fgstatus) ~ a + b, finegray(Surv(t, ev) ~ a + b, tied, etype = "1"), weights = fgwt,
+                 control = coxph.control(eps = 1e-11, toler.chol = 1e-13))
+tied_strata <- with(tied, cuminc(t, e, g, s)); tied_groups <- with(tied, cuminc(t, e, g))
+tied_aj <- summary(survfit(Surv(t, ev) ~ 1, tied, id = seq_len(nrow(tied))), times = c(3, 8, 15))
 out <- list(
   r = R.version.string,
   packages = sapply(c("survival", "cmprsk", "mvtnorm"), function(p) as.character(packageVersion(p))),
@@ -37,6 +44,14 @@ out <- list(
   maxcombo_gbsg2_stratified = maxcombo(gbsg2$time, gbsg2$cens, arm, paste(gbsg2$menostat, gbsg2$tgrade)),
   crr_death_converged = list(coef = unname(exact$coef), vcov = unname(exact$var), loglik = exact$loglik),
   gray_pbc_stage_by_sex = unname(stages$Tests),
-  gray_pbc_rho1 = unname(weighted$Tests)
+  gray_pbc_rho1 = unname(weighted$Tests),
+  ties = list(
+    crr = list(coef = unname(tied_crr$coef), vcov = unname(tied_crr$var), loglik = tied_crr$loglik),
+    finegray = list(coef = unname(coef(tied_fg)), vcov = unname(if (is.null(tied_fg$naive.var)) tied_fg$var else
+                    tied_fg$naive.var), loglik = tied_fg$loglik),
+    gray_stratified = unname(tied_strata$Tests), gray = unname(tied_groups$Tests),
+    cuminc_var = unname(timepoints(tied_groups, c(3, 8, 15))$var),
+    survfit = list(pstate = unname(tied_aj$pstate), std_err = unname(tied_aj$std.err))
+  )
 )
 write_json(out, file.path(folder, "curves.json"), digits = NA, auto_unbox = TRUE, pretty = TRUE)

@@ -11,7 +11,7 @@ REFERENCE = Path(__file__).parents[1] / "reference"
 NOT_NUMBERS = {"NaN": np.nan, "Inf": np.inf, "-Inf": -np.inf}
 
 
-class Case:
+class CheckedCase:
     """The outputs of one stored case and what of them has been compared.
 
     A leaf is a number, a word, a list, or a whole matrix; its path is the keys that lead to it.
@@ -62,7 +62,7 @@ def oracle():
     opened = []
 
     def open_case(name):
-        opened.append(Case(name))
+        opened.append(CheckedCase(name))
         return opened[-1]
 
     yield open_case

@@ -128,6 +128,31 @@ def test_fine_grays_model_is_crrs_to_seven_digits_where_crr_is_driven_to_its_roo
     assert fit.log_likelihood == pytest.approx(wanted["loglik"], rel=1e-10)
 
 
+def test_with_whole_months_every_convention_for_ties_is_rs(reference_data):
+    """tests/reference/curves.R: 300 simulated patients whose events, competing events and censorings share times."""
+    table, wanted = reference_data("competing_ties"), CURVES["ties"]
+    time, cause, X = table["t"], table["e"], table[["a", "b"]]
+    fit = fine_gray(time, cause, X, of="1")
+    np.testing.assert_allclose(fit.coefficients["coefficient"], wanted["crr"]["coef"], rtol=1e-7)
+    np.testing.assert_allclose(fit.covariance, wanted["crr"]["vcov"], rtol=1e-7)
+    assert fit.log_likelihood == pytest.approx(wanted["crr"]["loglik"], rel=1e-10)
+    fit = fine_gray(time, cause, X, of="1", ties="efron")
+    np.testing.assert_allclose(fit.coefficients["coefficient"], wanted["finegray"]["coef"], rtol=1e-7)
+    np.testing.assert_allclose(fit.covariance_model, wanted["finegray"]["vcov"], rtol=1e-7)
+    np.testing.assert_allclose([fit.log_likelihood_null, fit.log_likelihood], wanted["finegray"]["loglik"], rtol=1e-10)
+    for name, strata in (("gray", None), ("gray_stratified", table["s"])):
+        tests = gray_test(time, cause, table["g"], strata=strata).tests
+        np.testing.assert_allclose(tests[["chi_square", "p", "df"]], wanted[name], rtol=1e-8)
+    found = cumulative_incidence(time, cause, group=table["g"], variance="delta")
+    errors = [[found.at(t, one, g).se for t in (3, 8, 15)] for one in found.causes for g in found.groups]
+    np.testing.assert_allclose(np.square(errors), wanted["cuminc_var"], rtol=1e-8)
+    found = cumulative_incidence(time, cause)
+    for i, t in enumerate((3, 8, 15)):
+        both = [found.at(t, one) for one in ("1", "2")]
+        np.testing.assert_allclose([one.value for one in both], wanted["survfit"]["pstate"][i][1:], rtol=1e-8)
+        np.testing.assert_allclose([one.se for one in both], wanted["survfit"]["std_err"][i][1:], rtol=1e-8)
+
+
 def test_cause_specific_models_and_absolute_risks_are_riskregressions(oracle, pbc):
     case = oracle("surv_cause_specific")
     found = cause_specific_cox(pbc["time"], pbc["status"], pbc[["trt", "age", "log_bili"]], causes=CAUSES)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trialml.result import COLOURS, plain_text
-from trialml.survival.kaplan_meier_figure import LEAST_AT_RISK, LINE_STYLES, axis_ticks
+from trialml.survival.kaplan_meier_figure import LINE_STYLES, axis_ticks, drawn_rows
 from trialml.survival.product_limit import step_at
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def draw_cumulative_incidence(result: CumulativeIncidence, figure: Any) -> None:
     last, top = 0.0, 0.0
     for column, cause in enumerate(causes):
         for i, group in enumerate(result.groups):
-            rows = result.curve(cause, group)
-            rows = rows[rows["n_risk"] >= LEAST_AT_RISK * rows["n_risk"].iloc[0]]
+            rows = drawn_rows(result.curve(cause, group))
             style = LINE_STYLES[i % len(LINE_STYLES)]
             _curve(panels[0, column], rows, colours[group], style, group)
             last = max(last, float(rows["time"].iloc[-1]))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from trialml.survival.kaplan_meier import KaplanMeier
 
-__all__ = ["draw_kaplan_meier"]
+__all__ = ["draw_kaplan_meier", "drawn_rows"]
 
 LEAST_AT_RISK = 0.1
 """The share of a group at risk below which its curve is not drawn: the tail rests on a handful of patients."""
@@ -36,7 +36,7 @@ def draw_kaplan_meier(result: KaplanMeier, figure: Any) -> None:
     figure
         A matplotlib ``Figure`` or ``SubFigure``; its text size and style are taken as they are.
     """
-    drawn = {group: _drawn(result.curve(group)) for group in result.groups}
+    drawn = {group: drawn_rows(result.curve(group)) for group in result.groups}
     ticks = axis_ticks(max(float(rows["time"].iloc[-1]) for rows in drawn.values()), result.unit)
     rows = len(result.groups)
     height = float(figure.bbox.height / figure.dpi) if hasattr(figure, "dpi") else 4.8
@@ -59,9 +59,10 @@ def axis_ticks(last: float, unit: str) -> list[float]:
     return [float(step * i) for i in range(int(np.floor(last / step * (1 + 1e-9))) + 1)]
 
 
-def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
-    enough = rows["n_risk"] >= LEAST_AT_RISK * rows["n_risk"].iloc[0]
-    return rows[enough]
+def drawn_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the steps of a curve up to the last at which a tenth of its largest risk set is there."""
+    enough = np.flatnonzero(rows["n_risk"] >= LEAST_AT_RISK * rows["n_risk"].max())
+    return rows.iloc[: enough[-1] + 1]
 
 
 def _curve(axes: Any, rows: pd.DataFrame, colour: str, style: Any, label: str) -> None:

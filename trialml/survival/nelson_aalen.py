@@ -12,7 +12,7 @@ import pandas as pd
 from trialml.errors import AnalysisError, DataError, nearest
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number, plain_text
 from trialml.survival.intervals import normal_quantile
-from trialml.survival.kaplan_meier_figure import LINE_STYLES
+from trialml.survival.kaplan_meier_figure import LINE_STYLES, drawn_rows
 from trialml.survival.product_limit import Curve, Variance, product_limit, step_at, usual_variance
 from trialml.survival.rows import checked_entry, checked_subjects, checked_weights
 from trialml.survival.ties import TIE_TOLERANCE, Array, checked_labels, checked_times, group_order
@@ -133,8 +133,7 @@ class NelsonAalen(Result):
         axes = figure.subplots()
         palette = [colour for name, colour in COLOURS.items() if name != "reference"]
         for i, group in enumerate(self.groups):
-            rows = self.curves[self.curves["group"] == group]
-            rows = rows[rows["n_risk"] >= 0.1 * rows["n_risk"].max()]
+            rows = drawn_rows(self.curves[self.curves["group"] == group])
             time = np.concatenate(([0.0], rows["time"].to_numpy(float)))
             value, low, high = (
                 np.concatenate(([0.0], rows[name].to_numpy(float))) for name in ("cumulative_hazard", "low", "high")
