@@ -342,6 +342,13 @@ def test_codes_that_nobody_explained_and_other_bad_input_are_refused(pbc):
         fine_gray(time, status, pbc[["age"]].replace(pbc["age"].iloc[0], np.inf), of="death", causes=CAUSES)
 
 
+def test_a_milestone_beyond_follow_up_is_said_and_gives_no_number():
+    found = cumulative_incidence([1, 2, 3], [1, 2, 0], milestone=9)
+    assert "no group was followed to 9 days" in found.text()
+    assert set(found.table()["Cumulative incidence"]) == {"beyond follow-up"}
+    assert found.scalars() == {}
+
+
 def test_codes_may_be_words_and_order_follows_causes():
     found = cumulative_incidence(
         [1, 2, 3, 4],

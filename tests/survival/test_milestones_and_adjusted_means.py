@@ -203,6 +203,16 @@ def test_an_arm_that_lost_no_time_has_no_ratio_of_time_lost():
     assert "n/a" in found.lost_ratio.text()
 
 
+def test_before_the_first_event_there_is_no_variance_and_so_no_interval_and_no_p():
+    time, event, arm = [5, 6, 7, 8], [1, 1, 1, 0], list("abab")
+    call = {"control": "a", "experimental": "b"}
+    for found in (milestone_survival(time, event, arm, at=2, **call), restricted_mean(time, event, arm, tau=2, **call)):
+        assert found.difference.value == 0
+        assert np.isnan([found.difference.low, found.ratio.high, found.p_difference, found.p_ratio]).all()
+        assert "two-sided p n/a" in found.text()
+        assert "nan" not in found.text().lower() + found.table().to_string().lower()
+
+
 def test_collinear_constant_or_unknown_settings_of_an_adjusted_mean_are_refused(reference_data):
     table = reference_data("pbc_rct")
     call = {"control": "2", "experimental": "1", "tau": 1000}

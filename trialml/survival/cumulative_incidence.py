@@ -140,7 +140,8 @@ class CumulativeIncidence(Result):
             if read is not None
         ]
         patients = format_count(self.sizes.drop_duplicates("group")["patients"].sum())
-        return f"Cumulative incidence (Aalen-Johansen, {patients} patients): {'; '.join(parts)}."
+        words = "; ".join(parts) or f"no group was followed to {self.milestone:g} {self.unit}"
+        return f"Cumulative incidence (Aalen-Johansen, {patients} patients): {words}."
 
     def scalars(self) -> Mapping[str, float]:
         """Return each incidence at the milestone or the end of follow-up, with limits."""

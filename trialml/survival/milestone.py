@@ -124,7 +124,7 @@ class Milestone(Result):
             f"At {self.at:g} {self.unit}, {100 * experimental.survival:.1f} % of arm {experimental.arm} and "
             f"{100 * control.survival:.1f} % of arm {control.arm} were event-free (Kaplan-Meier, "
             f"{format_count(self.difference.n or 0)} patients{strata}). The difference, {experimental.arm} less "
-            f"{control.arm}, is {self.difference.text()}, two-sided p {p if p[0] in '<>' else '= ' + p}."
+            f"{control.arm}, is {self.difference.text()}, two-sided p {p if p[0] in '<>n' else '= ' + p}."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -141,6 +141,8 @@ class Milestone(Result):
 
 
 def _limits(value: float, low: float, high: float) -> str:
+    if np.isnan(low):
+        return format_number(value)
     return f"{format_number(value)} ({format_number(low)} to {format_number(high)})"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_p
+from trialml.result import Estimate, Result, format_count, format_number, format_p
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import Curve, product_limit
 from trialml.survival.ties import TIE_TOLERANCE
@@ -177,7 +177,7 @@ class RestrictedMean(Result):
             f"{experimental.rmst:.1f} {self.unit} and in arm {control.arm} for {control.rmst:.1f} "
             f"({format_count(self.difference.n or 0)} patients{self._stratified()}). The difference, {experimental.arm} less "
             f"{control.arm}, is {_interval(self.difference.value, self.difference.low, self.difference.high)} "
-            f"{self.unit} ({100 * self.level:g}% CI; two-sided p {p if p[0] in '<>' else '= ' + p})."
+            f"{self.unit} ({100 * self.level:g}% CI; two-sided p {p if p[0] in '<>n' else '= ' + p})."
         )
 
     def _stratified(self) -> str:
@@ -196,6 +196,8 @@ class RestrictedMean(Result):
 
 
 def _interval(value: float, low: float, high: float) -> str:
+    if np.isnan(low):
+        return format_number(value)
     decimals = 1 if abs(value) >= 10 or abs(high - low) >= 10 else 3
     words = f"{value:,.{decimals}f} ({low:,.{decimals}f} to {high:,.{decimals}f})"
     return words.replace("-", "\N{MINUS SIGN}")

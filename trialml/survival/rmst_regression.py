@@ -91,9 +91,10 @@ class AdjustedRestrictedMean(Result):
         verb = (
             f"{self.arms[1]} less {self.arms[0]}" if self.scale == "difference" else f"{self.arms[1]} to {self.arms[0]}"
         )
+        count = len(self.coefficients) - 2
         return (
-            f"Adjusted for {len(self.coefficients) - 2} covariate terms, the {self.effect.scale.partition(',')[0]} up to {self.tau:g} {self.unit}, "
-            f"{verb}, is {self.effect.text()} (two-sided p {p if p[0] in '<>' else '= ' + p}; "
+            f"Adjusted for {count} covariate term{'s' if count > 1 else ''}, the {self.effect.scale.partition(',')[0]} up to {self.tau:g} {self.unit}, "
+            f"{verb}, is {self.effect.text()} (two-sided p {p if p[0] in '<>n' else '= ' + p}; "
             f"{format_count(self.effect.n or 0)} patients, inverse-probability-of-censoring weights)."
         )
 

@@ -130,10 +130,15 @@ def two_arms(time: Any, event: Any, group: Any, control: str, experimental: str,
 def difference_of(
     control: ArmValue, experimental: ArmValue, scale: str, unit: str, shared: dict[str, Any]
 ) -> tuple[Estimate, float]:
-    """Return experimental less control with normal limits, and its two-sided p; `shared` holds level, n and events."""
+    """Return experimental less control with normal limits, and its two-sided p; `shared` holds level, n and events.
+
+    Where no arm has had an event there is no variance: limits and p are NaN.
+    """
     z = normal_quantile(shared["level"])
     gap, se = experimental.value - control.value, float(np.hypot(control.se, experimental.se))
-    p = 2 * float(special.ndtr(-abs(gap / se))) if se > 0 else np.nan
+    if se == 0:
+        return Estimate(gap, scale=scale, unit=unit, se=se, method="no variance: no events by then", **shared), np.nan
+    p = 2 * float(special.ndtr(-abs(gap / se)))
     return Estimate(gap, gap - z * se, gap + z * se, scale, unit, se=se, method="Greenwood, normal", **shared), p
 
 
@@ -144,6 +149,8 @@ def ratio_of(control: ArmValue, experimental: ArmValue, scale: str, shared: dict
     z = normal_quantile(shared["level"])
     ratio = experimental.value / control.value
     se = float(np.hypot(control.se / control.value, experimental.se / experimental.value))
+    if se == 0:
+        return Estimate(ratio, scale=scale, se=se, method="no variance: no events by then", **shared), np.nan
     low, high = ratio * float(np.exp(-z * se)), ratio * float(np.exp(z * se))
-    p = 2 * float(special.ndtr(-abs(np.log(ratio) / se))) if se > 0 else np.nan
+    p = 2 * float(special.ndtr(-abs(np.log(ratio) / se)))
     return Estimate(ratio, low, high, scale, se=se, method="Greenwood, log scale", **shared), p
