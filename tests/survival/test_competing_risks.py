@@ -320,8 +320,8 @@ def test_codes_that_nobody_explained_and_other_bad_input_are_refused(pbc):
         cumulative_incidence([1, 2], [0, 0])
     with pytest.raises(AnalysisError, match="two groups"):
         gray_test(time, status, np.ones(len(pbc)))
-    with pytest.raises(AnalysisError, match="cause '2' has 0 events"):
-        gray_test([1, 2, 3, 4], [1, 1, 0, 1], list("abab"), causes={1: "1", 2: "2"})
+    with pytest.raises(AnalysisError, match="no cause has events enough"):
+        gray_test([1, 2, 3, 4], [1, 2, 0, 0], list("abab"), strata=list("xyzw"))
     with pytest.raises(DataError, match="of is 'deth', which is no cause: the nearest name is 'death'"):
         fine_gray(time, status, covariates(pbc), of="deth", causes=CAUSES)
     with pytest.raises(DataError, match="10 rows for 312 patients"):
@@ -340,6 +340,15 @@ def test_codes_that_nobody_explained_and_other_bad_input_are_refused(pbc):
         )
     with pytest.raises(DataError, match="'age' is infinite"):
         fine_gray(time, status, pbc[["age"]].replace(pbc["age"].iloc[0], np.inf), of="death", causes=CAUSES)
+
+
+def test_a_cause_without_events_is_not_compared_and_the_others_are():
+    found = gray_test([1, 2, 3, 4], [1, 1, 0, 1], list("abab"), causes={1: "relapse", 2: "death"})
+    assert found.tests["df"].tolist() == [1, 0]
+    assert np.isnan(found.tests["p"][1])
+    assert "death: too few events to compare" in found.text()
+    assert found.table()["p (two-sided)"][1] == "n/a"
+    assert list(found.scalars()) == ["gray_relapse_chi_square", "gray_relapse_p"]
 
 
 def test_a_milestone_beyond_follow_up_is_said_and_gives_no_number():

@@ -135,7 +135,8 @@ class GrayTest(Result):
     Attributes
     ----------
     tests
-        One row a cause: cause, chi_square, df, p (two-sided).
+        One row a cause: cause, chi_square, df, p (two-sided); NaN on 0 degrees of freedom where a cause has too few
+        events at times when two groups are at risk.
     sizes
         One row a group: group, patients, and the events of each cause as a column ``events: <cause>``.
     strata
@@ -177,6 +178,9 @@ class GrayTest(Result):
         kind = f"Gray's test stratified by {self.strata} strata" if self.strata > 1 else "Gray's test"
         parts = []
         for row in self.tests.itertuples():
+            if row.df == 0:
+                parts.append(f"{row.cause}: too few events to compare")
+                continue
             p = format_p(row.p)
             words = f"{row.cause}: chi-square {format_number(row.chi_square)} on {row.df} df"
             parts.append(f"{words}, two-sided p {p if p[0] in '<>' else '= ' + p}")
@@ -188,7 +192,7 @@ class GrayTest(Result):
     def scalars(self) -> Mapping[str, float]:
         """Return each cause's chi-square and p."""
         numbers: dict[str, float] = {}
-        for row in self.tests.itertuples():
+        for row in self.tests[self.tests["df"] > 0].itertuples():
             numbers |= {f"gray_{row.cause}_chi_square": row.chi_square, f"gray_{row.cause}_p": row.p}
         return numbers
 
@@ -231,7 +235,7 @@ def gray_test(
     DataError
         If the data cannot be used or a code is not among `causes`.
     AnalysisError
-        If there is one group only, or a cause has too few events to compare the groups.
+        If there is one group only, or no cause has enough events to compare the groups.
     """
     data = checked_causes(time, cause, censored=censored, causes=causes)
     if not (np.isfinite(rho) and rho >= 0):
@@ -248,14 +252,19 @@ def gray_test(
     for j, name in enumerate(data.causes):
         sizes[f"events: {name}"] = np.bincount(codes[data.code == j + 1], minlength=len(shown))
         sums = gray_arrays(data.time, data.code, codes, len(shown), j + 1, strata=stratum, rho=rho)
-        score, covariance = sums.score[:-1], sums.covariance[:-1, :-1]
-        scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-        if not (scale > 0).all() or np.linalg.matrix_rank(covariance / np.outer(scale, scale)) < len(score):
-            raise AnalysisError(
-                f"cause '{name}' has {int((data.code == j + 1).sum())} events, too few at times when two groups are at risk to compare "
-                "them: leave the cause out or use coarser strata"
-            )
-        chi_square = float(score @ np.linalg.solve(covariance, score))
-        p = float(special.chdtrc(len(score), chi_square))
-        rows.append({"cause": name, "chi_square": chi_square, "df": len(score), "p": p})
+        rows.append({"cause": name} | _chi_square(sums.score[:-1], sums.covariance[:-1, :-1]))
+    if all(np.isnan(row["chi_square"]) for row in rows):
+        raise AnalysisError(
+            f"no cause has events enough at times when two groups are at risk ({int((data.code > 0).sum())} events in all): use "
+            "coarser strata or fewer groups"
+        )
     return GrayTest(pd.DataFrame(rows), sizes, int(blocks.size))
+
+
+def _chi_square(score: Array, covariance: Array) -> dict[str, Any]:
+    """Return the test of the scores, NaN on 0 degrees of freedom where they have no covariance of full rank."""
+    scale = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    if not (scale > 0).all() or np.linalg.matrix_rank(covariance / np.outer(scale, scale)) < len(score):
+        return {"chi_square": np.nan, "df": 0, "p": np.nan}
+    value = float(score @ np.linalg.solve(covariance, score))
+    return {"chi_square": value, "df": len(score), "p": float(special.chdtrc(len(score), value))}
