@@ -143,13 +143,11 @@ def _prepare(time: Array, code: Codes, X: Array, cause: int, ties: Ties) -> _Dat
 
 def _sums(data: _Data, values: Array) -> Array:
     """Return each event time's sum over its weighted risk set of `values`, shape ``(k, ...)``."""
-    shape = (data.times.size, *values.shape[1:])
-    here, gone = np.zeros(shape), np.zeros(shape)
-    np.add.at(here, data.place, values)
+    here = _by(data.place, values, data.times.size)
     weighted = values * data.kept.reshape((-1,) + (1,) * (values.ndim - 1))
-    np.add.at(gone, data.place, weighted)
+    gone = _by(data.place, weighted, data.times.size)
     still = np.cumsum(here[::-1], axis=0)[::-1]
-    before = np.concatenate((np.zeros((1, *shape[1:])), np.cumsum(gone, axis=0)[:-1]))
+    before = np.concatenate((np.zeros((1, *values.shape[1:])), np.cumsum(gone, axis=0)[:-1]))
     g = data.left_g[data.at].reshape((-1,) + (1,) * (values.ndim - 1))
     return np.asarray(still[data.at] + g * before[data.at])
 
@@ -159,8 +157,7 @@ def _state(data: _Data, beta: Array) -> _State:
     shift = float(eta.max())
     r = np.exp(eta - shift)
     rx = r[:, None] * data.X
-    own, own_x = np.bincount(data.tie, r[data.dead]), np.zeros((data.at.size, data.X.shape[1]))
-    np.add.at(own_x, data.tie, rx[data.dead])
+    own, own_x = _tied(data, r[data.dead]), _tied(data, rx[data.dead])
     total = _sums(data, r)[data.tie] - data.share * own[data.tie]
     mean = (_sums(data, rx)[data.tie] - data.share[:, None] * own_x[data.tie]) / total[:, None]
     log_likelihood = float((eta[data.dead] - shift).sum() - np.log(total).sum())
@@ -182,9 +179,14 @@ def _accumulated(data: _Data, steps: Array, own: Array) -> Array:
 
 
 def _tied(data: _Data, values: Array) -> Array:
-    out = np.zeros((data.at.size, *values.shape[1:]))
-    np.add.at(out, data.tie, values)
-    return out
+    return _by(data.tie, values, data.at.size)
+
+
+def _by(place: Codes, values: Array, size: int) -> Array:
+    """Return the sums of `values`, of shape ``(n,)`` or ``(n, p)``, at each place."""
+    if values.ndim == 1:
+        return np.asarray(np.bincount(place, values, size), dtype=float)
+    return np.column_stack([np.bincount(place, column, size) for column in values.T])
 
 
 def _hazards(data: _Data, state: _State) -> Array:
@@ -264,8 +266,7 @@ def _patient_scores(data: _Data, state: _State) -> Array:
     # q(u): how the score moves with the censoring hazard at u, through patients with an earlier competing event.
     size, p = data.times.size, data.X.shape[1]
     weighted = state.relative * data.kept
-    gone, gone_x = np.bincount(data.place, weighted, size), np.zeros((size, p))
-    np.add.at(gone_x, data.place, weighted[:, None] * data.X)
+    gone, gone_x = _by(data.place, weighted, size), _by(data.place, weighted[:, None] * data.X, size)
     before = np.cumsum(gone) - gone
     before_x = np.cumsum(gone_x, axis=0) - gone_x
     later, later_x = np.zeros(size), np.zeros((size, p))
