@@ -162,6 +162,8 @@ class CoxProblem:
         constant = left <= 1e-12 * largest
         if constant.any():
             out[constant] = 0.0
+        first = self.layout.slot_row[self.layout.stratum_slot[:-1]]
+        self.centre = matrix[self.order[first]] - out[:, first].T
         return out
 
     def log_likelihood(self, beta: Any) -> float:

@@ -5,6 +5,8 @@ without events, for the rows that are at risk of none. A row is at risk in the s
 the one before it leaves (its delayed entry), or to the end of its stratum. Within a slot the events stand last.
 """
 
+# ruff: noqa: C901, PLR0912, PLR0917, ARG001 (compiled loops take plain arrays, and a call in a loop costs compile time)
+
 from __future__ import annotations
 
 from typing import Any
@@ -86,7 +88,7 @@ def gather(matrix: Any, rows: Any, stratum_row: Any, out: Any, spread: Any, left
 
 
 @compiled("float64(float64, float64, float64, int64, boolean, float64[:,::1], int64)")
-def tie_sums(total: float, tied: float, happened: float, m: int, efron: bool, slots: Any, slot: int) -> float:
+def tie_sums(total: float, tied: float, happened: float, m: int, efron: bool, slots: Any, slot: int) -> Any:
     """Fill a slot's sums over its tied events and return their part of the log-likelihood without the predictors."""
     for k in range(7):
         slots[k, slot] = 0.0
@@ -172,7 +174,9 @@ def risk_totals(
     return value
 
 
-@compiled("void(float64[:,::1], int64, float64[::1], " + SLOTS + ", int64, int64, int64, float64[:,::1], float64[:,::1])")
+@compiled(
+    "void(float64[:,::1], int64, float64[::1], " + SLOTS + ", int64, int64, int64, float64[:,::1], float64[:,::1])"
+)
 def covariate_sums(
     X: Any, j: int, relative: Any, stratum_slot: Any, slot_row: Any, slot_dead: Any, slot_stratum: Any,
     exit_row: Any, exit_slot: Any, leave: Any, again: Any, start: int, end: int, base: int, at_risk: Any, tied: Any,

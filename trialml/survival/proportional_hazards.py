@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from trialml.errors import DataError
+from trialml.errors import AnalysisError, DataError
 from trialml.result import Result, format_number, format_p
 from trialml.survival.cox_fit import CoxProblem, Ties
 from trialml.survival.cox_refusals import solve
 from trialml.survival.terms import design_columns
-from trialml.survival.ties import Array, Flags, checked_times, distinct_times
+from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, checked_times, distinct_times
 
 __all__ = ["ProportionalHazards", "proportional_hazards"]
 
@@ -139,7 +139,13 @@ def proportional_hazards(
     for name, columns in [*terms.items(), ("global", list(range(p)))]:
         keep = [*range(p), *(p + j for j in columns)]
         gradient = np.concatenate((np.zeros(p), score[columns]))
-        chi_square = float(gradient @ solve(information[np.ix_(keep, keep)], gradient))
+        try:
+            chi_square = float(gradient @ solve(information[np.ix_(keep, keep)], gradient))
+        except np.linalg.LinAlgError:
+            raise AnalysisError(
+                f"{int(flags.sum())} events are too few to test whether the coefficient of {name} changes with time: "
+                "use fewer covariates"
+            ) from None
         rows.append((name, chi_square, len(columns), float(special.chdtrc(len(columns), chi_square))))
     tests = pd.DataFrame(rows, columns=["covariate", "chi_square", "df", "p"])
     return ProportionalHazards(tests, transform, times.size, int(flags.sum()))
@@ -170,4 +176,6 @@ def _survival_before(times: Array, flags: Flags, entry: Any) -> Array:
     whole = CoxProblem(times, flags, np.zeros((times.size, 0)), entry=entry, ties="breslow")
     jumps = whole.state(np.zeros(0)).slots[1][:-1][::-1]  # without covariates a slot's hazard is d / n
     survival = np.concatenate(([1.0], np.cumprod(1 - jumps)))
-    return np.asarray(survival[np.searchsorted(whole.layout.slot_time[:-1][::-1], distinct_times(times)[0])])
+    # A tie's time may stand for it by another of its members there, where entries are tied with it too.
+    before = distinct_times(times)[0] * (1 - 2 * TIE_TOLERANCE)
+    return np.asarray(survival[np.searchsorted(whole.layout.slot_time[:-1][::-1], before)])

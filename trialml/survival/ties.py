@@ -109,7 +109,9 @@ def checked_entry(entry: Any, times: Array) -> Array | None:
         )
     late = entries >= times
     if late.any():
-        raise DataError(f"entry is not before time in {late.sum()} of {times.size} rows: drop these rows or correct them")
+        raise DataError(
+            f"entry is not before time in {late.sum()} of {times.size} rows: drop these rows or correct them"
+        )
     return entries
 
 
