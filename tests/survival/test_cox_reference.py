@@ -72,15 +72,15 @@ def landmark():
     return (death["time"] - 365).to_numpy(), death["status"].to_numpy(), death[["rx"]].assign(rec365=early.astype(int))
 
 
-def compare_fit(case, place, time, event, covariates, id=None, **options):
+def compare_fit(case, place, time, event, covariates, subjects=None, **options):
     """Everything that the scripts store of a coxph object."""
-    found = cox(time, event, covariates, id=id, **options)
+    found = cox(time, event, covariates, id=subjects, **options)
     rows = found.frame()
     case.compare(found.n, *place, "n")
     case.compare(found.events, *place, "nevent")
     case.compare(rows["coefficient"], *place, "coef")
     case.compare(rows["se_model"], *place, "se_model")
-    case.compare(None if id is None else rows["se"], *place, "se_robust")
+    case.compare(None if subjects is None else rows["se"], *place, "se_robust")
     case.compare(found.covariance, *place, "vcov")
     case.compare([found.log_likelihood_null, found.log_likelihood], *place, "loglik")
     case.compare(found.wald_chi_square, *place, "wald_chisq")
@@ -90,7 +90,7 @@ def compare_fit(case, place, time, event, covariates, id=None, **options):
     degrees = found.lr_df
     # A small p magnifies the 3e-9 by which coxph stops short, so chi-squares and z are held to R, and p to these.
     tests = {"lr_test": found.lr_chi_square, "score_test": found.score_chi_square}
-    if id is None:
+    if subjects is None:
         case.compare(None, *place, "robust_score")
         assert np.isnan(found.robust_score_chi_square)
     else:
@@ -104,11 +104,11 @@ def compare_fit(case, place, time, event, covariates, id=None, **options):
     assert round(found.wald_chi_square, 2) == rounded[0]
     np.testing.assert_allclose(stats.chi2.sf(case.get(*place, "wald_chisq"), degrees), rounded[2], rtol=1e-9)
     coefficient = np.array(list(case.get(*place, "coef").values()))
-    se = case.get(*place, "se_model" if id is None else "se_robust")
+    se = case.get(*place, "se_model" if subjects is None else "se_robust")
     np.testing.assert_allclose(2 * stats.norm.sf(np.abs(coefficient / se)), case.get(*place, "p"), rtol=1e-9)
     np.testing.assert_allclose(rows["p"], 2 * stats.norm.sf(np.abs(rows["z"])), rtol=1e-12)
     problem = CoxProblem(time, event, design_columns(covariates)[0], **options)
-    concordance = cox_concordance(problem, rows["coefficient"], id=id)
+    concordance = cox_concordance(problem, rows["coefficient"], id=subjects)
     case.compare(concordance.value, *place, "concordance")
     case.compare(concordance.se, *place, "concordance_se")
     case.aside(*place, "iter", reason="the steps that R's own iteration took")
@@ -120,7 +120,7 @@ def test_veteran(reference_case):
         compare_fit(case, ("full",), *rows)
         rows, table = veteran(["trt", "karno", "age"])
         compare_fit(case, ("stratified",), *rows, strata=table["celltype"])
-        compare_fit(case, ("robust",), *rows, id=np.arange(len(table)))
+        compare_fit(case, ("robust",), *rows, subjects=np.arange(len(table)))
 
 
 def test_german_breast_cancer(reference_case):
@@ -139,7 +139,7 @@ def test_colon_deaths_and_both_events_clustered_by_patient(reference_case):
         compare_fit(case, ("death",), table["time"], table["status"], table[["rx", "age", "sex", "nodes", "differ"]])
         table = colon("colon")
         compare_fit(case, ("wlw",), table["time"], table["status"], table[["rx", "age", "sex"]],
-                    strata=table["etype"], id=table["id"])  # fmt: skip
+                    strata=table["etype"], subjects=table["id"])  # fmt: skip
 
 
 def test_recurrent_infections_in_counting_process_form(reference_case):
@@ -147,9 +147,9 @@ def test_recurrent_infections_in_counting_process_form(reference_case):
         table = chronic_granulomatous()
         rows = table["tstop"], table["status"]
         compare_fit(
-            case, ("ag",), *rows, table[["treat", "inherit", "steroids"]], entry=table["tstart"], id=table["id"]
+            case, ("ag",), *rows, table[["treat", "inherit", "steroids"]], entry=table["tstart"], subjects=table["id"]
         )
-        compare_fit(case, ("pwp",), *rows, table[["treat"]], entry=table["tstart"], id=table["id"],
+        compare_fit(case, ("pwp",), *rows, table[["treat"]], entry=table["tstart"], subjects=table["id"],
                     strata=np.minimum(table["enum"], 4))  # fmt: skip
 
 

@@ -77,21 +77,19 @@ def test_survival_is_the_quantiles_inverse_and_its_limits_enclose_it():
         assert (rows["high"] > 0.7).all()
 
 
-def test_the_limits_of_survival_are_those_of_a_bootstrap_within_its_error():
-    rng = np.random.default_rng(3)
-    n = 400
-    x = rng.normal(size=n)
-    event_time, censoring = np.exp(2 + 0.5 * x) * rng.weibull(1.5, n), rng.exponential(15, n)
-    table = pd.DataFrame({"x": x})
-    time, event = np.minimum(event_time, censoring), event_time <= censoring
-    found = parametric(time, event, table, distribution="weibull").survival(pd.DataFrame({"x": [0.5]}), 6.0).iloc[0]
-    draws = []
-    for _ in range(60):
-        pick = rng.integers(0, n, n)
-        fit = fit_parametric(time[pick], event[pick], x[pick, None], "weibull")
-        draws.append(np.exp(-np.exp((np.log(6) - fit.coefficients @ [1, 0.5]) / fit.scale)))
-    width = (found["high"] - found["low"]) / (2 * 1.959964)
-    assert 0.7 < width / np.std(draws) < 1.4
+def test_the_limits_of_survival_are_those_of_the_delta_method_by_differences():
+    time, event, covariates = models()["lung"]
+    found = parametric(time, event, covariates, distribution="weibull")
+    rows = found.survival(covariates.head(1), 300.0).iloc[0]
+    at = np.concatenate((found.frame()["coefficient"], [np.log(found.scale)]))
+
+    def reach(b):
+        return (np.log(300.0) - b[0] - covariates.iloc[0].to_numpy() @ b[1:3]) / np.exp(b[3])
+
+    slope = np.array([(reach(at + 1e-6 * one) - reach(at - 1e-6 * one)) / 2e-6 for one in np.eye(4)])
+    width = 1.959963984540054 * np.sqrt(slope @ found.covariance @ slope)
+    wanted = np.exp(-np.exp(reach(at) + np.array([0, width, -width])))
+    np.testing.assert_allclose(rows[["survival", "low", "high"]].to_numpy(float), wanted, rtol=1e-7)
 
 
 def test_the_result_survives_json():

@@ -11,13 +11,13 @@ from scipy import optimize, special
 from trialml.errors import AnalysisError
 from trialml.survival.cox_fit import CoxArrays, CoxProblem
 from trialml.survival.cox_refusals import inverse, solve
-from trialml.survival.ties import Array
+from trialml.survival.ties import Array, Flags
 
 __all__ = ["FirthProfile", "firth_newton", "firth_profile", "penalised_log_likelihood"]
 
-MAX_ITERATIONS = 1000
-# The steps shrink by a constant factor, not by squares: they are followed down to rounding.
+MAX_ITERATIONS = 200
 CONVERGED = 1e-20
+DIFFERENCE = 1e-4  # in standard errors, for the curvature of the penalty
 
 
 class FirthProfile(NamedTuple):
@@ -47,8 +47,9 @@ def firth_newton(
 ) -> tuple[Array, float, Array, int]:
     """Return the maximum of the penalised likelihood: coefficients, log-likelihood, information and steps.
 
-    The modified score is ``U_j + 0.5 trace(I^-1 dI/dbeta_j)``, with the exact derivative, and a step is this times
-    ``I^-1``, halved until the penalised likelihood does not fall.
+    The modified score is ``U_j + 0.5 trace(I^-1 dI/dbeta_j)``, with the exact derivative. A step is Newton's, with the
+    curvature of the penalty from differences of its gradient, or Fisher's where that is not positive definite; it is
+    halved until the penalised likelihood does not fall.
 
     Parameters
     ----------
@@ -80,10 +81,11 @@ def firth_newton(
     for iteration in range(1, MAX_ITERATIONS + 1):
         if not np.isfinite(value):
             break
-        gradient = (now[1] + _penalty_gradient(problem, beta, now[2]))[free]
+        extra = _penalty_gradient(problem, beta, now[2])
+        gradient = (now[1] + extra)[free]
         step = np.zeros(beta.size)
         if free.any():
-            step[free] = solve(now[2][np.ix_(free, free)], gradient)
+            step[free] = _step(problem, beta, now[2], extra, gradient, free)
         decrement = float(gradient @ step[free])
         length = 1.0
         while length > 1e-9:
@@ -100,6 +102,22 @@ def firth_newton(
     raise AnalysisError(
         f"Firth's penalised Cox model did not converge; '{problem.largest(beta)}' moved furthest: drop it or pool its levels"
     )
+
+
+def _step(problem: CoxProblem, beta: Array, information: Array, extra: Array, gradient: Array, free: Flags) -> Array:
+    curvature = information.copy()
+    for j in np.flatnonzero(free):
+        moved = np.zeros(beta.size)
+        moved[j] = DIFFERENCE / np.sqrt(information[j, j])
+        there = problem.derivatives(beta + moved)
+        if not np.isfinite(there[0]):
+            return solve(information[np.ix_(free, free)], gradient)
+        curvature[:, j] -= (_penalty_gradient(problem, beta + moved, there[2]) - extra) / moved[j]
+    whole = (curvature + curvature.T)[np.ix_(free, free)] / 2
+    scale = 1 / np.sqrt(np.diag(information))[free]
+    if np.linalg.eigvalsh(whole * np.outer(scale, scale))[0] > 1e-3:
+        return solve(whole, gradient)
+    return solve(information[np.ix_(free, free)], gradient)
 
 
 def firth_profile(problem: CoxProblem, fit: CoxArrays, level: float) -> FirthProfile:

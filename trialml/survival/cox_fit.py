@@ -196,10 +196,10 @@ class CoxProblem:
 
         n, slots = self.offset.size, self.layout.slot_dead.size
         if into is None:
-            into = CoxState(0.0, np.empty(n), np.empty(self.strata_labels.size), np.empty((7, slots)),
+            into = CoxState(0.0, np.empty(n), np.empty(self.strata_labels.size), np.empty((8, slots)),
                             np.zeros(slots, dtype=bool))  # fmt: skip
         value = risk_totals(
-            self.X, np.ascontiguousarray(beta), self.offset, self.weights, _factor(factor),
+            self.X, np.ascontiguousarray(beta, dtype=float), self.offset, self.weights, _factor(factor),
             *self.layout.arguments(into.again), self.efron, into.relative, into.shift, into.slots,
         )  # fmt: skip
         return into._replace(log_likelihood=float(value) if np.isfinite(value) else -np.inf)
@@ -230,7 +230,7 @@ class CoxProblem:
 
     def accumulated(self, state: CoxState) -> Array:
         """Return each sorted row's cumulative hazard while at risk, Efron's share for the row's own tie taken off."""
-        hazard = self.layout.alive(state.slots[6])
+        hazard = self.layout.over_slots(state.slots[6])
         own = state.slots[0] * state.slots[2]
         return np.asarray(hazard - np.where(self.event, own[self.layout.row_slot], 0.0))
 

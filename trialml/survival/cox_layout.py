@@ -55,10 +55,13 @@ class Layout(NamedTuple):
         return (self.stratum_slot, self.slot_row, self.slot_dead, self.slot_stratum, self.exit_row, self.exit_slot,
                 self.leave, again)  # fmt: skip
 
-    def alive(self, hazard: Array) -> Array:
-        """Return, for sorted rows, what is summed over the slots at which they are at risk, from sums to the end."""
-        own = hazard[self.row_slot]
-        return own - hazard[self.leave] if self.leave.size else own
+    def over_slots(self, jumps: Array) -> Array:
+        """Return, for sorted rows, the sum of what each slot has over the slots at which the row is at risk."""
+        from trialml.survival.cox_passes import row_sums
+
+        out = np.empty(self.row_slot.size)
+        row_sums(np.ascontiguousarray(jumps), self.slot_dead, self.row_slot, self.leave, np.empty(jumps.size), out)
+        return out
 
 
 def slot_layout(time: Array, event: Flags, codes: Codes, strata: int, entry: Array | None) -> Layout:

@@ -15,7 +15,7 @@ import numpy as np
 
 from trialml.survival.compile import compiled
 
-__all__ = ["CHUNK", "arrange", "assign_slots", "covariate_sums", "derivatives", "gather", "risk_totals"]
+__all__ = ["CHUNK", "arrange", "assign_slots", "covariate_sums", "derivatives", "gather", "risk_totals", "row_sums"]
 
 CHUNK = 256
 # A running sum of which this share of its largest value is left, after rows were taken off, is added up afresh.
@@ -90,11 +90,11 @@ def gather(matrix: Any, rows: Any, stratum_row: Any, out: Any, spread: Any, left
 @compiled("float64(float64, float64, float64, int64, boolean, float64[:,::1], int64)")
 def tie_sums(total: float, tied: float, happened: float, m: int, efron: bool, slots: Any, slot: int) -> Any:
     """Fill a slot's sums over its tied events and return their part of the log-likelihood without the predictors."""
-    for k in range(7):
+    for k in range(8):
         slots[k, slot] = 0.0
     if m == 0:
         return 0.0
-    if not total > 1e-200 or not total < np.inf:
+    if not total > 1e-140 or not total < np.inf:  # its square must be a number too
         return -np.inf
     slots[0, slot] = happened / m
     if not efron or m == 1:
@@ -127,7 +127,7 @@ def risk_totals(
 
     `relative` is the case weight times the hazard relative to the largest of the stratum. `slots` has a row for each
     of: the mean weight of the events, the sums over tied events of 1/D, f/D, 1/D^2, f/D^2 and (f/D)^2 with D the total
-    at risk and f the share of the tie that Efron takes off, and the hazard summed from this slot to the stratum's end.
+    at risk and f the share of the tie that Efron takes off, the hazard, and its sum from this slot to the stratum's end.
     """
     truncated = exit_slot.size > 0
     for start in range(0, offset.size, CHUNK):
@@ -170,7 +170,8 @@ def risk_totals(
             value += tie_sums(total, tied, happened, m, efron, slots, slot)
         for slot in range(stratum_slot[s + 1] - 2, stratum_slot[s] - 1, -1):
             g = factor[slot] if factor.size > 0 else 1.0
-            slots[6, slot] = slots[6, slot + 1] + g * slots[0, slot] * slots[1, slot]
+            slots[6, slot] = g * slots[0, slot] * slots[1, slot]
+            slots[7, slot] = slots[7, slot + 1] + slots[6, slot]
     return value
 
 
@@ -208,6 +209,31 @@ def covariate_sums(
         tied[j, slot - base] = own
 
 
+@compiled("float64(float64[::1], float64[::1], int64, int64)")
+def sum_between(jumps: Any, sums: Any, first: int, last: int) -> Any:
+    """Return the jumps from one slot up to another, from their sums to the end where these leave enough digits."""
+    difference = sums[first] - sums[last]
+    if abs(difference) > STALE * max(abs(sums[first]), abs(sums[last])):
+        return difference
+    total = 0.0
+    for slot in range(first, last):
+        total += jumps[slot]
+    return total
+
+
+@compiled("void(float64[::1], int64[::1], int64[::1], int64[::1], float64[::1], float64[::1])")
+def row_sums(jumps: Any, slot_dead: Any, row_slot: Any, leave: Any, sums: Any, out: Any) -> None:
+    """Fill, for each row, the sum of `jumps` over the slots at which it is at risk; `sums` is scratch."""
+    total = 0.0
+    for slot in range(slot_dead.size - 1, -1, -1):
+        total = total + jumps[slot] if slot_dead[slot] > 0 else 0.0
+        sums[slot] = total
+    for i in range(out.size):
+        out[i] = sums[row_slot[i]]
+        if leave.size > 0:
+            out[i] = sum_between(jumps, sums, row_slot[i], leave[i])
+
+
 @compiled("void(float64[:,::1], float64[::1], int64, int64, float64[:,::1], float64[:,::1])")
 def add_products(columns: Any, weight: Any, start: int, count: int, scaled: Any, products: Any) -> None:
     """Add to the lower triangle the weighted products of all pairs of columns over `count` items from `start` on."""
@@ -240,9 +266,9 @@ def derivatives(
         count = min(CHUNK, relative.size - start)
         for i in range(count):
             slot = row_slot[start + i]
-            hazard = slots[6, slot]
+            hazard = slots[7, slot]
             if exit_slot.size > 0:
-                hazard -= slots[6, leave[start + i]]
+                hazard = sum_between(slots[6], slots[7], slot, leave[start + i])
             happened = 0.0
             if start + i >= slot_row[slot + 1] - slot_dead[slot]:
                 happened = factor[slot] if factor.size > 0 else 1.0

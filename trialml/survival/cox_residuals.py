@@ -98,17 +98,10 @@ def score_rows(problem: CoxProblem, state: CoxState) -> Array:
     accumulated = problem.accumulated(state)
     out = np.empty((relative.size, problem.X.shape[0]))
     for j in range(out.shape[1]):
-        # Sums from each slot to the end of its stratum, where the jump is 0 and the sum starts again.
-        sums = np.cumsum(jumps[j][::-1])[::-1]
-        sums = layout.alive(sums) if layout.leave.size else sums[layout.row_slot] - sums[_ends(problem)]
-        sums = sums - np.where(problem.event, own[j][layout.row_slot], 0.0)
+        sums = layout.over_slots(jumps[j]) - np.where(problem.event, own[j][layout.row_slot], 0.0)
         out[:, j] = -relative * (problem.X[j] * accumulated - sums)
         out[:, j] += np.where(problem.event, problem.X[j] - means[j][layout.row_slot], 0.0)
     return out
-
-
-def _ends(problem: CoxProblem) -> Any:
-    return (problem.layout.stratum_slot[1:] - 1)[problem.codes]
 
 
 def _slot_means(problem: CoxProblem, state: CoxState, sums: tuple[Array, Array] | None = None) -> Array:
