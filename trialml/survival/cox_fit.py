@@ -212,11 +212,10 @@ class CoxProblem:
         gradient, information = np.zeros(p), np.zeros((p, p))
         derivatives(
             self.X, self.weights, _factor(factor), *self.layout.arguments(state.again), self.layout.row_slot,
-            state.relative, state.slots, np.zeros((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((4, CHUNK)),
+            state.relative, state.slots, np.zeros((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((5, CHUNK)),
             gradient, information,
         )  # fmt: skip
-        lower = np.tril(information, -1)
-        return gradient, information + lower.T
+        return gradient, information
 
     def risk_set_sums(self, state: CoxState) -> tuple[Array, Array]:
         """Return the sums of relative hazard times covariate at risk in each slot, and over its events, ``(p, slots)``."""
@@ -264,17 +263,21 @@ class CoxProblem:
             now = self.derivatives(beta)
         beta, last, steps = self._newton(beta, now, penalty, tol, scratch)
         precision = last[2] + np.diag(penalty)
-        refuse_runaway(precision, at_zero, lambda: self.largest(beta))
-        return CoxArrays(beta, inverse(precision), last[0], null, chi_square, steps)
+        covariance = inverse(precision)
+        refuse_runaway(precision, at_zero, covariance, lambda: self.largest(beta))
+        return CoxArrays(beta, covariance, last[0], null, chi_square, steps)
 
     def _newton(
         self, beta: Array, now: tuple[float, Array, Array], penalty: Array, tol: float, scratch: CoxState
     ) -> tuple[Array, tuple[float, Array, Array], int]:
+        diagonal = np.diag_indices(beta.size)
         for iteration in range(1, MAX_ITERATIONS + 1):
             value = now[0] - 0.5 * float(penalty @ beta**2)
             gradient = now[1] - penalty * beta
+            precision = now[2].copy()
+            precision[diagonal] += penalty
             try:
-                step = solve(now[2] + np.diag(penalty), gradient)
+                step = solve(precision, gradient)
             except np.linalg.LinAlgError:
                 break
             decrement = float(gradient @ step)

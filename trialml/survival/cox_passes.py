@@ -237,14 +237,27 @@ def row_sums(jumps: Any, slot_dead: Any, row_slot: Any, leave: Any, sums: Any, o
 @compiled("void(float64[:,::1], float64[::1], int64, int64, float64[:,::1], float64[:,::1])")
 def add_products(columns: Any, weight: Any, start: int, count: int, scaled: Any, products: Any) -> None:
     """Add to the lower triangle the weighted products of all pairs of columns over `count` items from `start` on."""
-    for j in range(columns.shape[0]):
+    p = columns.shape[0]
+    for j in range(0, p - 1, 2):
         for i in range(count):
             scaled[0, i] = weight[i] * columns[j, start + i]
-        for k in range(j + 1):
-            total = 0.0
+            scaled[1, i] = weight[i] * columns[j + 1, start + i]
+        for k in range(j + 2):
+            one = 0.0
+            two = 0.0
             for i in range(count):
-                total += scaled[0, i] * columns[k, start + i]
-            products[j, k] += total
+                one += scaled[0, i] * columns[k, start + i]
+                two += scaled[1, i] * columns[k, start + i]
+            products[j, k] += one
+            products[j + 1, k] += two
+    if p % 2 == 1:
+        for i in range(count):
+            scaled[0, i] = weight[i] * columns[p - 1, start + i]
+        for k in range(p):
+            one = 0.0
+            for i in range(count):
+                one += scaled[0, i] * columns[k, start + i]
+            products[p - 1, k] += one
 
 
 @compiled(
@@ -256,49 +269,53 @@ def derivatives(
     exit_row: Any, exit_slot: Any, leave: Any, again: Any, row_slot: Any, relative: Any, slots: Any,
     at_risk: Any, tied: Any, scratch: Any, gradient: Any, information: Any,
 ) -> None:  # fmt: skip
-    """Add gradient and information (its lower triangle) to zeros, from what `risk_totals` filled.
+    """Add gradient and information to zeros, from what `risk_totals` filled.
 
     Scratch: `at_risk` and `tied` of ``(p, CHUNK + 1)``, zeros in the first column of `at_risk`; `scratch` of
-    ``(4, CHUNK)``. The information of m tied events is ``sum(1/D^2) S S' - sum(f/D^2) (S T' + T S') + sum(f^2/D^2) T T'``
+    ``(5, CHUNK)``. The information of m tied events is ``sum(1/D^2) S S' - sum(f/D^2) (S T' + T S') + sum(f^2/D^2) T T'``
     with S and T the sums over the rows at risk and over the events, here as two squares whatever m is.
     """
-    for start in range(0, relative.size, CHUNK):
-        count = min(CHUNK, relative.size - start)
-        for i in range(count):
-            slot = row_slot[start + i]
-            hazard = slots[7, slot]
-            if exit_slot.size > 0:
-                hazard = sum_between(slots[6], slots[7], slot, leave[start + i])
-            happened = 0.0
-            if start + i >= slot_row[slot + 1] - slot_dead[slot]:
-                happened = factor[slot] if factor.size > 0 else 1.0
-                hazard -= happened * slots[0, slot] * slots[2, slot]
-            scratch[1, i] = relative[start + i] * hazard
-            scratch[2, i] = happened * weight[start + i] - scratch[1, i]
-        for j in range(X.shape[0]):
-            total = 0.0
+    p = X.shape[0]
+    for low in range(0, slot_dead.size, CHUNK):
+        high = min(low + CHUNK, slot_dead.size)
+        for start in range(slot_row[low], slot_row[high], CHUNK):
+            count = min(CHUNK, slot_row[high] - start)
             for i in range(count):
-                total += scratch[2, i] * X[j, start + i]
-            gradient[j] += total
-        add_products(X, scratch[1], start, count, scratch, information)
-    for start in range(0, slot_dead.size, CHUNK):
-        count = min(CHUNK, slot_dead.size - start)
+                slot = row_slot[start + i]
+                hazard = slots[7, slot]
+                if exit_slot.size > 0:
+                    hazard = sum_between(slots[6], slots[7], slot, leave[start + i])
+                happened = 0.0
+                if start + i >= slot_row[slot + 1] - slot_dead[slot]:
+                    happened = factor[slot] if factor.size > 0 else 1.0
+                    hazard -= happened * slots[0, slot] * slots[2, slot]
+                scratch[2, i] = relative[start + i] * hazard
+                scratch[3, i] = happened * weight[start + i] - scratch[2, i]
+            for j in range(p):
+                total = 0.0
+                for i in range(count):
+                    total += scratch[3, i] * X[j, start + i]
+                gradient[j] += total
+            add_products(X, scratch[2], start, count, scratch, information)
         shared = False
-        for i in range(count):
-            slot = start + i
+        for i in range(high - low):
+            slot = low + i
             g = factor[slot] if factor.size > 0 else 1.0
-            scratch[3, i] = slots[4, slot] / slots[3, slot] if slots[5, slot] > 0 else 0.0
-            scratch[1, i] = -g * slots[0, slot] * slots[3, slot]
-            scratch[2, i] = -g * slots[0, slot] * (slots[5, slot] - slots[4, slot] * scratch[3, i])
+            scratch[4, i] = slots[4, slot] / slots[3, slot] if slots[5, slot] > 0 else 0.0
+            scratch[2, i] = -g * slots[0, slot] * slots[3, slot]
+            scratch[3, i] = -g * slots[0, slot] * (slots[5, slot] - slots[4, slot] * scratch[4, i])
             shared = shared or slots[5, slot] > 0
-        for j in range(X.shape[0]):
+        for j in range(p):
             covariate_sums(X, j, relative, stratum_slot, slot_row, slot_dead, slot_stratum, exit_row, exit_slot, leave,
-                           again, start, start + count, start - 1, at_risk, tied)  # fmt: skip
-            tied[j, 0] = at_risk[j, count]
-            for i in range(count):
-                at_risk[j, 1 + i] -= scratch[3, i] * tied[j, 1 + i]
-        add_products(at_risk, scratch[1], 1, count, scratch, information)
+                           again, low, high, low - 1, at_risk, tied)  # fmt: skip
+            tied[j, 0] = at_risk[j, high - low]
+            for i in range(1, high - low + 1):
+                at_risk[j, i] -= scratch[4, i - 1] * tied[j, i]
+        add_products(at_risk, scratch[2], 1, high - low, scratch, information)
         if shared:
-            add_products(tied, scratch[2], 1, count, scratch, information)
-        for j in range(X.shape[0]):
+            add_products(tied, scratch[3], 1, high - low, scratch, information)
+        for j in range(p):
             at_risk[j, 0] = tied[j, 0]
+    for j in range(p):
+        for k in range(j):
+            information[k, j] = information[j, k]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.linalg import lapack
 
 from trialml.errors import AnalysisError
 from trialml.survival.ties import Array
@@ -41,7 +42,12 @@ def refuse_flat(information: Array, spread: Array, names: Sequence[str]) -> None
             f"'{names[int(np.argmax(flat))]}' varies in no risk set, so it has no hazard ratio: drop it"
         )
     scale = 1 / np.sqrt(variance)
-    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
+    correlation = information * scale * scale[:, None]
+    root, failed = lapack.dpotrf(correlation)
+    # An estimate of the condition spares most models their eigenvalues.
+    if failed == 0 and lapack.dpocon(root, np.abs(correlation).sum(axis=0).max())[0] > 1e-6:
+        return
+    values, vectors = np.linalg.eigh(correlation)
     if values[0] < COLLINEAR * values.size:
         column = names[int(np.argmax(np.abs(vectors[:, 0])))]
         raise AnalysisError(
@@ -49,13 +55,15 @@ def refuse_flat(information: Array, spread: Array, names: Sequence[str]) -> None
         )
 
 
-def refuse_runaway(at_end: Array, at_zero: Array, largest: Callable[[], str]) -> None:
+def refuse_runaway(at_end: Array, at_zero: Array, covariance: Array, largest: Callable[[], str]) -> None:
     """Refuse coefficients at which next to nothing of the information at 0 is left in some direction.
 
     Parameters
     ----------
     at_end, at_zero
         The information at the coefficients and at 0, with any penalty, shape ``(p, p)``.
+    covariance
+        The inverse of `at_end`.
     largest
         Names the column that moved most.
 
@@ -64,6 +72,9 @@ def refuse_runaway(at_end: Array, at_zero: Array, largest: Callable[[], str]) ->
     AnalysisError
         Naming the column and the remedy.
     """
+    # The shares' reciprocals add up to this trace: where it is small, so is each of them.
+    if np.sum(covariance * at_zero) < 1 / RUNAWAY:
+        return
     root = np.linalg.cholesky(at_zero)
     half = np.linalg.solve(root, at_end)
     left = float(np.linalg.eigvalsh(np.linalg.solve(root, half.T))[0])
@@ -75,16 +86,20 @@ def refuse_runaway(at_end: Array, at_zero: Array, largest: Callable[[], str]) ->
 
 
 def solve(matrix: Array, right: Array) -> Array:
-    """Return the solution, scaled to a unit diagonal so that columns in grams and in years weigh the same."""
-    diagonal = np.diag(matrix)
-    if not (diagonal > 0).all():
+    """Return the solution for a positive definite matrix, scaled so that columns in grams and in years weigh the same."""
+    diagonal = matrix.diagonal()
+    if not diagonal.min(initial=1.0) > 0:  # NaN is not above 0 either
         raise np.linalg.LinAlgError
     scale = 1 / np.sqrt(diagonal)
-    return np.asarray(scale * np.linalg.solve(matrix * np.outer(scale, scale), scale * right))
+    _, found, failed = lapack.dposv(matrix * scale * scale[:, None], scale * right)
+    if failed:
+        raise np.linalg.LinAlgError
+    return np.asarray(scale * found)
 
 
 def inverse(matrix: Array) -> Array:
     """Return the symmetric inverse of a positive definite matrix, scaled to a unit diagonal meanwhile."""
-    scale = 1 / np.sqrt(np.diag(matrix))
-    found = np.linalg.inv(matrix * np.outer(scale, scale)) * np.outer(scale, scale)
+    scale = 1 / np.sqrt(matrix.diagonal())
+    both = scale * scale[:, None]
+    found = np.linalg.inv(matrix * both) * both
     return np.asarray((found + found.T) / 2)
