@@ -1,6 +1,6 @@
 """Treatment score residuals of many permuted arms, compiled; import inside functions, since it imports numba."""
 
-# ruff: noqa: C901, PLR0912 (compiled loops take plain arrays, and a call in a loop costs compile time)
+# ruff: noqa: C901 (compiled loops take plain arrays, and a call in a loop costs compile time)
 
 from __future__ import annotations
 

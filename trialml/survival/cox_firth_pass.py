@@ -29,7 +29,8 @@ def add_row(X: Any, inverse: Any, i: int, weight: float, sums: Any) -> None:
 
 
 @compiled(
-    "void(float64[:,::1], float64[::1], float64[::1], float64, float64, float64[::1], float64[::1], float64[::1])"
+    "void(float64[:,::1], float64[::1], float64[::1], float64, float64, float64[::1], float64[::1], float64[::1])",
+    inner=True,
 )
 def add_third_moment(
     inverse: Any, at_risk: Any, tied: Any, share: float, weight: float, mean: Any, turned: Any, out: Any

@@ -212,7 +212,7 @@ class CoxProblem:
         gradient, information = np.zeros(p), np.zeros((p, p))
         derivatives(
             self.X, self.weights, _factor(factor), *self.layout.arguments(state.again), self.layout.row_slot,
-            state.relative, state.slots, np.zeros((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((5, CHUNK)),
+            state.relative, state.slots, np.empty((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((5, CHUNK)),
             gradient, information,
         )  # fmt: skip
         return gradient, information

@@ -271,11 +271,12 @@ def derivatives(
 ) -> None:  # fmt: skip
     """Add gradient and information to zeros, from what `risk_totals` filled.
 
-    Scratch: `at_risk` and `tied` of ``(p, CHUNK + 1)``, zeros in the first column of `at_risk`; `scratch` of
-    ``(5, CHUNK)``. The information of m tied events is ``sum(1/D^2) S S' - sum(f/D^2) (S T' + T S') + sum(f^2/D^2) T T'``
+    Scratch: `at_risk` and `tied` of ``(p, CHUNK + 1)``, `scratch` of ``(5, CHUNK)``. The information of m tied events is ``sum(1/D^2) S S' - sum(f/D^2) (S T' + T S') + sum(f^2/D^2) T T'``
     with S and T the sums over the rows at risk and over the events, here as two squares whatever m is.
     """
     p = X.shape[0]
+    for j in range(p):
+        at_risk[j, 0] = 0.0
     for low in range(0, slot_dead.size, CHUNK):
         high = min(low + CHUNK, slot_dead.size)
         for start in range(slot_row[low], slot_row[high], CHUNK):
