@@ -29,8 +29,7 @@ def add_row(X: Any, inverse: Any, i: int, weight: float, sums: Any) -> None:
 
 
 @compiled(
-    "void(float64[:,::1], float64[::1], float64[::1], float64, float64, float64[::1], float64[::1], float64[::1])",
-    inner=True,
+    "void(float64[:,::1], float64[::1], float64[::1], float64, float64, float64[::1], float64[::1], float64[::1])"
 )
 def add_third_moment(
     inverse: Any, at_risk: Any, tied: Any, share: float, weight: float, mean: Any, turned: Any, out: Any
