@@ -2,62 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
 from trialml.errors import AnalysisError, DataError
+from trialml.survival.cox_arrays import CoxArrays, CoxState, Ties
 from trialml.survival.cox_layout import slot_layout
 from trialml.survival.cox_refusals import inverse, refuse_flat, refuse_runaway, solve
-from trialml.survival.ties import Array, Codes, Flags, checked_entry, checked_labels, checked_times
+from trialml.survival.ties import Array, Codes, checked_entry, checked_labels, checked_times
 
 __all__ = ["CoxArrays", "CoxProblem", "CoxState", "Ties", "fit_cox"]
 
-Ties = Literal["efron", "breslow"]
 MAX_ITERATIONS = 60
 HALVINGS = tuple(0.5**k for k in range(30))
-
-
-class CoxArrays(NamedTuple):
-    """A fitted Cox model.
-
-    Attributes
-    ----------
-    coefficients
-        Log hazard ratios per unit of each column, shape ``(p,)``.
-    covariance
-        The inverse of the (penalised) information, shape ``(p, p)``.
-    log_likelihood
-        The partial log-likelihood at the coefficients, without the penalty.
-    log_likelihood_null
-        The partial log-likelihood with every coefficient 0 (the offset stays).
-    score
-        The score test's chi-square of all coefficients 0, without the penalty.
-    iterations
-        Newton steps taken.
-    robust_covariance, robust_score
-        With subjects (`id`) only: the sandwich ``D' D`` with D the dfbetas summed by subject, and the score test's
-        chi-square with the scores at 0 summed by subject as its variance; None otherwise.
-    """
-
-    coefficients: Array
-    covariance: Array
-    log_likelihood: float
-    log_likelihood_null: float
-    score: float
-    iterations: int
-    robust_covariance: Array | None = None
-    robust_score: float | None = None
-
-
-class CoxState(NamedTuple):
-    """What everything at one `beta` is made of; see `cox_passes.risk_totals`."""
-
-    log_likelihood: float
-    relative: Array
-    shift: Array
-    slots: Array
-    again: Flags
 
 
 class CoxProblem:
@@ -134,6 +94,7 @@ class CoxProblem:
         if weights is not None and self.weights.min() <= 0:
             raise DataError(f"weights are {self.weights.min():g} at their smallest: drop rows of weight 0")
         self.X = self._centred(matrix)
+        self._at_zero: tuple[float, Array, Array] | None = None
 
     @property
     def codes(self) -> Codes:
@@ -180,7 +141,7 @@ class CoxProblem:
         """Return ``X beta + offset`` for the sorted rows, X centred within strata, shape ``(n,)``."""
         return np.asarray(np.asarray(beta, dtype=float) @ self.X + self.offset)
 
-    def state(self, beta: Array, factor: Array | None = None, into: CoxState | None = None) -> CoxState:
+    def state(self, beta: Array, factor: Array | None = None) -> CoxState:
         """Return the relative hazards and risk-set totals at `beta`; likelihood -inf where floats do not hold them.
 
         Parameters
@@ -189,14 +150,11 @@ class CoxProblem:
             Shape ``(p,)``.
         factor
             A number for each slot by which its events count, shape ``(slots,)``; 1 by default.
-        into
-            A state whose arrays may be written over.
         """
         from trialml.survival.cox_passes import risk_totals
 
         n, slots = self.offset.size, self.layout.slot_dead.size
-        if into is None:
-            into = CoxState(0.0, np.empty(n), np.empty(self.strata_labels.size), np.empty((8, slots)),
+        into = CoxState(0.0, np.empty(n), np.empty(self.strata_labels.size), np.empty((8, slots)),
                             np.zeros(slots, dtype=bool))  # fmt: skip
         value = risk_totals(
             self.X, np.ascontiguousarray(beta, dtype=float), self.offset, self.weights, _factor(factor),
@@ -239,8 +197,10 @@ class CoxProblem:
         penalty = np.zeros(p) if ridge is None else np.broadcast_to(np.asarray(ridge, dtype=float), (p,))
         if not (np.isfinite(penalty) & (penalty >= 0)).all():
             raise DataError("ridge must hold finite numbers that are 0 or more, one a column")
-        scratch = self.state(np.zeros(p))
-        null, (score, information) = scratch.log_likelihood, self.sums(scratch)
+        evaluate = self._evaluator()
+        if self._at_zero is None:
+            self._at_zero = (evaluate[0](np.zeros(p)), *evaluate[1]())
+        null, score, information = self._at_zero
         if not np.isfinite(null):
             raise AnalysisError(
                 f"the offset reaches from {self.offset.min():g} to {self.offset.max():g}, too far for a Cox model: "
@@ -260,37 +220,67 @@ class CoxProblem:
             beta, now = np.zeros(p), (null, score, information)
         else:
             beta = np.array(start, dtype=float)
-            now = self.derivatives(beta)
-        beta, last, steps = self._newton(beta, now, penalty, tol, scratch)
+            now = (evaluate[0](beta), *evaluate[1]())
+        beta, last, steps = self._newton(beta, now, penalty if ridge is not None else None, tol, evaluate)
         precision = last[2] + np.diag(penalty)
         covariance = inverse(precision)
         refuse_runaway(precision, at_zero, covariance, lambda: self.largest(beta))
         return CoxArrays(beta, covariance, last[0], null, chi_square, steps)
 
+    def _evaluator(self) -> tuple[Callable[[Array], float], Callable[[], tuple[Array, Array]]]:
+        """Return the likelihood at a `beta`, and the derivatives at the last one, both with arrays made once."""
+        from trialml.survival.cox_passes import CHUNK, derivatives, risk_totals
+
+        p, n, slots = self.X.shape[0], self.offset.size, self.layout.slot_dead.size
+        relative, shift, sums = np.empty(n), np.empty(self.strata_labels.size), np.empty((8, slots))
+        layout, none = self.layout.arguments(np.zeros(slots, dtype=bool)), np.zeros(0)
+        scratch = (np.empty((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((5, CHUNK)))
+
+        def value(beta: Array) -> float:
+            found = risk_totals(
+                self.X, beta, self.offset, self.weights, none, *layout, self.efron, relative, shift, sums
+            )
+            return float(found) if math.isfinite(found) else -math.inf
+
+        def slopes() -> tuple[Array, Array]:
+            gradient, information = np.zeros(p), np.zeros((p, p))
+            derivatives(self.X, self.weights, none, *layout, self.layout.row_slot, relative, sums, *scratch, gradient,
+                        information)  # fmt: skip
+            return gradient, information
+
+        return value, slopes
+
     def _newton(
-        self, beta: Array, now: tuple[float, Array, Array], penalty: Array, tol: float, scratch: CoxState
+        self,
+        beta: Array,
+        now: tuple[float, Array, Array],
+        penalty: Array | None,
+        tol: float,
+        evaluate: tuple[Callable[[Array], float], Callable[[], tuple[Array, Array]]],
     ) -> tuple[Array, tuple[float, Array, Array], int]:
-        diagonal = np.diag_indices(beta.size)
+        likelihood, slopes = evaluate
+
+        def cost(at: Array) -> float:
+            return 0.0 if penalty is None else 0.5 * float(penalty @ at**2)
+
         for iteration in range(1, MAX_ITERATIONS + 1):
-            value = now[0] - 0.5 * float(penalty @ beta**2)
-            gradient = now[1] - penalty * beta
-            precision = now[2].copy()
-            precision[diagonal] += penalty
+            value = now[0] - cost(beta)
+            gradient = now[1] if penalty is None else now[1] - penalty * beta
             try:
-                step = solve(precision, gradient)
+                step = solve(now[2] if penalty is None else now[2] + np.diag(penalty), gradient)
             except np.linalg.LinAlgError:
                 break
             decrement = float(gradient @ step)
             for length in HALVINGS:
                 trial = beta + length * step
-                state = self.state(trial, into=scratch)
-                better = state.log_likelihood - 0.5 * float(penalty @ trial**2)
+                reached = likelihood(trial)
+                better = reached - cost(trial)
                 # Near the top the likelihood is flat to rounding, and the full Newton step is the right one.
-                if np.isfinite(better) and better >= value - 1e-9 * (1 + abs(value)):
+                if math.isfinite(better) and better >= value - 1e-9 * (1 + abs(value)):
                     break
             else:
                 break
-            beta, now = trial, (state.log_likelihood, *self.sums(state))
+            beta, now = trial, (reached, *slopes())
             # The decrement is the squared error before a step that squares it once more.
             if decrement <= tol and length == 1.0:
                 return beta, now, iteration
