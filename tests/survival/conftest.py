@@ -1,6 +1,7 @@
-"""A reference case that fails its test where any stored number was left unchecked."""
+"""Reference cases that know which of their numbers a test has compared."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,49 +12,94 @@ REFERENCE = Path(__file__).parents[1] / "reference"
 NOT_NUMBERS = {"NaN": np.nan, "Inf": np.inf, "-Inf": -np.inf}
 
 
-class CheckedCase:
-    """The outputs of one stored case and what of them has been compared.
+def leaves(value, place=()):
+    """The places of a stored value's numbers, words, lists and whole matrices, each the keys that lead to it."""
+    if isinstance(value, dict) and value and not {"rows", "dim"} & set(value):
+        return [leaf for key, one in value.items() for leaf in leaves(one, (*place, key))]
+    return [place]
 
-    A leaf is a number, a word, a list, or a whole matrix; its path is the keys that lead to it.
-    """
+
+def flat(value):
+    """The numbers of a stored value in order: a matrix by rows, a mapping by its values, null as NaN."""
+    if isinstance(value, dict) and "rows" in value:
+        value = value["rows"]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [number for one in value for number in flat(one)]
+    if value is None:
+        return [math.nan]
+    if isinstance(value, str):
+        return [NOT_NUMBERS.get(value, value)]
+    return [value]
+
+
+def plain(node):
+    """A stored value as arrays, lists and numbers."""
+    if isinstance(node, dict) and "rows" in node:
+        return np.array([[plain(cell) for cell in row] for row in node["rows"]], dtype=float)
+    if isinstance(node, dict):
+        return [plain(below) for below in node.values()]
+    if isinstance(node, list):
+        return [plain(below) for below in node]
+    return np.nan if node is None else NOT_NUMBERS.get(node, node) if isinstance(node, str) else node
+
+
+class Case:
+    """One case's outputs; leaving the ``with`` block fails where an output was neither compared nor set aside."""
 
     def __init__(self, name):
+        stored = json.loads((REFERENCE / f"{name}.json").read_text(encoding="utf-8"))
         self.name = name
-        self.outputs = json.loads((REFERENCE / f"{name}.json").read_text(encoding="utf-8"))["outputs"]
-        self.left = set(self._leaves(self.outputs, ()))
+        self.outputs = stored.get("outputs", stored)
+        self.open = set(leaves(self.outputs))
 
-    @classmethod
-    def _leaves(cls, node, path):
-        if isinstance(node, dict) and "dim" not in node:
-            for key, below in node.items():
-                yield from cls._leaves(below, (*path, key))
-        else:
-            yield path
+    def __enter__(self):
+        return self
 
-    def take(self, *path):
-        """Return what stands at a path, a matrix as an array; everything under it counts as compared."""
-        node = self.outputs
-        for key in path:
-            node = node[key]
-        self.left -= {leaf for leaf in self.left if leaf[: len(path)] == path}
-        return self._plain(node)
+    def __exit__(self, kind, *_):
+        if kind is None:
+            left = sorted(" > ".join(map(str, place)) for place in self.open)
+            assert not left, f"{self.name}: nothing was compared with {left}"
 
-    @classmethod
-    def _plain(cls, node):
-        if isinstance(node, dict) and "rows" in node:
-            return np.array([[cls._plain(cell) for cell in row] for row in node["rows"]], dtype=float)
-        if isinstance(node, dict):
-            return [cls._plain(below) for below in node.values()]
-        if isinstance(node, list):
-            return [cls._plain(below) for below in node]
-        return np.nan if node is None else NOT_NUMBERS.get(node, node) if isinstance(node, str) else node
+    def get(self, *place):
+        """Return what stands at a place; everything under it counts as compared."""
+        value = self.outputs
+        for key in place:
+            value = value[key]
+        self.open -= {leaf for leaf in self.open if leaf[: len(place)] == place}
+        return value
 
-    def agrees(self, found, *path, rtol=1e-8, null=np.nan):
-        """Compare `found` with the numbers at a path; R's NA stands for `null`."""
-        wanted = np.asarray(self.take(*path), dtype=float)
+    def compare(self, found, *place, rtol=1e-7, atol=1e-10):
+        """Compare with an output at Cox's tolerance; words must be equal, null is NaN or None."""
+        wanted = flat(self.get(*place))
+        if wanted and isinstance(wanted[0], str):
+            assert [str(one) for one in np.ravel(found)] == wanted, place
+            return
+        found = np.ravel(np.asarray(np.nan if found is None else found, dtype=float))
+        np.testing.assert_allclose(found, np.array(wanted, dtype=float), rtol=rtol, atol=atol, err_msg=str(place))
+
+    def aside(self, *place, reason):
+        """Leave an output out, for a reason."""
+        assert reason
+        self.get(*place)
+
+    def take(self, *place):
+        """Return what stands at a place, a matrix as an array."""
+        return plain(self.get(*place))
+
+    def agrees(self, found, *place, rtol=1e-8, null=np.nan):
+        """Compare with an output at the tolerance of closed forms; R's NA stands for `null`."""
+        wanted = np.asarray(self.take(*place), dtype=float)
         wanted = np.where(np.isnan(wanted), null, wanted)
         found = np.asarray(found, dtype=float).reshape(wanted.shape)
-        np.testing.assert_allclose(found, wanted, rtol=rtol, atol=1e-10, err_msg=f"{self.name}: {' > '.join(path)}")
+        np.testing.assert_allclose(found, wanted, rtol=rtol, atol=1e-10, err_msg=f"{self.name}: {' > '.join(place)}")
+
+
+@pytest.fixture(scope="session")
+def reference_case():
+    """A factory: ``with reference_case("surv_cox_pbc") as case: case.compare(number, "aic")``."""
+    return Case
 
 
 @pytest.fixture
@@ -62,14 +108,12 @@ def oracle():
     opened = []
 
     def open_case(name):
-        opened.append(CheckedCase(name))
+        opened.append(Case(name))
         return opened[-1]
 
     yield open_case
     for case in opened:
-        assert not case.left, (
-            f"{case.name}: nothing was compared with {sorted(' > '.join(map(str, p)) for p in case.left)}"
-        )
+        case.__exit__(None)
 
 
 @pytest.fixture(scope="session")
