@@ -165,7 +165,7 @@ def test_delayed_entry_is_survfits(oracle, reference_data):
 def test_case_weights_with_robust_variance_are_survfits(oracle, reference_data):
     table, case = reference_data("veteran"), oracle("surv_km_weighted")
     case.outputs = {"it": case.outputs}
-    case.left = {("it", *path) for path in case.left}
+    case.open = {("it", *path) for path in case.open}
     data = {
         "time": table["time"],
         "event": table["status"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "compiled_at_first_call"]
 
 
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
@@ -37,3 +37,13 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
             return numba.njit(signature, **options)(function)
 
     return compile_function
+
+
+def compiled_at_first_call(function: Callable[..., Any]) -> Any:
+    """Compile for the types of the first call, arrays of its own included, and keep the machine code where `compiled` does."""
+    import numba
+
+    try:
+        return numba.njit(cache=True)(function)
+    except (RuntimeError, OSError):
+        return numba.njit(function)

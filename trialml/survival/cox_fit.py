@@ -12,7 +12,8 @@ from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox_arrays import CoxArrays, CoxState, Ties
 from trialml.survival.cox_layout import slot_layout
 from trialml.survival.cox_refusals import inverse, refuse_flat, refuse_runaway, solve
-from trialml.survival.ties import Array, Codes, checked_entry, checked_labels, checked_times
+from trialml.survival.rows import checked_entry
+from trialml.survival.ties import Array, Codes, checked_labels, checked_times
 
 __all__ = ["CoxArrays", "CoxProblem", "CoxState", "Ties", "fit_cox"]
 

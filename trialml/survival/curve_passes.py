@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
+from trialml.survival.compile import compiled_at_first_call
 from trialml.survival.ties import Array, Codes, Flags
 
 __all__ = ["squares_in_order", "weighted_events"]
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call and keep the machine code on disk, or in memory where no folder can hold it."""
-    try:
-        return numba.njit(cache=True)(function)
-    except (RuntimeError, OSError):
-        return numba.njit(function)
-
-
-@_compiled
+@compiled_at_first_call
 def squares_in_order(
     drift: Array,
     jump: Array,
@@ -65,7 +54,7 @@ def squares_in_order(
     return out
 
 
-@_compiled
+@compiled_at_first_call
 def _add_events(
     at_risk: Array,
     dead: Array,
@@ -94,7 +83,7 @@ def _add_events(
     return survival * (total - d) / total
 
 
-@_compiled
+@compiled_at_first_call
 def weighted_events(
     marked: Codes, position: Codes, entering: Codes, come: Codes, start: Array, groups: int, exponents: Array
 ) -> tuple[Array, Array, Array]:

@@ -11,14 +11,22 @@ import pandas as pd
 from trialml.errors import DataError
 from trialml.survival.jackknife import sums_of_squares
 from trialml.survival.rows import checked_entry, checked_subjects, checked_weights
-from trialml.survival.ties import TIE_TOLERANCE, Array, Codes, Flags, checked_times, distinct_times, time_blocks
+from trialml.survival.ties import (
+    TIE_TOLERANCE,
+    Array,
+    Codes,
+    Flags,
+    checked_times,
+    distinct_times,
+    fresh_times,
+    time_blocks,
+)
 
 __all__ = [
     "Curve",
     "Variance",
     "censoring_curve",
     "curve_of_counts",
-    "fresh_times",
     "product_limit",
     "step_at",
     "usual_variance",
@@ -195,14 +203,6 @@ def _count(rows: _Rows) -> _Counts:
     place = np.cumsum(shown) - 1
     entered = np.where(enter >= 0, place[enter], -1)
     return _Counts(distinct[shown], n_risk[shown], n_event[shown], n_censor[shown], place[leave], entered)
-
-
-def fresh_times(ordered: Array) -> Flags:
-    """Return which of ascending times are not ties of the one before, shape ``(n,)``."""
-    fresh = np.ones(ordered.size, dtype=bool)
-    # A difference of just the tolerance is a tie, however it is rounded.
-    np.greater(np.diff(ordered), 1.00001 * TIE_TOLERANCE * ordered[1:], out=fresh[1:])
-    return fresh
 
 
 def _from_here_on(values: npt.NDArray[Any]) -> Array:

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trialml.errors import DataError
-from trialml.survival.product_limit import fresh_times
-from trialml.survival.ties import Array, Codes, Flags, distinct_times
+from trialml.survival.ties import Array, Codes, Flags, distinct_times, fresh_times
 
 __all__ = ["WeightedSums", "Weighting", "checked_weighting", "weighted_sums"]
 
