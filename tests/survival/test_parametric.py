@@ -92,6 +92,19 @@ def test_the_limits_of_survival_are_those_of_the_delta_method_by_differences():
     np.testing.assert_allclose(rows[["survival", "low", "high"]].to_numpy(float), wanted, rtol=1e-7)
 
 
+def test_the_remission_models_of_kleinbaum_and_klein():
+    """Chapter 7 of Survival Analysis: A Self-Learning Text (3rd ed., Springer 2012), data of Freireich et al. 1963."""
+    drug = [35, 34, 32, 32, 25, 23, 22, 20, 19, 17, 16, 13, 11, 10, 10, 9, 7, 6, 6, 6, 6]
+    relapse = [0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1, 1]
+    placebo = [23, 22, 17, 15, 12, 12, 11, 11, 8, 8, 8, 8, 5, 5, 4, 4, 3, 2, 2, 1, 1]
+    table = pd.DataFrame({"treated": np.repeat([1.0, 0.0], 21)})
+    printed = {"exponential": (2.159, 1.527, 1.0), "weibull": (2.248, 1.267, 1 / 1.366)}
+    for distribution, (intercept, treated, scale) in printed.items():
+        found = parametric(drug + placebo, relapse + [1] * 21, table, distribution=distribution)
+        np.testing.assert_allclose(found.frame()["coefficient"], [intercept, treated], atol=0.00051)
+        assert found.scale == pytest.approx(scale, abs=0.0003)
+
+
 def test_the_result_survives_json():
     found = parametric(*models()["gbsg2"], distribution="weibull")
     again = type(found).from_dict(json.loads(json.dumps(found.to_dict())))
