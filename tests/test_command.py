@@ -173,7 +173,7 @@ BAD_DATA = {
     ),
     "tau beyond follow-up": (
         {"study": {"endpoints.tau": 5000}},
-        ["tau = 5000 days", "follow-up of the arm 'old'", "or less"],
+        ["tau = 5000 days", "to when 0 of the 80 patients of the arm 'old' were followed", "or less"],
     ),
     "horizon beyond follow-up": ({"study": {"endpoints.horizon": 5000}}, ["horizon = 5000 days", "choose horizon"]),
     "horizon before anything": (

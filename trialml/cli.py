@@ -92,21 +92,9 @@ def _fault(error: Exception) -> str:
 
 
 def _check(asked: argparse.Namespace) -> int:
-    from trialml.config import read_study
-    from trialml.data.analysis_set import analysis_set
-    from trialml.data.quality import data_quality
-    from trialml.study import read_trial
+    from trialml.check import say_check
 
-    console = _console()
-    study = read_study(asked.study)
-    _known_models(study)
-    selected, flow = analysis_set(read_trial(study), randomised=study.data.randomised)
-    quality = data_quality(selected)
-    _say(console, flow)
-    _say(console, quality)
-    for row in quality.checks.itertuples():
-        console.print(f"  {row.number}  {row.verdict:<8} {row.subject}: {row.finding}", markup=False, highlight=False)
-    console.print("The study file and the data fit together; nothing was fitted.", style="bold")
+    say_check(asked.study, _console(), _known_models)
     return 0
 
 

@@ -31,7 +31,7 @@ from trialml.study_tables import (
 __all__ = ["Study", "read_study"]
 
 
-_KEPT = frozenset({"arm", "time", "event", "cause", "value", "factor", "treated", "stratum"})
+_KEPT = frozenset({"arm", "time", "event", "cause", "value", "factor", "treated", "stratum", "enrolling_site"})
 """Columns that an analysis adds beside the covariates."""
 
 
@@ -148,6 +148,11 @@ def _check_roles(study: Study) -> None:
     for (first, column), (second, other) in itertools.combinations(roles.items(), 2):
         if column == other:
             raise ValueError(f"{first} and {second} are both '{column}': one column cannot play both parts")
+    site = study.data.site
+    if site is not None and site in roles.values() and site not in factors:
+        raise ValueError(
+            f"[data] site is '{site}', which is another role's column: name the column of the enrolling site"
+        )
     for factor in factors:
         if factor in study.data.post_baseline:
             raise ValueError(
@@ -186,6 +191,11 @@ def _check_covariates(study: Study) -> None:
 def _check_event_codes(endpoint: EndpointTable) -> None:
     if bool(endpoint.event_values) != bool(endpoint.censored_values):
         raise ValueError("[[endpoints]] needs both event_values and censored_values, or neither: list the missing one")
+    if endpoint.event is not None and endpoint.event.upper() == "CNSR" and not endpoint.event_values:
+        raise ValueError(
+            f"[[endpoints]] event = '{endpoint.event}' is ADaM's censoring flag, in which 0 means that the event happened: add "
+            "event_values = [0] and censored_values = [1]"
+        )
     both = set(endpoint.event_values) & set(endpoint.censored_values)
     if both:
         raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")

@@ -17,6 +17,8 @@ from trialml.data.adam_trial import read_adam_trial
 from trialml.data.adverse_events import AdverseEvents, adverse_events
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
+from trialml.data.cleaning_log import cleaning_log
+from trialml.data.missingness import missingness
 from trialml.data.quality import data_quality
 from trialml.data.read import locate, read_table
 from trialml.data.time_zero import add_time
@@ -27,6 +29,7 @@ from trialml.learning import Learning
 from trialml.planning import plan_next_trial
 from trialml.survival.cox import cox
 from trialml.survival.kaplan_meier import kaplan_meier
+from trialml.survival.leakage import leakage
 from trialml.survival.logrank import logrank
 from trialml.survival.proportional_hazards import proportional_hazards
 from trialml.survival.rmst import restricted_mean
@@ -50,6 +53,7 @@ def read_trial(study: Study) -> Trial:
         "treatment": study.arms,
         "covariates": study.covariate_list,
         "post_baseline": data.post_baseline,
+        "site": data.site,
         "population": data.population,
         "population_value": data.population_value,
     }
@@ -103,7 +107,7 @@ def read_adverse_events(study: Study) -> AdverseEvents | None:
 def _columns(study: Study) -> set[str]:
     """Return the columns that have a part: a long file is not kept whole for a few of them."""
     named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
-    others = (study.data.population, study.data.time_zero, *study.endpoints[0].columns().values())
+    others = (study.data.population, study.data.site, study.data.time_zero, *study.endpoints[0].columns().values())
     return named | {column for column in others if column is not None}
 
 
@@ -140,12 +144,22 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
             f"The endpoint '{study.endpoint.name}' is {study.endpoint.kind}, and a whole run analyses a time to event: read and check it "
             "with 'trialml check', or name a time to event."
         )
-    selected, flow = analysis_set(read_trial(study), randomised=study.data.randomised)
+    read = read_trial(study)
+    selected, flow = analysis_set(read, randomised=study.data.randomised)
     analysis = Analysis(study, selected, quick, watcher)
     analysis.add(flow)
     quality = data_quality(selected)
     analysis.add(quality)
+    analysis.add(cleaning_log(selected))
+    analysis.add(missingness(selected, read=read))
     analysis.add(baseline_table(selected))
+    if len(set(selected.factor)) > 1:
+        analysis.add(baseline_table(selected, by="factor"))
+    analysis.add(
+        leakage(
+            selected.time, selected.event, selected.baseline, covariates=selected.covariates, arm=selected.arm_labels
+        )
+    )
     harms = read_adverse_events(study)
     if harms is not None:
         analysis.add(harms)

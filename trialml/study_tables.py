@@ -71,6 +71,7 @@ class DataTable(FileTable):
 
     source: Annotated[str, Field(min_length=1)]
     subject: Column
+    site: Column | None = None
     population: Column | None = None
     population_value: Code = "Y"
     post_baseline: tuple[Column, ...] = ()

@@ -31,6 +31,7 @@ def read_adam_trial(
     treatment: Treatment,
     covariates: tuple[Covariate, ...],
     post_baseline: tuple[str, ...] = (),
+    site: str | None = None,
     population: str | None = None,
     population_value: str = "Y",
     time_zero: str | None = None,
@@ -53,6 +54,8 @@ def read_adam_trial(
         a BDS data set, any other a column of ADSL.
     post_baseline
         Columns of ADSL that are refused as covariates besides those that ADaM defines by what came later.
+    site
+        The column of ADSL that holds the enrolling site, SITEID.
     population, population_value
         The population flag of ADSL and its code, by default Y.
     time_zero
@@ -104,6 +107,7 @@ def read_adam_trial(
         treatment=treatment,
         covariates=covariates,
         post_baseline=post_baseline,
+        site=site,
         population=population,
         population_value=population_value,
         disposition=disposition(subjects, frame[treatment.column]),

@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from trialml.data.sufficiency import refuse_too_little
 from trialml.data.trial import Trial
-from trialml.errors import AnalysisError, DataError
+from trialml.errors import DataError
 from trialml.result import Result, format_count
 
 __all__ = ["AnalysisSet", "analysis_set"]
-
-MINIMUM_PER_ARM = 20
-MINIMUM_EVENTS = 20
-MINIMUM_EVENTS_BY_THEN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +38,7 @@ class AnalysisSet(Result):
 
     title = "Patients analysed"
     methods = (
-        "Patients were analysed in the arm that they were randomised to. Patients outside the population of the estimand, or without "
+        "Patients were analysed in the arm that the data record, taken as the arm that they were randomised to. Patients outside the population of the estimand, or without "
         "a recorded arm or outcome, were excluded and counted; no other patient was left out."
     )
 
@@ -83,7 +80,17 @@ class AnalysisSet(Result):
             said += f" {self._flow_words()}"
         elif self.randomised is None:
             said += " How many were screened and randomised is not known from the file, so no CONSORT flow diagram is drawn."
-        return f"{said} {' '.join(self.statements)}".strip()
+        return f"{said} {self._event_words()} {' '.join(self.statements)}".replace("  ", " ").strip()
+
+    def _event_words(self) -> str:
+        """Return the events of the two primary arms, since an event code read the wrong way round shows here first."""
+        primary = self.by_arm.iloc[:2]
+        if primary["events"].isna().any():
+            return ""
+        told = (
+            f"{format_count(row.events)} of {format_count(row.patients)} with {row.arm}" for row in primary.itertuples()
+        )
+        return f"The event happened in {' and '.join(told)}."
 
     def _flow_words(self) -> str:
         counts = self.consort.groupby("step", sort=False)["patients"].sum()
@@ -165,9 +172,7 @@ def analysis_set(trial: Trial, *, randomised: int | None = None) -> tuple[Trial,
     steps.append(("Analysis set", int(kept.sum()), False))
     selected = trial.rows(kept.to_numpy())
     by_arm = _count_arms(selected, arms)
-    _refuse_too_small(by_arm, selected)
-    if trial.endpoint.kind == "time to event":
-        _refuse_reading_times(selected)
+    refuse_too_little(selected, by_arm)
     rows = pd.DataFrame(steps, columns=["step", "patients", "excluded"])
     consort = _consort(trial, arms, kept)
     return selected, AnalysisSet(rows, by_arm, randomised, trial.statements, consort, trial.population)
@@ -225,81 +230,3 @@ def _consort(trial: Trial, arms: list[str], kept: pd.Series) -> pd.DataFrame:
     for step, applies in steps.items():
         rows += [(step, trial.treatment.label(one), int((applies & (arm == one)).sum())) for one in arms]
     return pd.DataFrame(rows, columns=["step", "arm", "patients"])
-
-
-def _refuse_too_small(by_arm: pd.DataFrame, trial: Trial) -> None:
-    primary = by_arm.iloc[:2]
-    for row in primary.itertuples():
-        if row.patients < MINIMUM_PER_ARM:
-            message = (
-                f"The {row.role} arm '{row.arm}' has {row.patients} patients in the analysis set; models and their validation need "
-                f"at least {MINIMUM_PER_ARM} in each arm: use more data."
-            )
-            raise AnalysisError(message)
-    if trial.endpoint.kind == "time to event":
-        _refuse_too_few_events(primary)
-    else:
-        _refuse_one_outcome(trial, primary)
-
-
-def _refuse_one_outcome(trial: Trial, primary: pd.DataFrame) -> None:
-    """Refuse an endpoint of which nothing varies."""
-    if trial.endpoint.kind == "continuous":
-        values = trial.only(trial.treatment.control, trial.treatment.experimental).value
-        if (values == values[0]).all():
-            raise AnalysisError(
-                f"All {len(values):,} values of the endpoint '{trial.endpoint.name}' in the primary contrast are the same: check its column."
-            )
-        return
-    patients, events = int(primary["patients"].sum()), int(primary["events"].sum())
-    if events in (0, patients):
-        raise AnalysisError(
-            f"The event '{trial.endpoint.name}' happened in {events:,} of {patients:,} patients of the primary contrast: check which "
-            "code means that it happened (event_values in [[endpoints]])."
-        )
-
-
-def _refuse_too_few_events(primary: pd.DataFrame) -> None:
-    patients, events = int(primary["patients"].sum()), int(primary["events"].sum())
-    if events == 0:
-        message = (
-            f"All {patients} patients of the primary contrast are censored: check which event code means "
-            "that the event happened (event_values in [[endpoints]])."
-        )
-        raise AnalysisError(message)
-    for row in primary.itertuples():
-        if row.events == 0:
-            message = (
-                f"The {row.role} arm '{row.arm}' has no events among its {row.patients} patients, so that no hazard ratio can be "
-                "estimated: check the event codes of this arm, or wait for a longer follow-up."
-            )
-            raise AnalysisError(message)
-    if events < MINIMUM_EVENTS:
-        message = (
-            f"The primary contrast has {events} events; models and their validation need at least {MINIMUM_EVENTS}: use more data "
-            "or a longer follow-up."
-        )
-        raise AnalysisError(message)
-
-
-def _refuse_reading_times(trial: Trial) -> None:
-    """Refuse a horizon or a tau at which too little has happened, or that follow-up does not reach."""
-    endpoint, treatment = trial.endpoint, trial.treatment
-    primary = trial.only(treatment.control, treatment.experimental)
-    for name, asked in (("horizon", endpoint.horizon), ("tau", endpoint.tau)):
-        events = int((primary.event & (primary.time <= asked)).sum())
-        if events < MINIMUM_EVENTS_BY_THEN:
-            message = (
-                f"[[endpoints]] {name} = {asked:g} {endpoint.unit}, by when the primary contrast has {events} events: choose a time "
-                f"with at least {MINIMUM_EVENTS_BY_THEN}."
-            )
-            raise AnalysisError(message)
-        for arm in (treatment.control, treatment.experimental):
-            own = trial.only(arm)
-            last = float(own.time.max())
-            if asked > last and not own.event[own.time == last].all():
-                message = (
-                    f"[[endpoints]] {name} = {asked:g} {endpoint.unit}, but the follow-up of the arm '{treatment.label(arm)}' ends at "
-                    f"{last:g} with patients still event-free: choose {name} = {last:g} or less."
-                )
-                raise AnalysisError(message)

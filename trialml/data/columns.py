@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.findings import Finding
+from trialml.data.table import holds_numbers
 from trialml.errors import DataError, nearest
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "as_events",
     "as_numbers",
     "as_times",
-    "holds_numbers",
     "is_yes",
     "mixed_spelling",
     "require_columns",
@@ -30,7 +30,6 @@ _FALSE = frozenset({"0", "false", "no", "n"})
 _LARGEST = 1e15
 """Above this, floats no longer hold every whole number, and squares and exponentials overflow."""
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
-_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _POINT = re.compile(r"[+-]?\d*\.\d+")
 
@@ -58,11 +57,6 @@ def as_code(value: object) -> str:
     if whole:
         return whole[1]
     return text.lower() if text.lower() in ("true", "false") else text
-
-
-def holds_numbers(heading: Iterable[str]) -> bool:
-    """Return whether a heading looks like a row of values: a name in it is a plain number."""
-    return any(_NUMBER.fullmatch(name.strip()) for name in heading)
 
 
 def as_codes(column: pd.Series) -> pd.Series:
@@ -144,7 +138,7 @@ def require_columns(
     """
     for place, column in named.items():
         if column not in frame.columns and column not in heading:
-            others = list(heading) or [str(other) for other in frame.columns]
+            others = heading or tuple(str(other) for other in frame.columns)
             if holds_numbers(others):
                 # The first row is a patient's: its values must not be shown as names.
                 message = (

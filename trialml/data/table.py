@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,14 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.data.columns import holds_numbers
 from trialml.data.findings import Finding
 from trialml.errors import DataError
 
-__all__ = ["MISSING_WORDS", "Table", "clean_values", "name_columns", "tidy_text"]
+__all__ = ["MISSING_WORDS", "Table", "clean_values", "holds_numbers", "name_columns", "tidy_text"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", ".")
 """What counts as missing. ``None`` does not: it is a category in many trials (prior therapy: None)."""
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Table:
         """Return the findings on some columns."""
         wanted = set(columns)
         return tuple(one for one in self.findings if one.subject in wanted)
+
+
+def holds_numbers(heading: Iterable[str]) -> bool:
+    """Return whether a heading looks like a row of values: a name in it is a plain number."""
+    return any(_NUMBER.fullmatch(name.strip()) for name in heading)
 
 
 def name_columns(heading: Iterable[str], source: str) -> list[str]:

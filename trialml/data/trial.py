@@ -22,6 +22,7 @@ from trialml.data.columns import (
     mixed_spelling,
     require_columns,
 )
+from trialml.data.event_codes import censoring_findings
 from trialml.data.findings import Finding
 from trialml.data.population import population_findings
 from trialml.data.restatement import refuse_restatement
@@ -44,7 +45,8 @@ class Trial:
         One row a patient, index the file row; columns ``arm`` (code), the outcome, ``factor`` (the stratification
         cell) and one column a covariate (float, or text for categorical). The outcome is ``time`` and ``event``
         (boolean) for a time to event, with ``cause`` (0 censored, 1 the event, 2 and on competing ones) where events
-        compete; ``event`` for a binary endpoint; ``value`` for a continuous one.
+        compete; ``event`` for a binary endpoint; ``value`` for a continuous one. ``enrolling_site`` where the study file
+        names the site.
     endpoint, treatment, covariates
         The roles.
     origin, sha256
@@ -146,6 +148,7 @@ def build_trial(
     treatment: Treatment,
     covariates: tuple[Covariate, ...],
     post_baseline: tuple[str, ...] = (),
+    site: str | None = None,
     population: str | None = None,
     population_value: str = "Y",
     disposition: pd.DataFrame | None = None,
@@ -166,6 +169,8 @@ def build_trial(
         The roles.
     post_baseline
         Columns measured after randomisation.
+    site
+        The column of the enrolling site, for the checks by site.
     population, population_value
         The column that defines the population, and its code for those who belong to it (Y: yes in any writing).
     disposition
@@ -187,12 +192,16 @@ def build_trial(
     roles = _named_columns(subject, endpoint, treatment, covariates, post_baseline)
     if population:
         roles["[data] population"] = population
+    if site:
+        roles["[data] site"] = site
     require_columns(table.frame, roles, table.origin, heading=table.heading)
     subjects = _check_subjects(table.frame[subject], subject)
     frame = pd.DataFrame(index=table.frame.index)
     frame["arm"] = _check_arms(as_codes(table.frame[treatment.column]), treatment)
     _add_outcome(frame, table, endpoint, subjects)
     frame["factor"] = _cells(table.frame, treatment.stratification)
+    if site:
+        frame["enrolling_site"] = as_codes(table.frame[site])
     spelt = [endpoint.event] if endpoint.kind != "continuous" else []
     as_text: list[Finding] = []
     for covariate in covariates:
@@ -212,6 +221,11 @@ def build_trial(
         *table.findings_about({*roles.values(), "the file"}),
         *(one for one in mixed if one),
         *as_text,
+        *(
+            censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
+            if spelt[:1] == [endpoint.event]
+            else ()
+        ),
         *about_population,
     )
     return Trial(
