@@ -283,6 +283,9 @@ _RULES = {
     "time zero": "DQ039",
     "stratification": "DQ040",
     "date without format": "DQ033",
+    "several codes for censored": "DQ003",
+    "missing date": "DQ033",
+    "impossible date": "DQ033",
     "censoring code": "DQ003",
 }
 

@@ -202,30 +202,17 @@ def build_trial(
     frame["factor"] = _cells(table.frame, treatment.stratification)
     if site:
         frame["enrolling_site"] = as_codes(table.frame[site])
-    spelt = [endpoint.event] if endpoint.kind != "continuous" else []
-    as_text: list[Finding] = []
     for covariate in covariates:
         _add_covariate(frame, table, covariate, subjects)
         refuse_restatement(frame, covariate, endpoint, treatment)
-        if covariate.kind == "binary":
-            spelt.append(covariate.name)
-        if table.typed and covariate.kind == "numeric" and table.frame[covariate.name].dtype == object:
-            as_text.append(_stored_as_text(table.frame[covariate.name]))
     known = pd.DataFrame(index=frame.index) if disposition is None else disposition
     about_population: tuple[Finding, ...] = ()
     if population:
         known = known.assign(population=is_yes(table.frame[population], value=population_value))
         about_population = population_findings(population, known["population"])
-    mixed = (mixed_spelling(table.frame[column]) for column in spelt)
     findings = (
         *table.findings_about({*roles.values(), "the file"}),
-        *(one for one in mixed if one),
-        *as_text,
-        *(
-            censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
-            if spelt[:1] == [endpoint.event]
-            else ()
-        ),
+        *_findings(table, endpoint, covariates),
         *about_population,
     )
     return Trial(
@@ -266,6 +253,18 @@ def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subj
         frame[covariate.name] = as_codes(column)
     if (column == subjects).all():
         raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
+
+
+def _findings(table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...]) -> tuple[Finding, ...]:
+    """Return what the columns tell once their parts are known."""
+    frame = table.frame
+    coded = [] if endpoint.kind == "continuous" else [endpoint.event]
+    spelt = [*coded, *(one.name for one in covariates if one.kind == "binary")]
+    mixed = [found for found in (mixed_spelling(frame[name]) for name in spelt) if found]
+    numeric = [one.name for one in covariates if one.kind == "numeric" and table.typed]
+    as_text = [_stored_as_text(frame[name]) for name in numeric if frame[name].dtype == object]
+    codes = [one for name in coded for one in censoring_findings(frame[name], endpoint.censored_values)]
+    return (*mixed, *as_text, *codes)
 
 
 def _stored_as_text(column: pd.Series) -> Finding:
