@@ -7,16 +7,19 @@ import math
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from trialml.data.roles import Covariate, Endpoint, Records, Treatment
+from trialml.data.starter_text import FILL_IN, unfilled
+from trialml.data.visit_tables import Visits
 from trialml.errors import StudyFileError, nearest
 from trialml.study_tables import (
     CovariateTable,
     DataTable,
     DesignTable,
+    EffectsTable,
     EndpointTable,
     EstimandTable,
     FileTable,
@@ -47,6 +50,7 @@ class Study(FileTable):
     treatment: TreatmentTable
     endpoints: Annotated[tuple[EndpointTable, ...], Field(min_length=1, max_length=1)]
     covariates: CovariateTable
+    effects: EffectsTable = EffectsTable()
     models: ModelsTable = ModelsTable()
     strata: StrataTable = StrataTable()
     design: DesignTable = DesignTable()
@@ -59,6 +63,8 @@ class Study(FileTable):
         _check_arms(self.treatment)
         _check_roles(self)
         _check_covariates(self)
+        _check_visits(self)
+        _check_effects(self)
         _check_event_codes(self.endpoints[0])
         _check_dates(self)
         _check_population(self)
@@ -97,6 +103,12 @@ class Study(FileTable):
             for kind in ("numeric", "binary", "categorical")
             for name in getattr(self.covariates, kind)
         )
+
+    @property
+    def visits(self) -> tuple[Visits, ...]:
+        """The long tables as the data room knows them."""
+        tables = [one.model_dump() for one in self.data.visits]
+        return tuple(Visits(**{**one, "where": next(iter(one["where"].items()), None)}) for one in tables)
 
     def defaults(self) -> tuple[tuple[str, str], ...]:
         """Every default that was used, as (key, value) in the order of the file."""
@@ -188,6 +200,62 @@ def _check_covariates(study: Study) -> None:
             raise ValueError(f"[covariates.labels] calls two covariates '{word}': give each words of its own")
 
 
+def _check_visits(study: Study) -> None:
+    """Refuse a column made of visits that the whitelist does not name."""
+    made = [column for one in study.visits for column in one.columns]
+    for column in made:
+        if made.count(column) > 1:
+            raise ValueError(f"[[data.visits]] makes the column '{column}' twice: give each table a name of its own")
+        if column not in study.covariates.numeric:
+            raise ValueError(
+                f"[[data.visits]] makes '{column}', which [covariates] numeric does not list: list it, or take it out of "
+                "summaries"
+            )
+
+
+def _check_effects(study: Study) -> None:
+    """Refuse a subgroup factor that is no baseline covariate, and cut-points that no factor needs."""
+    asked, covariates = study.effects, study.covariates
+    known = (*covariates.names(), *study.treatment.stratification)
+    for name in asked.subgroups:
+        if asked.subgroups.count(name) > 1:
+            raise ValueError(f"[effects] subgroups lists '{name}' twice: keep it once")
+        if name not in known:
+            raise ValueError(
+                f"[effects] subgroups lists '{name}', which is neither a covariate nor a stratification factor: {nearest(name, known)}"
+            )
+        if name in covariates.numeric and name not in asked.cut_points:
+            raise ValueError(
+                f"[effects] subgroups lists the numeric covariate '{name}' without cut-points: give them in [effects.cut_points], chosen "
+                "before the data were seen"
+            )
+    for name in asked.cut_points:
+        if name not in asked.subgroups or name not in covariates.numeric:
+            raise ValueError(
+                f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out"
+            )
+    _check_effect_words(study)
+
+
+def _check_effect_words(study: Study) -> None:
+    """Refuse words for what is no subgroup factor, and one word for two things."""
+    asked, covariates = study.effects, study.covariates
+    for table, names in (("labels", asked.labels), ("levels", asked.levels)):
+        for name in names:
+            if name not in asked.subgroups:
+                raise ValueError(
+                    f"[effects.{table}] names '{name}', which [effects] subgroups does not list: take it out"
+                )
+    words = [asked.labels.get(name, covariates.labels.get(name, name)) for name in asked.subgroups]
+    for place, of_one in (
+        ("labels", words),
+        *((f"levels.{name}", [*of.values()]) for name, of in asked.levels.items()),
+    ):
+        for word in of_one:
+            if of_one.count(word) > 1 or (place == "labels" and word == "Overall"):
+                raise ValueError(f"[effects.{place}] uses '{word}' for two things: give each words of its own")
+
+
 def _check_event_codes(endpoint: EndpointTable) -> None:
     if bool(endpoint.event_values) != bool(endpoint.censored_values):
         raise ValueError("[[endpoints]] needs both event_values and censored_values, or neither: list the missing one")
@@ -271,6 +339,10 @@ def read_study(path: Path) -> Study:
         tables = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"The study file '{path}' is not valid TOML: {error}.") from error
+    left = unfilled(tables)
+    if left:
+        more = f" ({len(left) - 1} more to fill in: {', '.join(left[1:])})" if len(left) > 1 else ""
+        raise StudyFileError(f"{path.name}: {left[0]} still says '{FILL_IN}': write what belongs there{more}.")
     if "path" in tables:
         raise StudyFileError(f"{path.name}: 'path' is not a key; {nearest('path', list(Study.model_fields)[:-1])}.")
     try:
@@ -316,5 +388,6 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
     for part in place:
         if isinstance(part, str):
             annotation = table.model_fields[part].annotation
-            table = EndpointTable if part == "endpoints" else annotation
+            listed = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+            table = EndpointTable if part == "endpoints" else listed[0] if listed else annotation
     return [name for name in table.model_fields if name != "path"]

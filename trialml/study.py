@@ -12,6 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from trialml.analysis import Analysis, Watcher
+from trialml.comparing import compare
 from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
 from trialml.data.adverse_events import AdverseEvents, adverse_events
@@ -23,7 +24,7 @@ from trialml.data.quality import data_quality
 from trialml.data.read import locate, read_table
 from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
-from trialml.effects.contrast import Contrast, contrast
+from trialml.data.visit_tables import add_visits
 from trialml.errors import AnalysisError, DataError
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
@@ -64,6 +65,8 @@ def read_trial(study: Study) -> Trial:
             endpoint=endpoint,
             time_zero=data.time_zero,
             partial_dates=data.partial_dates,
+            visits=study.visits,
+            base=study.path.parent,
             encoding=data.encoding,
             decimal=data.decimal,
             **roles,
@@ -79,6 +82,7 @@ def read_trial(study: Study) -> Trial:
     if study.endpoints[0].date is not None:
         assert data.time_zero is not None
         table = add_time(table, study.endpoints[0].date, data.time_zero, endpoint, rule=data.partial_dates)
+    table = add_visits(table, study.visits, subject=data.subject, base=study.path.parent)
     return build_trial(table, endpoint=endpoint, **roles)
 
 
@@ -107,7 +111,14 @@ def read_adverse_events(study: Study) -> AdverseEvents | None:
 def _columns(study: Study) -> set[str]:
     """Return the columns that have a part: a long file is not kept whole for a few of them."""
     named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
-    others = (study.data.population, study.data.site, study.data.time_zero, *study.endpoints[0].columns().values())
+    zeros = (one.time_zero for one in study.visits)
+    others = (
+        study.data.population,
+        study.data.site,
+        study.data.time_zero,
+        *study.endpoints[0].columns().values(),
+        *zeros,
+    )
     return named | {column for column in others if column is not None}
 
 
@@ -164,7 +175,7 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     if harms is not None:
         analysis.add(harms)
     _follow(analysis)
-    effect = _compare(analysis)
+    effect = compare(analysis, quality)
     learning = Learning(analysis, quality)
     heterogeneity = learning.ask_heterogeneity()
     learning.learn_risk()
@@ -204,23 +215,3 @@ def _follow(analysis: Analysis) -> None:
             unit=endpoint.unit,
         )
     )
-
-
-def _compare(analysis: Analysis) -> Contrast:
-    """Estimate the effect on three scales, for the primary and the secondary contrasts."""
-    trial, endpoint, treatment = analysis.trial, analysis.trial.endpoint, analysis.trial.treatment
-    effect = contrast(
-        trial.time,
-        trial.event,
-        np.asarray(trial.frame["arm"], dtype=np.object_),
-        control=treatment.control,
-        experimental=treatment.experimental,
-        secondary=treatment.secondary,
-        labels=dict(treatment.labels),
-        factor=trial.factor,
-        horizon=endpoint.horizon,
-        tau=endpoint.tau,
-        unit=endpoint.unit,
-    )
-    analysis.add(effect)
-    return effect

@@ -9,11 +9,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from trialml.data.columns import as_code
+from trialml.data.visits import Summary
 
 __all__ = [
     "CovariateTable",
     "DataTable",
     "DesignTable",
+    "EffectsTable",
     "EndpointTable",
     "EstimandTable",
     "FileTable",
@@ -23,6 +25,7 @@ __all__ = [
     "StudyTable",
     "TrackingTable",
     "TreatmentTable",
+    "VisitTable",
 ]
 
 
@@ -66,6 +69,43 @@ class EstimandTable(FileTable):
     summary: str
 
 
+class VisitTable(FileTable):
+    """`[[data.visits]]`: a long table, and what its rows by time zero say of each patient."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,59}$")]
+    source: Annotated[str, Field(min_length=1)]
+    subject: Column
+    value: Column
+    summaries: Annotated[tuple[Summary, ...], Field(min_length=1)]
+    time: Column | None = None
+    date: Column | None = None
+    time_zero: Column | None = None
+    visit: Column | None = None
+    baseline_visits: tuple[Code, ...] = ()
+    where: Annotated[dict[str, Code], Field(max_length=1)] = {}
+    unit: Literal["days", "weeks", "months", "years"] = "days"
+    include_zero: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        here = f"[[data.visits]] '{self.name}'"
+        given = [key for key in ("time", "date", "visit") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{here} gives {' and '.join(given) or 'no time'}: give one of time, date and visit")
+        if (self.date is None) != (self.time_zero is None):
+            raise ValueError(f"{here} needs both date and time_zero (the date of time zero), or neither: give both")
+        if (self.visit is None) == bool(self.baseline_visits):
+            raise ValueError(f"{here} needs both visit and baseline_visits (in their order), or neither: give both")
+        if self.visit is not None and "since_last" in self.summaries:
+            raise ValueError(f"{here} asks for since_last, which needs a time or a date: take it out of summaries")
+        for key in ("summaries", "baseline_visits"):
+            items = getattr(self, key)
+            for item in items:
+                if items.count(item) > 1:
+                    raise ValueError(f"{here} {key} lists '{item}' twice: keep it once")
+        return self
+
+
 class DataTable(FileTable):
     """`[data]`: where the data are, who is who, and what was measured after randomisation."""
 
@@ -80,6 +120,7 @@ class DataTable(FileTable):
     partial_dates: Literal["refuse", "first", "middle", "last"] = "refuse"
     encoding: Annotated[str, Field(min_length=1)] | None = None
     decimal: Literal[".", ","] | None = None
+    visits: tuple[VisitTable, ...] = ()
 
 
 class TreatmentTable(FileTable):
@@ -175,6 +216,30 @@ class CovariateTable(FileTable):
     def names(self) -> tuple[str, ...]:
         """Every covariate once, in the order of the study file."""
         return (*self.numeric, *self.binary, *self.categorical)
+
+
+class EffectsTable(FileTable):
+    """`[effects]`: what is looked at beside the average effect; subgroups and cut-points are pre-specified."""
+
+    adjusted_logrank: Annotated[bool, Strict()] = True
+    subgroups: tuple[Column, ...] = ()
+    cut_points: dict[str, Annotated[tuple[Real, ...], Field(min_length=1, max_length=9)]] = {}
+    labels: dict[str, Words] = {}
+    levels: dict[str, Annotated[dict[str, Words], BeforeValidator(_as_codes)]] = {}
+    shrinkage_scale: Annotated[Real, Field(gt=0, le=10)] = 0.25
+    tipping_point_imputations: Annotated[Whole, Field(ge=0, le=1000)] = 20
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.tipping_point_imputations == 1:
+            raise ValueError("[effects] tipping_point_imputations = 1, but it must be 0 (none) or at least 2: give 20")
+        for name, cuts in self.cut_points.items():
+            if any(later <= earlier for earlier, later in itertools.pairwise(cuts)):
+                shown = ", ".join(f"{cut:g}" for cut in cuts)
+                raise ValueError(
+                    f"[effects.cut_points] {name} = {shown} does not rise: give the cut-points in ascending order"
+                )
+        return self
 
 
 class RiskTable(FileTable):

@@ -511,6 +511,8 @@ UNDER_OTHER_FINDINGS = {
     "date of death",
     "competing events",
     "unexpected arm",
+    "visit without value",
+    "visit without time",
 }
 ONLY_IN_THE_LOG = {"blanks", "missing word"}
 

@@ -122,16 +122,17 @@ def test_contrasts_survive_a_round_trip(found):
     assert again.text() == found.text()
 
 
-def test_the_adjusted_difference_is_the_mean_of_the_repeats_averages():
+def test_the_adjusted_difference_has_the_mean_of_all_scores_and_the_error_of_one_repeat():
     scores = np.random.default_rng(1).normal(50, 280, (4, 500))
     unadjusted = Estimate(48.0, 24.0, 72.0, unit="days", scale=RMST_DIFFERENCE, se=13.0)
     found = adjusted_contrast(scores, unadjusted=unadjusted, events=140, tau=730)
-    average = scores.mean(axis=0)
-    se = average.std(ddof=1) / math.sqrt(500)
-    estimate = found.adjusted
+    # Root mean square over repeats of one repeat's error, 498 degrees of freedom; t(.975, 498) from R: qt(.975, 498).
+    se = math.sqrt(np.mean([((one - one.mean()) ** 2).sum() / 498 / 500 for one in scores]))
+    estimate, t = found.adjusted, 1.9647389829672885
+    value = scores.mean()
     np.testing.assert_allclose(
         [estimate.value, estimate.se, estimate.low, estimate.high],
-        [average.mean(), se, average.mean() - Z * se, average.mean() + Z * se],
+        [value, se, value - t * se, value + t * se],
         rtol=1e-12,
     )
     assert estimate.kind == "crossfit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from trialml.data.findings import Finding
 from trialml.data.roles import Covariate, Endpoint, Treatment
 from trialml.data.table import Table
 from trialml.data.trial import Trial, build_trial
+from trialml.data.visit_tables import Visits, add_visits
 
 __all__ = ["read_adam_trial"]
 
@@ -36,6 +38,8 @@ def read_adam_trial(
     population_value: str = "Y",
     time_zero: str | None = None,
     partial_dates: PartialDates = "refuse",
+    visits: Sequence[Visits] = (),
+    base: Path = Path(),
     encoding: str | None = None,
     decimal: str | None = None,
 ) -> Trial:
@@ -62,6 +66,8 @@ def read_adam_trial(
         The date that times count from, where it is declared: RANDDT, TRTSDT or STARTDT.
     partial_dates
         What is done with dates whose day is not known.
+    visits, base
+        Long tables that baseline covariates come from, and the folder that their paths start from.
     encoding, decimal
         Encoding and decimal mark of text files, where they are declared.
 
@@ -99,6 +105,7 @@ def read_adam_trial(
         (*adsl.findings, *findings, *_unnamed_arms(frame[treatment.column], treatment)),
         typed=adsl.typed,
     )
+    table = add_visits(table, visits, subject=subject, base=base)
     trial = build_trial(
         table,
         name=name,

@@ -275,6 +275,7 @@ _RULES = {
     "unit": "DQ014",
     "text in numbers": "DQ018",
     "partial date": "DQ033",
+    "impossible date": "DQ033",
     "event before time zero": "DQ034",
     "baseline after treatment": "DQ035",
     "baseline after time zero": "DQ035",
@@ -287,6 +288,8 @@ _RULES = {
     "missing date": "DQ033",
     "impossible date": "DQ033",
     "censoring code": "DQ003",
+    "several codes for censored": "DQ003",
+    "visit after time zero": "DQ035",
 }
 
 

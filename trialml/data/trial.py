@@ -6,6 +6,7 @@ here on a patient is a file row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -212,7 +213,7 @@ def build_trial(
         about_population = population_findings(population, known["population"])
     findings = (
         *table.findings_about({*roles.values(), "the file"}),
-        *_findings(table, endpoint, covariates),
+        *_column_findings(table, endpoint, covariates),
         *about_population,
     )
     return Trial(
@@ -255,16 +256,17 @@ def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subj
         raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
 
 
-def _findings(table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...]) -> tuple[Finding, ...]:
-    """Return what the columns tell once their parts are known."""
-    frame = table.frame
-    coded = [] if endpoint.kind == "continuous" else [endpoint.event]
-    spelt = [*coded, *(one.name for one in covariates if one.kind == "binary")]
-    mixed = [found for found in (mixed_spelling(frame[name]) for name in spelt) if found]
-    numeric = [one.name for one in covariates if one.kind == "numeric" and table.typed]
-    as_text = [_stored_as_text(frame[name]) for name in numeric if frame[name].dtype == object]
-    codes = [one for name in coded for one in censoring_findings(frame[name], endpoint.censored_values)]
-    return (*mixed, *as_text, *codes)
+def _column_findings(table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...]) -> Iterator[Finding]:
+    """Yield what the columns of the endpoint and of the covariates show of how the data were kept."""
+    spelt = [covariate.name for covariate in covariates if covariate.kind == "binary"]
+    if endpoint.kind != "continuous":
+        spelt.insert(0, endpoint.event)
+        yield from censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
+    mixed = (mixed_spelling(table.frame[column]) for column in spelt)
+    yield from (one for one in mixed if one)
+    for covariate in covariates:
+        if table.typed and covariate.kind == "numeric" and table.frame[covariate.name].dtype == object:
+            yield _stored_as_text(table.frame[covariate.name])
 
 
 def _stored_as_text(column: pd.Series) -> Finding:

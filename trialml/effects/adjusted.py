@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.effects.continuous import t_quantile
+from trialml.errors import AnalysisError, DataError
 from trialml.result import Estimate, Result, format_count, format_number
 
 __all__ = ["AdjustedContrast", "adjusted_contrast"]
@@ -21,8 +23,8 @@ class AdjustedContrast(Result):
     methods = (
         "The covariate-adjusted difference of restricted means is the mean of cross-fitted doubly robust scores (augmented "
         "inverse-probability weighting with the known allocation probability; arm-wise Cox models with a ridge penalty and "
-        "arm-wise Kaplan-Meier censoring curves, both learned on the other folds), averaged over repeated splits. It has the "
-        "same marginal estimand as the unadjusted difference, whatever the models are worth. Regulatory guidance on covariate "
+        "arm-wise Kaplan-Meier censoring curves, both learned on the other folds), averaged over repeated splits, with the "
+        "standard error of a single split and Student's t. It has the same marginal estimand as the unadjusted difference, whatever the models are worth. Regulatory guidance on covariate "
         "adjustment does not cover machine learning; it is a supporting analysis."
     )
     references = (
@@ -100,14 +102,27 @@ def adjusted_contrast(
     Returns
     -------
     AdjustedContrast
-        The standard error is that of the mean over patients of the repeats' average scores, with n - 1.
-    """
-    from scipy.stats import norm
+        The mean over patients and repeats. Its standard error is that of one repeat, the root mean square over
+        repeats (averaging each patient's scores first would take the chance of the splits for precision, see decision
+        0008), with n - 2 degrees of freedom for the two arms' means and Student's t.
 
-    average = scores.mean(axis=0)
-    n = len(average)
-    value, se = float(average.mean()), float(average.std(ddof=1) / np.sqrt(n))
-    half = float(norm.ppf(0.5 + level / 2)) * se
+    Raises
+    ------
+    DataError
+        If the scores are not a matrix of finite numbers.
+    AnalysisError
+        If there are fewer than three patients, or the scores do not vary.
+    """
+    if scores.ndim != 2 or not np.isfinite(scores).all():
+        raise DataError(f"scores have shape {scores.shape} or are not finite: pass one row of scores a repeat")
+    n = scores.shape[1]
+    if n < 3 or not scores.std() > 0:
+        raise AnalysisError(
+            f"the scores of {n} patients do not vary, so their mean has no standard error: use more data"
+        )
+    value = float(scores.mean())
+    se = float(np.sqrt(scores.var(axis=1).mean() / (n - 2)))
+    half = t_quantile(level, n - 2) * se
     adjusted = Estimate(
         value=value,
         low=value - half,
@@ -119,6 +134,6 @@ def adjusted_contrast(
         se=se,
         n=n,
         events=events,
-        method="mean of cross-fitted doubly robust scores",
+        method=f"mean of cross-fitted doubly robust scores, t with {n - 2} degrees of freedom",
     )
     return AdjustedContrast(adjusted, unadjusted, len(scores), tau, float((unadjusted.se / se) ** 2))

@@ -32,7 +32,7 @@ class Heterogeneity(Result):
     title = "Does the treatment effect differ between patients?"
     figure_size = (7.2, 4.4)
     methods = (
-        "Before any subgroup was looked for, one pre-specified test asked whether the hazard ratio varies with any covariate: "
+        "Before any subgroup was searched for in the data, one pre-specified test asked whether the hazard ratio varies with any covariate: "
         "the largest absolute studentised sum of Cox treatment score residuals over the covariates (treatment main effect "
         "and blinded prognostic index in the model), referred to permutations of the treatment within the stratification "
         "factors. Permutation is exact if nobody is affected by the treatment and approximate under a constant effect."
