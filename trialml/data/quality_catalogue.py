@@ -286,9 +286,7 @@ _RULES = {
     "date without format": "DQ033",
     "several codes for censored": "DQ003",
     "missing date": "DQ033",
-    "impossible date": "DQ033",
     "censoring code": "DQ003",
-    "several codes for censored": "DQ003",
     "visit after time zero": "DQ035",
 }
 
