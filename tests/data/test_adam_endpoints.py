@@ -327,3 +327,29 @@ def test_competing_events_and_harms_are_told_among_the_limitations(read):
     assert plain == [
         "One time-to-event endpoint is analysed; adverse reactions are not in the data and do not enter the benefit."
     ]
+
+
+def test_the_pilot_study_s_efficacy_population_has_a_value_at_week_24_in_all_its_patients(pilot):
+    """234 patients carry EFFFL; the last observation carried forward gives each of them a value, and DTYPE says so."""
+    from trialml.data.adam_trial import read_adam_trial
+    from trialml.data.roles import Covariate, Endpoint
+
+    arms = Treatment("TRT01PN", "0", "81", ("54",), {}, 0.5, ())
+    records = Records("ADQSCIBC", "CIBICVAL", visit="24")
+    endpoint = Endpoint("c", "CIBIC+", "", "", "", np.nan, np.nan, kind="continuous", records=records)
+    trial = read_adam_trial(
+        pilot,
+        "pilot",
+        name="PILOT",
+        subject="USUBJID",
+        endpoint=endpoint,
+        treatment=arms,
+        covariates=(Covariate("AGE", "numeric", "Age"),),
+        population="EFFFL",
+    )
+    selected, flow = analysis_set(trial)
+    assert flow.by_arm["patients"].tolist() == [79, 74, 81]
+    assert set(selected.value) <= {1, 2, 3, 4, 5, 6, 7}
+    found = {one.rule: one for one in trial.findings}
+    assert found["population"].severity == "warning"
+    assert "DTYPE LOCF" in found["derived value"].finding

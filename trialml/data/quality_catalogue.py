@@ -284,8 +284,9 @@ _RULES = {
     "time zero": "DQ039",
     "stratification": "DQ040",
     "date without format": "DQ033",
-    "censoring code": "DQ003",
     "several codes for censored": "DQ003",
+    "missing date": "DQ033",
+    "censoring code": "DQ003",
     "visit after time zero": "DQ035",
 }
 
