@@ -284,6 +284,7 @@ _RULES = {
     "stratification": "DQ040",
     "date without format": "DQ033",
     "censoring code": "DQ003",
+    "several codes for censored": "DQ003",
 }
 
 
