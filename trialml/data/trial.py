@@ -191,10 +191,7 @@ def build_trial(
         If an arm of the primary contrast has no patients.
     """
     roles = _named_columns(subject, endpoint, treatment, covariates, post_baseline)
-    if population:
-        roles["[data] population"] = population
-    if site:
-        roles["[data] site"] = site
+    roles |= {f"[data] {key}": column for key, column in (("population", population), ("site", site)) if column}
     require_columns(table.frame, roles, table.origin, heading=table.heading)
     subjects = _check_subjects(table.frame[subject], subject)
     frame = pd.DataFrame(index=table.frame.index)
