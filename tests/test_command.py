@@ -173,14 +173,14 @@ BAD_DATA = {
     ),
     "tau beyond follow-up": (
         {"study": {"endpoints.tau": 5000}},
-        ["tau = 5000 days", "follow-up of the arm 'old'", "or less"],
+        ["tau = 5000 days", "to when 0 of the 80 patients of the arm 'old' were followed", "or less"],
     ),
     "horizon beyond follow-up": ({"study": {"endpoints.horizon": 5000}}, ["horizon = 5000 days", "choose horizon"]),
     "horizon before anything": (
         {"study": {"endpoints.horizon": 0.01}},
         ["horizon = 0.01 days", "0 events", "at least 10"],
     ),
-    "a folder": ({"study": {"data.source": "."}}, ["source = '.' is a folder", "name the file"]),
+    "a folder": ({"study": {"data.source": "."}}, ["The folder '.' has no ADSL", "it holds TRIAL", "name the file"]),
     "no path at all": ({"study": {"data.source": "a\0b"}}, ["is no path", "give a path"]),
     "a home that nobody has": (
         {"study": {"data.source": "~nobody-of-that-name/x.csv"}},
@@ -190,7 +190,7 @@ BAD_DATA = {
     "a file not in the package": ({"study": {"data.source": "lifelines:x.csv"}}, ["'lifelines:x.csv' was not found"]),
     "a ragged row": ({"data": "usubjid,arm\na,b\nc\n"}, ["File row 3 has 1 values", "the heading has 2", "mend"]),
     "an open quote": ({"data": 'usubjid,arm\n"a,b\n'}, ["not a well-formed delimited file", "export it again"]),
-    "UTF-16": ({"data": "usubjid,arm\na,b\n".encode("utf-16")}, ["null bytes", "export it as CSV"]),
+    "UTF-16 without its mark": ({"data": "usubjid,arm\na,b\n".encode("utf-16-le")}, ["null bytes", "export it as CSV"]),
     "a heading twice": ({"data": "usubjid,arm,arm\na,b,c\n"}, ["the column 'arm' twice", "rename"]),
 }
 

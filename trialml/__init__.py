@@ -12,11 +12,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from trialml.config import Study, read_study
+    from trialml.data.adam_trial import read_adam_trial
+    from trialml.data.adverse_events import adverse_events
     from trialml.data.analysis_set import analysis_set
     from trialml.data.baseline import baseline_table
     from trialml.data.quality import data_quality
     from trialml.data.read import read_table
-    from trialml.data.roles import Covariate, Endpoint, Treatment
+    from trialml.data.roles import Covariate, Endpoint, Records, Treatment
     from trialml.data.trial import Trial, build_trial
     from trialml.design.enrichment import Population, plan_enrichment
     from trialml.design.group_sequential import Design
@@ -42,6 +44,7 @@ __all__ = [
     "Endpoint",
     "Estimate",
     "Population",
+    "Records",
     "Result",
     "Scenario",
     "Strata",
@@ -51,6 +54,7 @@ __all__ = [
     "Trial",
     "TrialmlError",
     "__version__",
+    "adverse_events",
     "analyse",
     "analysis_set",
     "baseline_table",
@@ -65,6 +69,7 @@ __all__ = [
     "plan_enrichment",
     "plan_trial",
     "proportional_hazards",
+    "read_adam_trial",
     "read_study",
     "read_table",
     "read_trial",
@@ -73,11 +78,13 @@ __all__ = [
 
 _MODULES = {
     "config": ("Study", "read_study"),
+    "data.adam_trial": ("read_adam_trial",),
+    "data.adverse_events": ("adverse_events",),
     "data.analysis_set": ("analysis_set",),
     "data.baseline": ("baseline_table",),
     "data.quality": ("data_quality",),
     "data.read": ("read_table",),
-    "data.roles": ("Covariate", "Endpoint", "Treatment"),
+    "data.roles": ("Covariate", "Endpoint", "Records", "Treatment"),
     "data.trial": ("Trial", "build_trial"),
     "design.enrichment": ("Population", "plan_enrichment"),
     "design.group_sequential": ("Design",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trialml import __version__
 from trialml.errors import TrackingError, TrialmlError
+from trialml.verbs_data import add_data_verbs, deidentify, init
 
 if TYPE_CHECKING:
     from trialml.config import Study
@@ -22,6 +23,8 @@ __all__ = ["main"]
 
 TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
+
+_DATA_VERBS = {"init": init, "deidentify": deidentify}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = verbs.add_parser("check", help="read the study file and the data, say what is wrong, fit nothing")
     check.add_argument("study", type=Path, metavar="STUDY.toml")
+    add_data_verbs(verbs)
     return parser
 
 
@@ -60,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = _parser().parse_args(words)
     try:
+        if asked.verb in _DATA_VERBS:
+            return _DATA_VERBS[asked.verb](asked, _console())
         return _run(asked, words) if asked.verb == "run" else _check(asked)
     except TrialmlError as error:
         print(f"trialml: {_one_line(error)}", file=sys.stderr)
@@ -92,21 +98,9 @@ def _fault(error: Exception) -> str:
 
 
 def _check(asked: argparse.Namespace) -> int:
-    from trialml.config import read_study
-    from trialml.data.analysis_set import analysis_set
-    from trialml.data.quality import data_quality
-    from trialml.study import read_trial
+    from trialml.check import say_check
 
-    console = _console()
-    study = read_study(asked.study)
-    _known_models(study)
-    selected, flow = analysis_set(read_trial(study), randomised=study.data.randomised)
-    quality = data_quality(selected)
-    _say(console, flow)
-    _say(console, quality)
-    for row in quality.checks.itertuples():
-        console.print(f"  {row.number}  {row.verdict:<8} {row.subject}: {row.finding}", markup=False, highlight=False)
-    console.print("The study file and the data fit together; nothing was fitted.", style="bold")
+    say_check(asked.study, _console(), _known_models)
     return 0
 
 

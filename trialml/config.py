@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from trialml.data.trial import Covariate, Endpoint, Treatment
+from trialml.data.roles import Covariate, Endpoint, Records, Treatment
+from trialml.data.starter_text import FILL_IN, unfilled
+from trialml.data.visit_tables import Visits
 from trialml.errors import StudyFileError, nearest
 from trialml.study_tables import (
     CovariateTable,
@@ -31,7 +34,7 @@ from trialml.study_tables import (
 __all__ = ["Study", "read_study"]
 
 
-_KEPT = frozenset({"arm", "time", "event", "factor", "treated", "stratum"})
+_KEPT = frozenset({"arm", "time", "event", "cause", "value", "factor", "treated", "stratum", "enrolling_site"})
 """Columns that an analysis adds beside the covariates."""
 
 
@@ -60,15 +63,31 @@ class Study(FileTable):
         _check_arms(self.treatment)
         _check_roles(self)
         _check_covariates(self)
+        _check_visits(self)
         _check_effects(self)
         _check_event_codes(self.endpoints[0])
+        _check_dates(self)
+        _check_population(self)
         return self
 
     @property
     def endpoint(self) -> Endpoint:
         """The primary endpoint as the data room knows it."""
-        fields = self.endpoints[0].model_dump(exclude={"kind", "direction"})
-        return Endpoint(**fields)
+        table = self.endpoints[0]
+        return Endpoint(
+            table.name,
+            table.label,
+            table.time or ("" if table.date is None else f"{table.date} from {self.data.time_zero}"),
+            table.event or "",
+            table.unit or "",
+            math.nan if table.horizon is None else table.horizon,
+            math.nan if table.tau is None else table.tau,
+            table.event_values,
+            table.censored_values,
+            table.kind,
+            table.value or "",
+            records=_records(table),
+        )
 
     @property
     def arms(self) -> Treatment:
@@ -85,9 +104,32 @@ class Study(FileTable):
             for name in getattr(self.covariates, kind)
         )
 
+    @property
+    def visits(self) -> tuple[Visits, ...]:
+        """The long tables as the data room knows them."""
+        tables = [one.model_dump() for one in self.data.visits]
+        return tuple(Visits(**{**one, "where": next(iter(one["where"].items()), None)}) for one in tables)
+
     def defaults(self) -> tuple[tuple[str, str], ...]:
         """Every default that was used, as (key, value) in the order of the file."""
         return tuple(_defaults_of(self, ""))
+
+
+def _records(table: EndpointTable) -> Records | None:
+    if table.parameter is None and not table.of_adverse_events:
+        return None
+    return Records(
+        (table.dataset or "ADTTE").upper(),
+        table.parameter or "",
+        table.value or "AVAL",
+        table.visit or "",
+        table.where,
+        table.treatment_emergent,
+        table.within,
+        table.at_risk_until,
+        table.days_after_treatment,
+        table.competing,
+    )
 
 
 def _check_arms(treatment: TreatmentTable) -> None:
@@ -113,11 +155,16 @@ def _check_roles(study: Study) -> None:
     """Refuse a column that would have to be two things at once."""
     endpoint, factors = study.endpoints[0], study.treatment.stratification
     roles = {"[data] subject": study.data.subject, "[treatment] column": study.treatment.column}
-    roles |= {"[[endpoints]] time": endpoint.time, "[[endpoints]] event": endpoint.event}
+    roles |= {f"[[endpoints]] {key}": column for key, column in endpoint.columns().items()}
     roles |= {f"[treatment] stratification #{place}": factor for place, factor in enumerate(factors, 1)}
     for (first, column), (second, other) in itertools.combinations(roles.items(), 2):
         if column == other:
             raise ValueError(f"{first} and {second} are both '{column}': one column cannot play both parts")
+    site = study.data.site
+    if site is not None and site in roles.values() and site not in factors:
+        raise ValueError(
+            f"[data] site is '{site}', which is another role's column: name the column of the enrolling site"
+        )
     for factor in factors:
         if factor in study.data.post_baseline:
             raise ValueError(
@@ -134,9 +181,8 @@ def _check_covariates(study: Study) -> None:
     refused |= {
         study.data.subject: "identifies the subject",
         study.treatment.column: "is the arm",
-        endpoint.time: "is the endpoint's time",
-        endpoint.event: "is the endpoint's event",
     }
+    refused |= {column: f"is the endpoint's {key}" for key, column in endpoint.columns().items()}
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"[covariates] lists '{name}' twice: keep it once")
@@ -152,6 +198,19 @@ def _check_covariates(study: Study) -> None:
     for word in words:
         if words.count(word) > 1:
             raise ValueError(f"[covariates.labels] calls two covariates '{word}': give each words of its own")
+
+
+def _check_visits(study: Study) -> None:
+    """Refuse a column made of visits that the whitelist does not name."""
+    made = [column for one in study.visits for column in one.columns]
+    for column in made:
+        if made.count(column) > 1:
+            raise ValueError(f"[[data.visits]] makes the column '{column}' twice: give each table a name of its own")
+        if column not in study.covariates.numeric:
+            raise ValueError(
+                f"[[data.visits]] makes '{column}', which [covariates] numeric does not list: list it, or take it out of "
+                "summaries"
+            )
 
 
 def _check_effects(study: Study) -> None:
@@ -200,9 +259,36 @@ def _check_effect_words(study: Study) -> None:
 def _check_event_codes(endpoint: EndpointTable) -> None:
     if bool(endpoint.event_values) != bool(endpoint.censored_values):
         raise ValueError("[[endpoints]] needs both event_values and censored_values, or neither: list the missing one")
+    if endpoint.event is not None and endpoint.event.upper() == "CNSR" and not endpoint.event_values:
+        raise ValueError(
+            f"[[endpoints]] event = '{endpoint.event}' is ADaM's censoring flag, in which 0 means that the event happened: add "
+            "event_values = [0] and censored_values = [1]"
+        )
     both = set(endpoint.event_values) & set(endpoint.censored_values)
     if both:
         raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
+
+
+def _check_population(study: Study) -> None:
+    taken = {study.data.subject: "identifies the subject", study.treatment.column: "is the arm"}
+    taken |= {column: f"is the endpoint's {key}" for key, column in study.endpoints[0].columns().items()}
+    if study.data.population in taken:
+        raise ValueError(
+            f"[data] population = '{study.data.population}', which {taken[study.data.population]}: name a flag"
+        )
+
+
+def _check_dates(study: Study) -> None:
+    """Refuse a date without the date that it counts from, and a time zero that nothing counts from."""
+    endpoint, zero = study.endpoints[0], study.data.time_zero
+    if endpoint.date is not None and zero is None:
+        raise ValueError(
+            f"[[endpoints]] date = '{endpoint.date}' needs [data] time_zero, the date that time counts from: add it"
+        )
+    if zero is not None and endpoint.time is not None:
+        raise ValueError(
+            f"[data] time_zero = '{zero}' is a date, but [[endpoints]] time = '{endpoint.time}' counts already: keep one"
+        )
 
 
 def _defaults_of(table: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
@@ -253,6 +339,10 @@ def read_study(path: Path) -> Study:
         tables = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"The study file '{path}' is not valid TOML: {error}.") from error
+    left = unfilled(tables)
+    if left:
+        more = f" ({len(left) - 1} more to fill in: {', '.join(left[1:])})" if len(left) > 1 else ""
+        raise StudyFileError(f"{path.name}: {left[0]} still says '{FILL_IN}': write what belongs there{more}.")
     if "path" in tables:
         raise StudyFileError(f"{path.name}: 'path' is not a key; {nearest('path', list(Study.model_fields)[:-1])}.")
     try:
@@ -298,5 +388,6 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
     for part in place:
         if isinstance(part, str):
             annotation = table.model_fields[part].annotation
-            table = EndpointTable if part == "endpoints" else annotation
+            listed = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+            table = EndpointTable if part == "endpoints" else listed[0] if listed else annotation
     return [name for name in table.model_fields if name != "path"]

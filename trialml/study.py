@@ -5,6 +5,8 @@ Nothing is written here: `publish.py` writes the report and tracks the runs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -12,20 +14,28 @@ from threadpoolctl import threadpool_limits
 from trialml.analysis import Analysis, Watcher
 from trialml.comparing import compare
 from trialml.config import Study
+from trialml.data.adam_trial import read_adam_trial
+from trialml.data.adverse_events import AdverseEvents, adverse_events
 from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
+from trialml.data.cleaning_log import cleaning_log
+from trialml.data.missingness import missingness
 from trialml.data.quality import data_quality
-from trialml.data.read import read_table
+from trialml.data.read import locate, read_table
+from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
+from trialml.data.visit_tables import add_visits
+from trialml.errors import AnalysisError, DataError
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
 from trialml.survival.cox import cox
 from trialml.survival.kaplan_meier import kaplan_meier
+from trialml.survival.leakage import leakage
 from trialml.survival.logrank import logrank
 from trialml.survival.proportional_hazards import proportional_hazards
 from trialml.survival.rmst import restricted_mean
 
-__all__ = ["analyse", "read_trial"]
+__all__ = ["analyse", "read_adverse_events", "read_trial"]
 
 
 def read_trial(study: Study) -> Trial:
@@ -36,16 +46,80 @@ def read_trial(study: Study) -> Trial:
     DataError, AnalysisError
         If the data cannot be read or contradict the study file.
     """
-    table = read_table(study.data.source, study.path.parent)
-    return build_trial(
-        table,
-        name=study.study.name,
-        subject=study.data.subject,
-        endpoint=study.endpoint,
-        treatment=study.arms,
-        covariates=study.covariate_list,
-        post_baseline=study.data.post_baseline,
+    data, endpoint = study.data, study.endpoint
+    path = locate(data.source, study.path.parent, folder=True)
+    roles: dict[str, Any] = {
+        "name": study.study.name,
+        "subject": data.subject,
+        "treatment": study.arms,
+        "covariates": study.covariate_list,
+        "post_baseline": data.post_baseline,
+        "site": data.site,
+        "population": data.population,
+        "population_value": data.population_value,
+    }
+    if path.is_dir():
+        return read_adam_trial(
+            path,
+            data.source,
+            endpoint=endpoint,
+            time_zero=data.time_zero,
+            partial_dates=data.partial_dates,
+            visits=study.visits,
+            base=study.path.parent,
+            encoding=data.encoding,
+            decimal=data.decimal,
+            **roles,
+        )
+    if endpoint.records is not None:
+        raise DataError(
+            f"[[endpoints]] asks for records of {endpoint.records.dataset}, but [data] source = '{data.source}' is a file: give the folder "
+            "of the ADaM data sets."
+        )
+    table = read_table(
+        data.source, study.path.parent, columns=_columns(study), encoding=data.encoding, decimal=data.decimal
     )
+    if study.endpoints[0].date is not None:
+        assert data.time_zero is not None
+        table = add_time(table, study.endpoints[0].date, data.time_zero, endpoint, rule=data.partial_dates)
+    table = add_visits(table, study.visits, subject=data.subject, base=study.path.parent)
+    return build_trial(table, endpoint=endpoint, **roles)
+
+
+def read_adverse_events(study: Study) -> AdverseEvents | None:
+    """Count the adverse events of an ADaM folder; None where the data are one file, or the folder has no ADAE.
+
+    Raises
+    ------
+    DataError
+        If ADAE or ADSL lack what the count needs.
+    """
+    path = locate(study.data.source, study.path.parent, folder=True)
+    if not path.is_dir():
+        return None
+    return adverse_events(
+        path,
+        study.data.source,
+        subject=study.data.subject,
+        treatment=study.arms,
+        partial_dates=study.data.partial_dates,
+        encoding=study.data.encoding,
+        decimal=study.data.decimal,
+    )
+
+
+def _columns(study: Study) -> set[str]:
+    """Return the columns that have a part: a long file is not kept whole for a few of them."""
+    named = {study.data.subject, study.treatment.column, *study.treatment.stratification, *study.covariates.names()}
+    zeros = (one.time_zero for one in study.visits)
+    others = (
+        study.data.population,
+        study.data.site,
+        study.data.time_zero,
+        *study.endpoints[0].columns().values(),
+        *zeros,
+    )
+    return named | {column for column in others if column is not None}
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:
@@ -76,12 +150,30 @@ def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None
 
 
 def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
-    selected, flow = analysis_set(read_trial(study), randomised=study.data.randomised)
+    if study.endpoint.kind != "time to event":
+        raise AnalysisError(
+            f"The endpoint '{study.endpoint.name}' is {study.endpoint.kind}, and a whole run analyses a time to event: read and check it "
+            "with 'trialml check', or name a time to event."
+        )
+    read = read_trial(study)
+    selected, flow = analysis_set(read, randomised=study.data.randomised)
     analysis = Analysis(study, selected, quick, watcher)
     analysis.add(flow)
     quality = data_quality(selected)
     analysis.add(quality)
+    analysis.add(cleaning_log(selected))
+    analysis.add(missingness(selected, read=read))
     analysis.add(baseline_table(selected))
+    if len(set(selected.factor)) > 1:
+        analysis.add(baseline_table(selected, by="factor"))
+    analysis.add(
+        leakage(
+            selected.time, selected.event, selected.baseline, covariates=selected.covariates, arm=selected.arm_labels
+        )
+    )
+    harms = read_adverse_events(study)
+    if harms is not None:
+        analysis.add(harms)
     _follow(analysis)
     effect = compare(analysis, quality)
     learning = Learning(analysis, quality)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from trialml.data.columns import as_code
+from trialml.data.visits import Summary
 
 __all__ = [
     "CovariateTable",
@@ -24,6 +25,7 @@ __all__ = [
     "StudyTable",
     "TrackingTable",
     "TreatmentTable",
+    "VisitTable",
 ]
 
 
@@ -67,13 +69,58 @@ class EstimandTable(FileTable):
     summary: str
 
 
+class VisitTable(FileTable):
+    """`[[data.visits]]`: a long table, and what its rows by time zero say of each patient."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,59}$")]
+    source: Annotated[str, Field(min_length=1)]
+    subject: Column
+    value: Column
+    summaries: Annotated[tuple[Summary, ...], Field(min_length=1)]
+    time: Column | None = None
+    date: Column | None = None
+    time_zero: Column | None = None
+    visit: Column | None = None
+    baseline_visits: tuple[Code, ...] = ()
+    where: Annotated[dict[str, Code], Field(max_length=1)] = {}
+    unit: Literal["days", "weeks", "months", "years"] = "days"
+    include_zero: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        here = f"[[data.visits]] '{self.name}'"
+        given = [key for key in ("time", "date", "visit") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{here} gives {' and '.join(given) or 'no time'}: give one of time, date and visit")
+        if (self.date is None) != (self.time_zero is None):
+            raise ValueError(f"{here} needs both date and time_zero (the date of time zero), or neither: give both")
+        if (self.visit is None) == bool(self.baseline_visits):
+            raise ValueError(f"{here} needs both visit and baseline_visits (in their order), or neither: give both")
+        if self.visit is not None and "since_last" in self.summaries:
+            raise ValueError(f"{here} asks for since_last, which needs a time or a date: take it out of summaries")
+        for key in ("summaries", "baseline_visits"):
+            items = getattr(self, key)
+            for item in items:
+                if items.count(item) > 1:
+                    raise ValueError(f"{here} {key} lists '{item}' twice: keep it once")
+        return self
+
+
 class DataTable(FileTable):
     """`[data]`: where the data are, who is who, and what was measured after randomisation."""
 
     source: Annotated[str, Field(min_length=1)]
     subject: Column
+    site: Column | None = None
+    population: Column | None = None
+    population_value: Code = "Y"
     post_baseline: tuple[Column, ...] = ()
     randomised: Annotated[Whole, Field(gt=0)] | None = None
+    time_zero: Column | None = None
+    partial_dates: Literal["refuse", "first", "middle", "last"] = "refuse"
+    encoding: Annotated[str, Field(min_length=1)] | None = None
+    decimal: Literal[".", ","] | None = None
+    visits: tuple[VisitTable, ...] = ()
 
 
 class TreatmentTable(FileTable):
@@ -93,15 +140,69 @@ class EndpointTable(FileTable):
 
     name: Words
     label: Words
-    kind: Literal["time to event"]
-    time: Column
-    event: Column
+    kind: Literal["time to event", "binary", "continuous"]
+    time: Column | None = None
+    date: Column | None = None
+    event: Column | None = None
     event_values: tuple[Code, ...] = ()
     censored_values: tuple[Code, ...] = ()
-    unit: Literal["days", "weeks", "months", "years"]
+    value: Column | None = None
+    dataset: Column | None = None
+    parameter: Column | None = None
+    visit: Code | None = None
+    where: Annotated[dict[str, Code], BeforeValidator(_as_codes)] = {}
+    treatment_emergent: bool = True
+    within: Annotated[Real, Field(gt=0)] | None = None
+    at_risk_until: Literal["end of treatment", "end of study"] = "end of treatment"
+    days_after_treatment: Annotated[Real, Field(ge=0)] = 0.0
+    competing: tuple[Literal["death", "discontinuation"], ...] = ("death", "discontinuation")
+    unit: Words | None = None
     direction: Literal["event is harm"] = "event is harm"
-    horizon: Annotated[Real, Field(gt=0)]
-    tau: Annotated[Real, Field(gt=0)]
+    horizon: Annotated[Real, Field(gt=0)] | None = None
+    tau: Annotated[Real, Field(gt=0)] | None = None
+
+    @property
+    def of_adverse_events(self) -> bool:
+        """Whether the endpoint is made of the adverse events of an ADaM folder."""
+        return self.dataset is not None and self.dataset.upper() == "ADAE"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Refuse an endpoint that lacks what its kind needs."""
+        from_folder = self.parameter is not None or self.of_adverse_events
+        needed = {
+            "time to event": ("unit", "horizon", "tau", *(() if from_folder else ("event",))),
+            "binary": () if from_folder else ("event",),
+            "continuous": () if from_folder else ("value",),
+        }[self.kind]
+        for key in needed:
+            if getattr(self, key) is None:
+                raise ValueError(f"[endpoints] '{key}' is missing: add it")
+        if self.kind == "time to event" and not from_folder and (self.time is None) == (self.date is None):
+            both = self.time is not None
+            raise ValueError(
+                "[endpoints] has both time and date: keep one" if both else "[endpoints] 'time' is missing: add it"
+            )
+        if self.kind == "time to event" and self.unit not in ("days", "weeks", "months", "years"):
+            raise ValueError(
+                f"[endpoints] unit = '{self.unit}' will not do: input should be 'days', 'weeks', 'months' or 'years'"
+            )
+        if self.of_adverse_events and self.kind == "continuous":
+            raise ValueError("[endpoints] kind = 'continuous' cannot be made of adverse events: give another kind")
+        if from_folder and self.kind != "time to event" and not self.of_adverse_events and self.dataset is None:
+            raise ValueError("[endpoints] 'dataset' is missing: name the data set that holds the parameter")
+        return self
+
+    def columns(self) -> dict[str, str]:
+        """Columns of the data that the endpoint's kind reads, by key."""
+        used = {
+            "time to event": ("date" if self.time is None else "time", "event"),
+            "binary": ("event",),
+            "continuous": ("value",),
+        }[self.kind]
+        if self.parameter is not None or self.of_adverse_events:
+            return {}
+        return {key: getattr(self, key) for key in used}
 
 
 class CovariateTable(FileTable):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from trialml.analysis import Analysis
+from trialml.data.adverse_events import AdverseEvents, harm_limitations
 from trialml.data.analysis_set import AnalysisSet
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.report.document import Finding, Summary
@@ -230,7 +231,7 @@ def limitations(analysis: Analysis) -> list[str]:
         "The plans assume exponential event times at the control arm's rate and a constant hazard ratio; accrual and dropout are those of "
         "the study file. Assurance allows for the sampling error of this trial's hazard ratio alone: not for a prior doubt that the "
         "effect exists, nor for differences between this trial and the next.",
-        "One time-to-event endpoint is analysed; adverse reactions are not in the data and do not enter the benefit.",
+        *harm_limitations(analysis.trial.endpoint, counted=bool(analysis.about(AdverseEvents))),
     ]
     if analysis.quick:
         said.insert(0, QUICK)

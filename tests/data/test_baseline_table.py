@@ -10,6 +10,7 @@ import pytest
 from trialml.data.baseline import BaselineTable, baseline_table, standardised_mean_difference
 from trialml.data.roles import Covariate, Endpoint, Treatment
 from trialml.data.trial import Trial
+from trialml.errors import DataError
 
 
 def trial_of(old, new, kind):
@@ -58,7 +59,8 @@ def test_numeric_values_are_medians_with_quartiles():
 def test_fewer_than_11_known_values_give_no_quartiles():
     shown = cells([1.0] * 10 + [np.nan] * 20, np.arange(30), "numeric")
     assert shown[""][0] == "suppressed"
-    assert shown["missing"][:2] == ("20", "0")
+    # The arm's size less the 20 missing would give back that 10 are recorded.
+    assert shown["missing"][0] == "suppressed"
 
 
 def test_shares_are_of_the_whole_arm():
@@ -115,3 +117,82 @@ def test_the_table_comes_back_from_json():
     again = BaselineTable.from_dict(json.loads(json.dumps(table.to_dict())))
     pd.testing.assert_frame_equal(again.rows, table.rows)
     assert again.text() == table.text()
+
+
+def several(sizes, values, kind="numeric"):
+    """One group after another in both arms, with the values of each."""
+    labels = np.repeat(list(sizes), list(sizes.values()))
+    trial = trial_of(np.concatenate(values), [], kind)
+    trial.frame["arm"] = np.resize(np.array(["old", "new"], dtype=object), len(trial))
+    trial.frame["factor"] = labels
+    return trial, labels
+
+
+def test_of_two_groups_the_difference_is_second_less_first():
+    trial, labels = several({"north": 30, "south": 40}, [np.arange(30.0), np.arange(40.0) + 5])
+    table = baseline_table(trial, by="factor")
+    expected = standardised_mean_difference(pd.Series(np.arange(40.0) + 5), pd.Series(np.arange(30.0)))
+    assert table.rows["smd"].tolist() == pytest.approx([expected], rel=1e-12)
+    assert list(table.table()) == ["", "north (n = 30)", "south (n = 40)", "SMD"]
+    assert table.heading() == "Baseline characteristics by stratum of the randomisation"
+    assert baseline_table(trial, by=labels, called="region").heading().endswith("by region")
+
+
+def test_of_several_groups_the_difference_is_the_largest_of_all_pairs():
+    values = [np.arange(30.0), np.arange(30.0) - 40, np.arange(30.0) + 3]
+    trial, labels = several({"a": 30, "b": 30, "c": 30}, values)
+    table = baseline_table(trial, by=labels)
+    expected = standardised_mean_difference(pd.Series(values[2]), pd.Series(values[1]))
+    assert table.rows["smd"].tolist() == pytest.approx([expected], rel=1e-12)
+    assert table.table().columns[-1] == "Largest SMD"
+
+
+def test_more_than_six_groups_and_groups_of_fewer_than_11_are_joined():
+    sizes = {"a": 40, "b": 30, "c": 10, "d": 20, "e": 25, "f": 50, "g": 60, "h": 12}
+    trial, labels = several(sizes, [np.arange(float(size)) for size in sizes.values()])
+    heads = list(baseline_table(trial, by=labels).table())[1:-1]
+    assert heads == ["a (n = 40)", "b (n = 30)", "e (n = 25)", "f (n = 50)", "g (n = 60)", "others (3) (n = 42)"]
+
+
+def test_others_of_fewer_than_11_take_the_next_smallest_group_with_them():
+    trial, labels = several({"a": 40, "b": 30, "c": 10}, [np.arange(40.0), np.arange(30.0), np.arange(10.0)])
+    assert list(baseline_table(trial, by=labels).table())[1:-1] == ["a (n = 40)", "others (2) (n = 40)"]
+
+
+def test_patients_without_a_label_are_left_out():
+    trial, labels = several({"a": 40, "b": 30}, [np.arange(40.0), np.arange(30.0)])
+    labels = labels.astype(object)
+    labels[:5] = None
+    assert baseline_table(trial, by=labels).patients == (35, 30)
+
+
+def test_a_level_hidden_in_one_stratum_is_hidden_in_a_second_one_since_the_arms_give_its_total():
+    values = [["x"] * 40 + ["y"] * 5, ["x"] * 30 + ["y"] * 30, ["x"] * 20 + ["y"] * 60]
+    trial, labels = several({"a": 45, "b": 60, "c": 80}, values, "categorical")
+    rows = baseline_table(trial, by=labels).rows.set_index("level")
+    assert rows.loc["y", ["a", "b", "c"]].tolist() == ["suppressed", "30 (50 %)", "suppressed"]
+    assert rows.loc["x", ["a", "b", "c"]].tolist() == ["suppressed", "30 (50 %)", "suppressed"]
+    assert math.isnan(rows.loc["y", "smd"])
+
+
+def test_missing_numbers_hidden_in_one_stratum_are_hidden_in_a_second_one():
+    gap = [np.nan] * 5
+    values = [np.array([*gap, *np.arange(40.0)]), np.array([*[np.nan] * 12, *np.arange(40.0)]), np.arange(60.0)]
+    trial, labels = several({"a": 45, "b": 52, "c": 60}, values)
+    rows = baseline_table(trial, by=labels).rows.set_index("level")
+    assert rows.loc["missing", ["a", "b", "c"]].tolist() == ["fewer than 11", "suppressed", "0"]
+
+
+def test_groups_that_are_none_are_refused():
+    trial, labels = several({"a": 40, "b": 30}, [np.arange(40.0), np.arange(30.0)])
+    with pytest.raises(DataError, match="by is 'stratum', but it must be 'arm', 'factor' or one label a patient"):
+        baseline_table(trial, by="stratum")
+    with pytest.raises(DataError, match="by has 69 labels, but the trial has 70 patients"):
+        baseline_table(trial, by=labels[1:])
+
+
+def test_there_is_no_p_value_in_it():
+    trial, labels = several({"a": 40, "b": 30}, [np.arange(40.0), np.arange(30.0)])
+    for table in (baseline_table(trial), baseline_table(trial, by=labels)):
+        assert not [name for name in table.table().columns if str(name).lower() in ("p", "p-value", "p value")]
+        assert "significance tests" in table.methods

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trialml.data.columns import as_binary, as_code, as_events, as_numbers, as_times, require_columns
+from trialml.data.columns import (
+    as_binary,
+    as_code,
+    as_codes,
+    as_events,
+    as_numbers,
+    as_times,
+    is_yes,
+    mixed_spelling,
+    require_columns,
+)
 from trialml.errors import DataError
 
 
@@ -80,3 +90,46 @@ def test_codes_that_differ_stay_different():
 def test_a_missing_column_is_named_with_the_nearest():
     with pytest.raises(DataError, match=r"'dayz' .*time.* the nearest name is 'days'"):
         require_columns(pd.DataFrame(columns=["days", "arm"]), {"[[endpoints]] time": "dayz"}, "x.csv")
+
+
+@pytest.mark.parametrize(("yes", "no"), [("Y", "N"), ("y", "n"), ("Yes", "NO")])
+def test_y_and_n_are_read_as_they_are_meant(yes, no):
+    assert as_binary(column(yes, no), subjects=subjects(2)).tolist() == [1.0, 0.0]
+    assert as_events(column(yes, no), (), (), subjects=subjects(2)).tolist() == [True, False]
+
+
+def test_yes_in_several_spellings_is_a_finding_with_the_count_of_the_rarer_ones():
+    found = mixed_spelling(column("Yes", "Yes", "Y", "no", None, "y"))
+    assert found is not None
+    assert (found.rule, found.subject, found.count) == ("mixed spelling", "x", 2)
+    assert "yes as 'Y', 'Yes', 'y'" in found.finding
+    assert mixed_spelling(column("Yes", "no", None, "Yes")) is None
+    assert mixed_spelling(column("1", "1.0", "0")) is None
+
+
+def test_a_flag_is_yes_no_or_blank_or_a_code_of_its_own():
+    assert is_yes(column("Y", "n", None, "yes")).tolist() == [True, False, False, True]
+    assert is_yes(column("ITT", "PP", None), value="ITT").tolist() == [True, False, False]
+    with pytest.raises(DataError, match="file row 3: the value is no flag"):
+        is_yes(column("Y", "ITT"))
+
+
+def test_typed_columns_are_read_as_their_text_would_be():
+    typed = pd.Series([1.0, np.nan, 0.0], name="x")
+    assert as_codes(typed).tolist() == ["1", None, "0"]
+    assert as_events(typed, (), (), subjects=subjects(3)).tolist() == [True, None, False]
+    np.testing.assert_array_equal(as_numbers(typed, subjects=subjects(3)), typed)
+    dates = pd.Series(pd.to_datetime(["2020-12-31", "2020-12-31T10:00"], format="ISO8601"), name="d")
+    assert as_codes(dates).tolist() == ["2020-12-31", "2020-12-31T10:00:00"]
+    with pytest.raises(DataError, match="is a date and no number"):
+        as_numbers(dates, subjects=subjects(2))
+
+
+def test_a_comma_in_a_number_asks_for_the_decimal_mark():
+    with pytest.raises(DataError, match=r"'1,234' is not a number; give \[data\] decimal"):
+        as_numbers(column("1,234"), subjects=subjects(1))
+
+
+def test_two_decimal_marks_in_one_file_are_refused():
+    with pytest.raises(DataError, match=r"'2.5' is not a number; the file's other numbers carry a decimal comma"):
+        as_numbers(column("1,5", "2.5"), subjects=subjects(2), decimal_comma=True)

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from trialml.effects.heterogeneity import (
-    Heterogeneity,
-    _main_effect,
-    _permuted_arms,
-    _rows_of,
-    _statistics,
-    heterogeneity_test,
-)
-from trialml.effects.heterogeneity import _Cell as Cell
+from trialml.effects.heterogeneity import Heterogeneity, _permuted_arms, _statistics, heterogeneity_test
 from trialml.errors import AnalysisError
+from trialml.survival.arm_residuals import arm_score_residuals
 from trialml.survival.cox import fit_cox, score_residuals
 
 
@@ -44,15 +37,11 @@ def test_main_effect_and_residuals_are_those_of_the_stratified_cox_model_with_of
     time, event, treated, z, cells = trial(150, np.random.default_rng(1), log_ratio=-0.6)
     offset = 0.5 * z[:, 0]
     arm = treated.astype(float)[:, None]
-    blocks = [Cell(time[rows], event[rows], offset[rows], rows) for rows in _rows_of(cells)]
-    beta = _main_effect(blocks, arm)
+    found = arm_score_residuals(time, event, treated[None, :], strata=cells, offset=offset)
     fit = fit_cox(time, event, arm, strata=cells, offset=offset)
-    np.testing.assert_allclose(beta, fit.coefficients, rtol=1e-8)
+    np.testing.assert_allclose(found.log_hazard_ratio, fit.coefficients, rtol=1e-8)
     wanted = score_residuals(time, event, arm, fit.coefficients, strata=cells, offset=offset)[:, 0]
-    found = np.empty(150)
-    for block in blocks:
-        found[block.rows] = block.residuals(arm[block.rows], beta)[:, 0]
-    np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found.residuals[0], wanted, rtol=1e-7, atol=1e-9)
     centred = z - z.mean(axis=0)
     by_hand = centred.T @ wanted / np.sqrt((centred**2).T @ wanted**2)
     np.testing.assert_allclose(_statistics(time, event, arm, z, cells, offset)[:, 0], by_hand, rtol=1e-7)

@@ -1,20 +1,18 @@
-"""Who is analysed, who is not, and why."""
+"""Who is analysed, who is not, and why; with the counts of a CONSORT flow where the data hold them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import pandas as pd
 
+from trialml.data.sufficiency import refuse_too_little
 from trialml.data.trial import Trial
-from trialml.errors import AnalysisError, DataError
+from trialml.errors import DataError
 from trialml.result import Result, format_count
 
 __all__ = ["AnalysisSet", "analysis_set"]
-
-MINIMUM_PER_ARM = 20
-MINIMUM_EVENTS = 20
-MINIMUM_EVENTS_BY_THEN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,23 +24,30 @@ class AnalysisSet(Result):
     rows
         Columns ``step``, ``patients`` and ``excluded`` (boolean), in the order of exclusion.
     by_arm
-        Columns ``arm``, ``role``, ``patients``, ``events``.
+        Columns ``arm``, ``role``, ``patients``, ``events`` (NaN for a continuous endpoint).
     randomised
         Patients randomised in the trial, where the study file gives it.
     statements
         How the file was read.
+    consort
+        Columns ``step``, ``arm``, ``patients``: randomised, treated, in each population, completed and discontinued by
+        reason, analysed; empty where the data do not hold them.
+    population
+        The column that defines the population, empty where there is none.
     """
 
     title = "Patients analysed"
     methods = (
-        "Patients were analysed in the arm that they were randomised to. Patients without a recorded arm or outcome were "
-        "excluded and counted; no other patient was left out."
+        "Patients were analysed in the arm that the data record, taken as the arm that they were randomised to. Patients outside the population of the estimand, or without "
+        "a recorded arm or outcome, were excluded and counted; no other patient was left out."
     )
 
     rows: pd.DataFrame
     by_arm: pd.DataFrame
     randomised: int | None
     statements: tuple[str, ...]
+    consort: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"step": [], "arm": [], "patients": []}))
+    population: str = ""
 
     @property
     def read(self) -> int:
@@ -55,9 +60,10 @@ class AnalysisSet(Result):
         return int(self.rows["patients"].iloc[-1])
 
     def frame(self) -> pd.DataFrame:
-        """Return the steps, then the arms."""
+        """Return the steps, then the arms, then the CONSORT counts by arm."""
         arms = self.by_arm.rename(columns={"arm": "step"})
-        return pd.concat([self.rows, arms], ignore_index=True)
+        parts = [self.rows, arms, *([self.consort] if len(self.consort) else [])]
+        return pd.concat(parts, ignore_index=True)
 
     def text(self) -> str:
         """Return who was read, excluded and analysed."""
@@ -70,9 +76,26 @@ class AnalysisSet(Result):
                 f" The trial randomised {format_count(self.randomised)}: the other "
                 f"{format_count(self.randomised - self.read)} are not in the file, so a full CONSORT flow diagram cannot be drawn."
             )
+        elif len(self.consort):
+            said += f" {self._flow_words()}"
         elif self.randomised is None:
             said += " How many were screened and randomised is not known from the file, so no CONSORT flow diagram is drawn."
-        return f"{said} {' '.join(self.statements)}".strip()
+        return f"{said} {self._event_words()} {' '.join(self.statements)}".replace("  ", " ").strip()
+
+    def _event_words(self) -> str:
+        """Return the events of the two primary arms, since an event code read the wrong way round shows here first."""
+        primary = self.by_arm.iloc[:2]
+        if primary["events"].isna().any():
+            return ""
+        told = (
+            f"{format_count(row.events)} of {format_count(row.patients)} with {row.arm}" for row in primary.itertuples()
+        )
+        return f"The event happened in {' and '.join(told)}."
+
+    def _flow_words(self) -> str:
+        counts = self.consort.groupby("step", sort=False)["patients"].sum()
+        told = [f"{format_count(counts[step])} {step.lower()}" for step in _TOLD if step in counts]
+        return f"Of the arms named, {', '.join(told)}." if told else ""
 
     def scalars(self) -> dict[str, float]:
         """Return patients read, excluded and analysed."""
@@ -83,17 +106,32 @@ class AnalysisSet(Result):
         }
 
     def table(self) -> pd.DataFrame:
-        """Return one row a step, then one row an arm."""
-        steps = [(row.step, format_count(row.patients), "") for row in self.rows.itertuples()]
-        arms = [
-            (f"{row.arm} ({row.role})", format_count(row.patients), format_count(row.events))
-            for row in self.by_arm.itertuples()
-        ]
-        return pd.DataFrame([*steps, *arms], columns=["", "Patients", "Events"])
+        """Return one row a step, then one row an arm; where CONSORT counts are known, one column an arm."""
+        steps = [(row.step, format_count(row.patients)) for row in self.rows.itertuples()]
+        if not len(self.consort):
+            arms = [
+                (f"{row.arm} ({row.role})", format_count(row.patients), format_count(row.events))
+                for row in self.by_arm.itertuples()
+            ]
+            return pd.DataFrame([*((*step, "") for step in steps), *arms], columns=["", "Patients", "Events"])
+        names = [str(arm) for arm in self.by_arm["arm"]]
+        rows = [(*step, *("" for _ in names)) for step in steps]
+        counts = self.consort.set_index(["step", "arm"])["patients"]
+        for step in self.consort["step"].unique():
+            by_arm = [int(counts.get((step, arm), 0)) for arm in names]
+            rows.append((str(step), format_count(sum(by_arm)), *(format_count(count) for count in by_arm)))
+        if self.by_arm["events"].notna().all():
+            events = self.by_arm["events"].tolist()
+            rows.append(("Events", format_count(sum(events)), *(format_count(count) for count in events)))
+        heads = [f"{name} (arm)" if name in ("", "Patients") else name for name in names]
+        return pd.DataFrame(rows, columns=["", "Patients", *heads])
+
+
+_TOLD = ("Randomised", "Treated", "Completed", "Discontinued")
 
 
 def analysis_set(trial: Trial, *, randomised: int | None = None) -> tuple[Trial, AnalysisSet]:
-    """Exclude patients without arm or outcome, with the reason, and refuse what cannot be analysed.
+    """Exclude patients outside the population or without arm or outcome, with the reason, and refuse what cannot be analysed.
 
     Parameters
     ----------
@@ -114,95 +152,81 @@ def analysis_set(trial: Trial, *, randomised: int | None = None) -> tuple[Trial,
     DataError
         If the file holds more patients than the trial randomised.
     AnalysisError
-        If an arm of the primary contrast has fewer than 20 patients, if the two have fewer than 20 events, fewer than 10
-        of them by the horizon or by tau, or if their follow-up ends before these times.
+        If an arm of the primary contrast has fewer than 20 patients. For a time to event, if the two have fewer than 20
+        events, fewer than 10 of them by the horizon or by tau, or if their follow-up ends before these times. For a
+        binary endpoint, if all patients or none have the event; for a continuous one, if all values are the same.
     """
     treatment, frame = trial.treatment, trial.frame
-    if randomised is not None and randomised < len(frame):
-        message = (
-            f"[data] randomised = {randomised:,}, but the file holds {len(frame):,} patients: correct one of the two."
-        )
+    known = trial.disposition.reindex(frame.index)
+    held = int(known["randomised"].astype(bool).sum()) if "randomised" in known else len(frame)
+    if randomised is not None and randomised < held:
+        message = f"[data] randomised = {randomised:,}, but the file holds {held:,} patients: correct one of the two."
         raise DataError(message)
     arms = [treatment.control, treatment.experimental, *treatment.secondary]
     steps: list[tuple[str, int, bool]] = [("Patients in the file", len(frame), False)]
-    reasons = {
-        "Arm not recorded": frame["arm"].isna(),
-        "In an arm that the study file does not name": frame["arm"].notna() & ~frame["arm"].isin(arms),
-        "Time to event not recorded": frame["time"].isna(),
-        "Event indicator not recorded": frame["event"].isna(),
-    }
     kept = pd.Series(data=True, index=frame.index)
-    for reason, applies in reasons.items():
+    for reason, applies in _exclusions(trial, arms).items():
         if (applies & kept).any():
             steps.append((reason, int((applies & kept).sum()), True))
         kept &= ~applies
     steps.append(("Analysis set", int(kept.sum()), False))
     selected = trial.rows(kept.to_numpy())
     by_arm = _count_arms(selected, arms)
-    _refuse_too_small(by_arm)
-    _refuse_reading_times(selected)
+    refuse_too_little(selected, by_arm)
     rows = pd.DataFrame(steps, columns=["step", "patients", "excluded"])
-    return selected, AnalysisSet(rows, by_arm, randomised, trial.statements)
+    consort = _consort(trial, arms, kept)
+    return selected, AnalysisSet(rows, by_arm, randomised, trial.statements, consort, trial.population)
+
+
+def _exclusions(trial: Trial, arms: list[str]) -> dict[str, pd.Series]:
+    """Return whom each reason applies to, in the order of exclusion."""
+    frame, known = trial.frame, trial.disposition.reindex(trial.frame.index)
+    reasons = {}
+    if "randomised" in known:
+        reasons["Not randomised"] = ~known["randomised"].astype(bool)
+    reasons["Arm not recorded"] = frame["arm"].isna()
+    reasons["In an arm that the study file does not name"] = frame["arm"].notna() & ~frame["arm"].isin(arms)
+    if "population" in known:
+        reasons[f"Not in the population {trial.population}"] = ~known["population"].astype(bool)
+    missing = {
+        "time": "Time to event not recorded",
+        "event": "Event indicator not recorded" if "time" in frame else "Outcome not recorded",
+        "value": "Outcome not recorded",
+    }
+    return reasons | {words: frame[column].isna() for column, words in missing.items() if column in frame}
 
 
 def _count_arms(trial: Trial, arms: list[str]) -> pd.DataFrame:
     roles = ["control", "experimental", *["secondary"] * (len(arms) - 2)]
     rows = []
     for arm, role in zip(arms, roles, strict=True):
-        events = trial.frame.loc[trial.frame["arm"] == arm, "event"].astype(bool)
-        rows.append((trial.treatment.label(arm), role, len(events), int(events.sum())))
-    return pd.DataFrame(rows, columns=["arm", "role", "patients", "events"])
+        own = trial.frame[trial.frame["arm"] == arm]
+        events = float(own["event"].astype(bool).sum()) if "event" in own else math.nan
+        rows.append((trial.treatment.label(arm), role, len(own), events))
+    counted = pd.DataFrame(rows, columns=["arm", "role", "patients", "events"])
+    return counted.astype({"events": "int64"}) if counted["events"].notna().all() else counted
 
 
-def _refuse_too_small(by_arm: pd.DataFrame) -> None:
-    primary = by_arm.iloc[:2]
-    for row in primary.itertuples():
-        if row.patients < MINIMUM_PER_ARM:
-            message = (
-                f"The {row.role} arm '{row.arm}' has {row.patients} patients in the analysis set; models and their validation need "
-                f"at least {MINIMUM_PER_ARM} in each arm: use more data."
-            )
-            raise AnalysisError(message)
-    events = int(primary["events"].sum())
-    if events == 0:
-        message = (
-            f"All {int(primary['patients'].sum())} patients of the primary contrast are censored: check which event code means "
-            "that the event happened (event_values in [[endpoints]])."
-        )
-        raise AnalysisError(message)
-    for row in primary.itertuples():
-        if row.events == 0:
-            message = (
-                f"The {row.role} arm '{row.arm}' has no events among its {row.patients} patients, so that no hazard ratio can be "
-                "estimated: check the event codes of this arm, or wait for a longer follow-up."
-            )
-            raise AnalysisError(message)
-    if events < MINIMUM_EVENTS:
-        message = (
-            f"The primary contrast has {events} events; models and their validation need at least {MINIMUM_EVENTS}: use more data "
-            "or a longer follow-up."
-        )
-        raise AnalysisError(message)
-
-
-def _refuse_reading_times(trial: Trial) -> None:
-    """Refuse a horizon or a tau at which too little has happened, or that follow-up does not reach."""
-    endpoint, treatment = trial.endpoint, trial.treatment
-    primary = trial.only(treatment.control, treatment.experimental)
-    for name, asked in (("horizon", endpoint.horizon), ("tau", endpoint.tau)):
-        events = int((primary.event & (primary.time <= asked)).sum())
-        if events < MINIMUM_EVENTS_BY_THEN:
-            message = (
-                f"[[endpoints]] {name} = {asked:g} {endpoint.unit}, by when the primary contrast has {events} events: choose a time "
-                f"with at least {MINIMUM_EVENTS_BY_THEN}."
-            )
-            raise AnalysisError(message)
-        for arm in (treatment.control, treatment.experimental):
-            own = trial.only(arm)
-            last = float(own.time.max())
-            if asked > last and not own.event[own.time == last].all():
-                message = (
-                    f"[[endpoints]] {name} = {asked:g} {endpoint.unit}, but the follow-up of the arm '{treatment.label(arm)}' ends at "
-                    f"{last:g} with patients still event-free: choose {name} = {last:g} or less."
-                )
-                raise AnalysisError(message)
+def _consort(trial: Trial, arms: list[str], kept: pd.Series) -> pd.DataFrame:
+    """Count each step by arm as randomised; reasons for leaving are counted among the randomised."""
+    known = trial.disposition.reindex(trial.frame.index)
+    rows: list[tuple[str, str, int]] = []
+    if not {"randomised", "treated", "ended"} & set(known.columns):
+        return pd.DataFrame(rows, columns=["step", "arm", "patients"])
+    arm = trial.frame["arm"]
+    randomised = known["randomised"].astype(bool) if "randomised" in known else arm.notna()
+    steps: dict[str, pd.Series] = {"Randomised": randomised}
+    if "treated" in known:
+        steps["Treated"] = randomised & known["treated"].astype(bool)
+    flags = [str(name) for name in known.columns if str(name).startswith("flag ")]
+    steps |= {f"Population {name.removeprefix('flag ')}": randomised & known[name].astype(bool) for name in flags}
+    if "ended" in known:
+        ended = known["ended"].where(randomised)
+        steps["Completed"] = ended == "Completed"
+        left = ended.notna() & (ended != "Completed")
+        steps["Discontinued"] = left
+        steps |= {f"  {reason}": ended == reason for reason in ended[left].value_counts().index}
+    steps["Analysed"] = kept
+    for step, applies in steps.items():
+        rows += [(step, trial.treatment.label(one), int((applies & (arm == one)).sum())) for one in arms]
+    return pd.DataFrame(rows, columns=["step", "arm", "patients"])

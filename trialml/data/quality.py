@@ -2,202 +2,202 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from trialml.data.disclosure import SMALLEST_CELL
+from trialml.data.quality_arms import check_arms
+from trialml.data.quality_catalogue import Seen, Verdict, check_of_rule, passed, title_of, unmade
+from trialml.data.quality_columns import patients_of
+from trialml.data.quality_records import check_records
+from trialml.data.quality_sites import check_sites
+from trialml.data.quality_units import check_units
+from trialml.data.quality_values import check_values
 from trialml.data.trial import Trial
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, format_count
 
-__all__ = ["Check", "DataQuality", "data_quality"]
+__all__ = ["DataQuality", "data_quality", "examine", "told"]
 
-
-_FAR = 30
-
-
-class Check(NamedTuple):
-    """One finding: its number, what was looked at, what was seen, and ``ok``, ``note`` or ``warning``."""
-
-    number: str
-    subject: str
-    finding: str
-    verdict: str
+_ORDER = ("error", "warning", "note", "ok", "not made")
+_MOST_QUOTED = 6
+_SINGULAR = (
+    (re.compile(r"\{count\} values (of [\d,]+ )?are"), r"{count} value \1is"),
+    (re.compile(r"\{count\} values lie"), "{count} value lies"),
+    (re.compile(r"\{count\} times are"), "{count} time is"),
+    (re.compile(r"\{count\} patients have"), "{count} patient has"),
+)
+_READ = ("DQ033", "DQ037", "DQ038")
+_OF_SEVERAL = ("DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
+_GRAVE = ("DQ014", "DQ034")
+_ROUTINE = ("blanks", "missing word")
+"""What reading does to every file: the cleaning log counts it, and no check needs to say it again."""
 
 
 @dataclass(frozen=True, eq=False)
 class DataQuality(Result):
-    """What the checks of the data found."""
+    """What the checks of the data found.
+
+    Attributes
+    ----------
+    checks
+        One row a finding: ``number``, ``title``, ``subject``, ``verdict``, ``count`` (NaN where it is withheld or nothing is
+        counted), ``finding`` and ``done``.
+    not_used
+        Covariates that carry no information and are left out of every model.
+    """
 
     title = "Data quality"
+    methods = (
+        "The data were checked by numbered rules before anything was fitted. Checks that test (allocation, baseline beyond chance, "
+        "sites) warn at a level of 0.001, divided by the number of covariates, strata or sites that they look at."
+    )
 
     checks: pd.DataFrame
     not_used: tuple[str, ...]
-    """Covariates that carry no information and are left out of every model."""
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a finding: number, subject, finding, verdict."""
+        """Return one row a finding, in the order of the numbers."""
         return self.checks
 
     def text(self) -> str:
-        """Return how many findings need attention, and the warnings themselves."""
-        warnings = self.checks[self.checks["verdict"] == "warning"]
-        notes = int((self.checks["verdict"] == "note").sum())
-        said = f"{self.checks['number'].nunique()} checks were made: {len(warnings)} warning(s) and {notes} note(s)."
-        return said + "".join(f" {row.number}: {row.finding}" for row in warnings.itertuples())
+        """Return how many findings need attention, and the gravest themselves."""
+        counts = self._counts()
+        said = f"{self.made} checks were made: "
+        said += f"{counts['error']} error(s), " if counts["error"] else ""
+        said += f"{counts['warning']} warning(s) and {counts['note']} note(s)."
+        grave = self.checks[self.checks["verdict"].isin(["error", "warning"])].sort_values(
+            "verdict", key=lambda verdicts: verdicts.map(_ORDER.index), kind="stable"
+        )
+        for row in grave.head(_MOST_QUOTED).itertuples():
+            said += f" {row.number}, {row.subject}: {row.finding}"
+        more = len(grave) - _MOST_QUOTED
+        return said + (f" {more} more stand in the table." if more > 0 else "")
 
     def scalars(self) -> dict[str, float]:
-        """Return the number of warnings and notes."""
-        verdicts = self.checks["verdict"]
-        return {"warnings": float((verdicts == "warning").sum()), "notes": float((verdicts == "note").sum())}
+        """Return the number of errors, warnings and notes."""
+        counts = self._counts()
+        return {f"{verdict}s": float(counts[verdict]) for verdict in ("error", "warning", "note")}
 
     def table(self) -> pd.DataFrame:
-        """Return the findings for reading."""
-        return self.checks.set_axis(["Check", "Looked at", "Found", "Verdict"], axis=1)
+        """Return the findings for reading, the gravest first; checks that found nothing, or were not made, share a row."""
+        silent = self.checks["verdict"].isin(["ok", "not made"]) & self.checks["count"].isna()
+        told = self.checks[~silent]
+        told = told.loc[told["verdict"].map(_ORDER.index).sort_values(kind="stable").index]
+        rows = [
+            (row.number, row.verdict, f"{row.title}. {row.subject}: {row.finding} {row.done}".strip())
+            for row in told.itertuples()
+        ]
+        quiet = self.checks[silent]
+        why = quiet["finding"].where(quiet["verdict"] == "not made", "Nothing was found.")
+        for words, those in quiet.groupby(why, sort=False):
+            named = "; ".join(dict.fromkeys(f"{row.number} {row.title}" for row in those.itertuples()))
+            rows.append((f"{those['number'].nunique()} checks", those["verdict"].iloc[0], f"{words} {named}."))
+        return pd.DataFrame(rows, columns=["Check", "Verdict", "Found, and what was done"])
+
+    @property
+    def made(self) -> int:
+        """How many of the checks could be made."""
+        return int(self.checks.loc[self.checks["verdict"] != "not made", "number"].nunique())
+
+    def _counts(self) -> dict[str, int]:
+        return {verdict: int((self.checks["verdict"] == verdict).sum()) for verdict in _ORDER}
 
 
-def data_quality(trial: Trial) -> DataQuality:
+def data_quality(trial: Trial, seen: Sequence[Seen] | None = None) -> DataQuality:
     """Check an analysis set and say what was found; nothing is repaired in silence.
 
     Parameters
     ----------
     trial
-        The analysis set. Duplicates, impossible times and unknown codes were refused before (DQ001 to DQ003).
+        The analysis set. Duplicate subjects, impossible times and unknown codes were refused before (DQ001 to DQ003).
+    seen
+        What `examine` returned for this trial, where that was called already.
 
     Returns
     -------
     DataQuality
-        One row a finding.
+        One row a finding, every check at least once; file rows are left behind and counts from 1 to 10 withheld.
     """
-    passed = [
-        Check("DQ001", "Subjects", "Every subject stands on one row.", "ok"),
-        Check("DQ002", "Times", "Every time is a positive finite number.", "ok"),
-        Check("DQ003", "Event codes", "Every event code is known.", "ok"),
+    seen = examine(trial) if seen is None else seen
+    rows = [
+        (one.number, title_of(one.number), one.subject, one.verdict, _count(one), told(one), one.done) for one in seen
     ]
-    primary = trial.only(trial.treatment.control, trial.treatment.experimental).frame
-    constant = tuple(c.name for c in trial.covariates if len(primary[c.name].dropna().unique()) <= 1)
+    columns = ["number", "title", "subject", "verdict", "count", "finding", "done"]
+    constant = tuple(one.subject for one in seen if one.number == "DQ005" and one.verdict != "ok")
+    return DataQuality(pd.DataFrame(rows, columns=columns).astype({"count": float}), constant)
+
+
+def examine(trial: Trial) -> tuple[Seen, ...]:
+    """Return what every check finds in an analysis set, with file rows and exact counts: for the terminal alone.
+
+    Parameters
+    ----------
+    trial
+        The analysis set, with what reading found in ``trial.findings``.
+
+    Returns
+    -------
+    tuple of Seen
+        In the order of the numbers, every check at least once.
+    """
+    patients = patients_of(trial)
     found = [
-        *passed,
-        *_missing(trial),
-        *_constant(trial, constant),
-        *_repeated(trial, constant),
-        *_spelling(trial),
-        *_allocation(trial),
-        *_follow_up(trial),
-        *_events_by_factor(trial),
-        *_extreme(trial, constant),
+        passed("DQ001", "Subjects", "Every subject stands on one row."),
+        passed("DQ002", "Times", "Every time is a positive finite number."),
+        passed("DQ003", "Event codes", "Every event code is known."),
+        *check_values(patients),
+        *check_arms(patients),
+        *check_records(patients),
+        *check_units(patients),
+        *check_sites(patients),
+        *_from_reading(trial),
     ]
-    return DataQuality(pd.DataFrame(found, columns=list(Check._fields)), constant)
+    return tuple(sorted(_without_idle(found), key=lambda one: one.number))
 
 
-def _missing(trial: Trial) -> Iterator[Check]:
-    counts = trial.baseline.isna().sum()
-    if not counts.sum():
-        yield Check("DQ004", "Baseline covariates", "No value is missing.", "ok")
-    for name, count in counts[counts > 0].items():
-        shown = f"fewer than {SMALLEST_CELL}" if count < SMALLEST_CELL else format_count(count)
-        share = 100 * count / len(trial)
-        found = f"{shown} values of {len(trial):,} are missing; they are imputed blind to arm and outcome, with an indicator."
-        yield Check("DQ004", str(name), found, "warning" if share > 20 else "note")
-
-
-def _constant(trial: Trial, constant: tuple[str, ...]) -> Iterator[Check]:
-    if not constant:
-        yield Check("DQ005", "Baseline covariates", "Every covariate varies.", "ok")
-    for name in constant:
-        seen = trial.frame[name].notna().any()
-        found = "All patients of the primary contrast have the same value" if seen else "No patient has a value"
-        yield Check("DQ005", name, f"{found}: it is left out of every model.", "note")
-
-
-def _repeated(trial: Trial, constant: tuple[str, ...]) -> Iterator[Check]:
-    codes = {name: pd.factorize(trial.frame[name])[0] for name in trial.baseline.columns if name not in constant}
-    names = list(codes)
-    pairs = [
-        (first, second)
-        for place, first in enumerate(names)
-        for second in names[place + 1 :]
-        if np.array_equal(codes[first], codes[second])
-    ]
-    if not pairs:
-        yield Check("DQ006", "Baseline covariates", "No covariate restates another.", "ok")
-    for first, second in pairs:
-        yield Check("DQ006", f"{first}, {second}", "The two covariates restate each other: keep one.", "warning")
-
-
-def _spelling(trial: Trial) -> Iterator[Check]:
-    clean = True
-    for covariate in trial.covariates:
-        if covariate.kind != "categorical":
+def _from_reading(trial: Trial) -> Iterator[Seen]:
+    """Yield what reading noticed, under the number of its rule, and that the checks of reading were passed otherwise."""
+    numbers = set()
+    for one in trial.findings:
+        if one.rule in _ROUTINE:
             continue
-        values = trial.frame[covariate.name].dropna().astype(str).unique()
-        folded = pd.Series(values).str.casefold().str.replace(r"\s+", " ", regex=True)
-        if folded.duplicated().any():
-            clean = False
-            yield Check(
-                "DQ007",
-                covariate.name,
-                "Some categories differ only by case or blanks: merge them.",
-                "warning",
+        number = check_of_rule(one.rule)
+        numbers.add(number)
+        verdict: Verdict = "error" if number in _GRAVE and one.severity == "warning" else one.severity
+        # The count stands in the sentence too, where a small one must be withheld as well.
+        finding = re.sub(rf"(?<![\w.,]){one.count:,}(?![\w.,])", "{count}", one.finding)
+        yield Seen(number, one.subject, verdict, one.count, finding, one.done)
+    for number in sorted({*_READ, *_OF_SEVERAL} - numbers):
+        if number in _OF_SEVERAL and trial.endpoint.records is None:
+            yield unmade(
+                number, "Reading", "The source is one table: there are no visits and no other data sets to compare."
             )
-    if clean:
-        yield Check("DQ007", "Categories", "No two categories differ only by case or blanks.", "ok")
+        else:
+            yield passed(number, "Reading", "Nothing of the kind was noticed while the data were read.")
 
 
-def _allocation(trial: Trial) -> Iterator[Check]:
-    from scipy.stats import binomtest
-
-    treatment = trial.treatment
-    primary = trial.only(treatment.control, treatment.experimental)
-    treated, n = int(primary.treated.sum()), len(primary)
-    p = float(binomtest(treated, n, treatment.allocation).pvalue)
-    found = (
-        f"{treated:,} of {n:,} are in the experimental arm; the study file says a probability of "
-        f"{format_number(treatment.allocation)} (exact binomial p {format_p(p)})."
-    )
-    yield Check("DQ008", "Allocation", found, "warning" if p < 0.001 else "ok")
+def _without_idle(found: list[Seen]) -> list[Seen]:
+    """Leave out that a check found nothing where something else stands under its number."""
+    busy = {one.number for one in found if one.verdict not in ("ok", "not made")}
+    kept = [one for one in found if one.verdict not in ("ok", "not made") or one.number not in busy]
+    # Follow-up is stated for every arm, whatever the verdict on one of them.
+    return kept + [one for one in found if one.number == "DQ009" and one not in kept]
 
 
-def _follow_up(trial: Trial) -> Iterator[Check]:
-    endpoint = trial.endpoint
-    treatment = trial.treatment
-    for arm in (treatment.control, treatment.experimental, *treatment.secondary):
-        times = trial.frame.loc[trial.frame["arm"] == arm, "time"]
-        share = 100 * float((times >= endpoint.horizon).mean())
-        found = (
-            f"{share:.0f} % are still followed at {format_number(endpoint.horizon)} {endpoint.unit} in "
-            f"{trial.treatment.label(arm)}."
-        )
-        yield Check("DQ009", "Follow-up", found, "warning" if share < 10 else "ok")
+def told(one: Seen, *, exact: bool = False) -> str:
+    """Return a finding's sentence with its count, which is withheld from 1 to 10 unless `exact` is asked for."""
+    finding = one.finding
+    if exact and one.count == 1:
+        for several, single in _SINGULAR:
+            finding = several.sub(single, finding)
+    small = 0 < one.count < SMALLEST_CELL and not exact
+    shown = f"fewer than {SMALLEST_CELL}" if small else format_count(one.count)
+    return finding.replace("{count}", shown)
 
 
-def _events_by_factor(trial: Trial) -> Iterator[Check]:
-    events = trial.frame.groupby("factor")["event"].sum()
-    empty = [str(cell) for cell in events.index[events == 0]]
-    for cell in empty:
-        found = f"Stratum '{cell}' of the randomisation has no events: it says nothing about time to event."
-        yield Check("DQ010", "Stratification factors", found, "warning")
-    if not empty:
-        several = f"Every one of the {len(events)} strata of the randomisation has events."
-        found = several if len(events) > 1 else "The randomisation was not stratified."
-        yield Check("DQ010", "Stratification factors", found, "ok")
-
-
-def _extreme(trial: Trial, constant: tuple[str, ...]) -> Iterator[Check]:
-    clean = True
-    for covariate in trial.covariates:
-        if covariate.kind != "numeric" or covariate.name in constant:
-            continue
-        values = trial.frame[covariate.name].dropna().to_numpy(dtype=np.float64)
-        low, high = np.percentile(values, [25, 75])
-        beyond = int(((values < low - _FAR * (high - low)) | (values > high + _FAR * (high - low))).sum())
-        if high > low and beyond:
-            clean = False
-            shown = f"fewer than {SMALLEST_CELL}" if beyond < SMALLEST_CELL else format_count(beyond)
-            found = f"{shown} values lie more than {_FAR} interquartile ranges from the quartiles and may rule a model: check them."
-            yield Check("DQ011", covariate.name, found, "warning")
-    if clean:
-        yield Check("DQ011", "Numeric covariates", f"No value lies more than {_FAR} interquartile ranges away.", "ok")
+def _count(one: Seen) -> float:
+    return math.nan if one.count < SMALLEST_CELL else float(one.count)

@@ -3,46 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Covariate", "Endpoint", "Treatment"]
+__all__ = ["CAUSES", "Covariate", "Endpoint", "EndpointKind", "Records", "TimeUnit", "Treatment", "days_per_unit"]
+
+EndpointKind = Literal["time to event", "binary", "continuous"]
+TimeUnit = Literal["days", "weeks", "months", "years"]
+CAUSES = {"death": "Death", "discontinuation": "Discontinuation"}
+"""What can end the wait for an adverse event, by the word of the study file; death goes first where both apply."""
+
+_MONTHS_PER_UNIT = {"days": 1 / 30.4375, "weeks": 7 / 30.4375, "months": 1.0, "years": 12.0}
+_DAYS_PER_UNIT = {"days": 1.0, "weeks": 7.0, "months": 30.4375, "years": 365.25}
+
+
+def days_per_unit(unit: str) -> float:
+    """Return the days in a unit of time; a month is 30.4375 days."""
+    return _DAYS_PER_UNIT[unit]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Which records of which ADaM data set make an endpoint.
+
+    Attributes
+    ----------
+    dataset
+        The data set: ``"ADTTE"``, ``"ADAE"``, or a BDS data set.
+    parameter
+        The PARAMCD; empty for adverse events.
+    value
+        The column of a binary or continuous value: AVAL, CHG, AVALC, CRIT1FL, ...
+    visit
+        The AVISIT or AVISITN; empty where the data set has one record a patient and parameter.
+    where
+        Further conditions, column to code.
+    treatment_emergent
+        Whether an adverse event has to carry TRTEMFL = Y.
+    within
+        Adverse events: the window after time zero, in the endpoint's unit; None for all of the follow-up.
+    until
+        Adverse events: where the time at risk ends.
+    days_after_treatment
+        Adverse events: days added to the end of treatment.
+    competing
+        Adverse events: what ends the wait for them, of ``"death"`` and ``"discontinuation"``.
+    """
+
+    dataset: str
+    parameter: str = ""
+    value: str = "AVAL"
+    visit: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
+    treatment_emergent: bool = True
+    within: float | None = None
+    until: Literal["end of treatment", "end of study"] = "end of treatment"
+    days_after_treatment: float = 0.0
+    competing: tuple[Literal["death", "discontinuation"], ...] = ("death", "discontinuation")
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is measured: a time from randomisation and whether the event happened then.
+    """What is measured: a time from randomisation and whether the event happened then, a yes or no, or a number.
 
     Attributes
     ----------
     name, label
         Short name and the words of the report.
     time, event
-        Columns of the data.
+        Columns of the data: both for a time to event, `event` alone for a binary endpoint.
     unit
-        The unit of the time.
+        The unit of the time, or of the value of a continuous endpoint.
     horizon
         Where a risk is read.
     tau
         The restriction of the restricted mean.
     event_values, censored_values
         Codes of the event column where they are not 0/1 or boolean.
+    kind
+        ``"time to event"``, ``"binary"`` or ``"continuous"``.
+    value
+        Column of a continuous endpoint's value.
+    cause
+        Column of the cause: 0 censored, 1 the event, 2 and on the `competing` ones; empty where none compete.
+    competing
+        What the causes from 2 on are, in words.
+    records
+        Where an ADaM folder holds the endpoint; None for one table.
     """
 
     name: str
     label: str
     time: str
     event: str
-    unit: Literal["days", "weeks", "months", "years"]
+    unit: str
     horizon: float
     tau: float
     event_values: tuple[str, ...] = ()
     censored_values: tuple[str, ...] = ()
+    kind: EndpointKind = "time to event"
+    value: str = ""
+    cause: str = ""
+    competing: tuple[str, ...] = ()
+    records: Records | None = None
 
     @property
     def months_per_unit(self) -> float:
         """Months in one unit of time; a month is 30.4375 days."""
-        return {"days": 1 / 30.4375, "weeks": 7 / 30.4375, "months": 1.0, "years": 12.0}[self.unit]
+        return _MONTHS_PER_UNIT[self.unit]
+
+    def columns(self) -> dict[str, str]:
+        """Return the columns that the endpoint needs, by the key of the study file."""
+        needed = {
+            "time to event": {"time": self.time, "event": self.event, "cause": self.cause},
+            "binary": {"event": self.event},
+            "continuous": {"value": self.value},
+        }[self.kind]
+        return {key: column for key, column in needed.items() if column}
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,29 @@ here on a patient is a file row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.data.columns import as_binary, as_codes, as_events, as_numbers, as_times, require_columns
-from trialml.data.read import Table
+from trialml.data.columns import (
+    as_binary,
+    as_codes,
+    as_events,
+    as_numbers,
+    as_times,
+    is_yes,
+    mixed_spelling,
+    require_columns,
+)
+from trialml.data.event_codes import censoring_findings
+from trialml.data.findings import Finding
+from trialml.data.population import population_findings
 from trialml.data.restatement import refuse_restatement
 from trialml.data.roles import Covariate, Endpoint, Treatment
+from trialml.data.table import Table
 from trialml.errors import AnalysisError, DataError
 
 __all__ = ["Covariate", "Endpoint", "Treatment", "Trial", "build_trial"]
@@ -30,14 +43,25 @@ class Trial:
     name
         The study's name.
     frame
-        One row a patient, index the file row; columns ``arm`` (code), ``time``, ``event`` (boolean), ``factor``
-        (the stratification cell) and one column a covariate (float, or text for categorical).
+        One row a patient, index the file row; columns ``arm`` (code), the outcome, ``factor`` (the stratification
+        cell) and one column a covariate (float, or text for categorical). The outcome is ``time`` and ``event``
+        (boolean) for a time to event, with ``cause`` (0 censored, 1 the event, 2 and on competing ones) where events
+        compete; ``event`` for a binary endpoint; ``value`` for a continuous one. ``enrolling_site`` where the study file
+        names the site.
     endpoint, treatment, covariates
         The roles.
     origin, sha256
         Where the data came from, and the digest of the file.
     statements
         How the file was read, in words.
+    findings
+        What was noticed while reading; counts and no values of patients.
+    population
+        The column that defines the population, empty where all patients are analysed.
+    disposition
+        What CONSORT counts are made of, one row a patient, same index as `frame` when it was read: booleans
+        ``population``, ``randomised``, ``treated`` and one column a population flag, and ``ended`` (text). Only the
+        columns that the data hold.
     """
 
     name: str
@@ -48,6 +72,9 @@ class Trial:
     origin: str
     sha256: str
     statements: tuple[str, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
+    population: str = ""
+    disposition: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -55,12 +82,30 @@ class Trial:
     @property
     def time(self) -> NDArray[np.float64]:
         """Times from randomisation, shape (n,)."""
-        return np.asarray(self.frame["time"], dtype=np.float64)
+        return np.asarray(self._outcome("time"), dtype=np.float64)
 
     @property
     def event(self) -> NDArray[np.bool_]:
-        """Whether the event happened at `time`, shape (n,)."""
-        return np.asarray(self.frame["event"], dtype=np.bool_)
+        """Whether the event happened (at `time`, where there is one), shape (n,)."""
+        return np.asarray(self._outcome("event"), dtype=np.bool_)
+
+    @property
+    def cause(self) -> NDArray[np.intp]:
+        """0 censored, 1 the event, 2 and on the endpoint's competing events, shape (n,)."""
+        return np.asarray(self._outcome("cause" if self.endpoint.cause else "event"), dtype=np.intp)
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """The values of a continuous endpoint, shape (n,)."""
+        return np.asarray(self._outcome("value"), dtype=np.float64)
+
+    def _outcome(self, name: str) -> pd.Series:
+        if name not in self.frame:
+            message = (
+                f"The endpoint '{self.endpoint.name}' is {self.endpoint.kind} and has no {name}: ask for what it has."
+            )
+            raise AnalysisError(message)
+        return self.frame[name]
 
     @property
     def treated(self) -> NDArray[np.bool_]:
@@ -104,10 +149,38 @@ def build_trial(
     treatment: Treatment,
     covariates: tuple[Covariate, ...],
     post_baseline: tuple[str, ...] = (),
+    site: str | None = None,
+    population: str | None = None,
+    population_value: str = "Y",
+    disposition: pd.DataFrame | None = None,
 ) -> Trial:
     """Give the columns of a table their roles and types, or refuse with the reason.
 
-    Missing arms, times and events stay missing here: `analysis_set` excludes and counts them.
+    Missing arms and outcomes, and patients outside the population, stay here: `analysis_set` excludes and counts them.
+
+    Parameters
+    ----------
+    table
+        One row a patient.
+    name
+        The study's name.
+    subject
+        The column of the subject.
+    endpoint, treatment, covariates
+        The roles.
+    post_baseline
+        Columns measured after randomisation.
+    site
+        The column of the enrolling site, for the checks by site.
+    population, population_value
+        The column that defines the population, and its code for those who belong to it (Y: yes in any writing).
+    disposition
+        What CONSORT counts are made of, as `Trial.disposition`, where the data hold it.
+
+    Returns
+    -------
+    Trial
+        Everything by role, without identifiers.
 
     Raises
     ------
@@ -117,28 +190,88 @@ def build_trial(
     AnalysisError
         If an arm of the primary contrast has no patients.
     """
-    require_columns(table.frame, _named_columns(subject, endpoint, treatment, covariates, post_baseline), table.origin)
+    roles = _named_columns(subject, endpoint, treatment, covariates, post_baseline)
+    if population:
+        roles["[data] population"] = population
+    if site:
+        roles["[data] site"] = site
+    require_columns(table.frame, roles, table.origin, heading=table.heading)
     subjects = _check_subjects(table.frame[subject], subject)
-    reading = {"subjects": subjects, "decimal_comma": table.decimal_comma}
     frame = pd.DataFrame(index=table.frame.index)
     frame["arm"] = _check_arms(as_codes(table.frame[treatment.column]), treatment)
-    frame["time"] = as_times(table.frame[endpoint.time], **reading)
+    _add_outcome(frame, table, endpoint, subjects)
+    frame["factor"] = _cells(table.frame, treatment.stratification)
+    if site:
+        frame["enrolling_site"] = as_codes(table.frame[site])
+    for covariate in covariates:
+        _add_covariate(frame, table, covariate, subjects)
+        refuse_restatement(frame, covariate, endpoint, treatment)
+    known = pd.DataFrame(index=frame.index) if disposition is None else disposition
+    about_population: tuple[Finding, ...] = ()
+    if population:
+        known = known.assign(population=is_yes(table.frame[population], value=population_value))
+        about_population = population_findings(population, known["population"])
+    findings = (
+        *table.findings_about({*roles.values(), "the file"}),
+        *_column_findings(table, endpoint, covariates),
+        *about_population,
+    )
+    return Trial(
+        name,
+        frame,
+        endpoint,
+        treatment,
+        covariates,
+        table.origin,
+        table.sha256,
+        table.statements,
+        findings,
+        population or "",
+        known,
+    )
+
+
+def _add_outcome(frame: pd.DataFrame, table: Table, endpoint: Endpoint, subjects: pd.Series) -> None:
+    if endpoint.kind == "continuous":
+        frame["value"] = as_numbers(table.frame[endpoint.value], subjects=subjects, decimal_comma=table.decimal_comma)
+        return
+    if endpoint.kind == "time to event":
+        frame["time"] = as_times(table.frame[endpoint.time], subjects=subjects, decimal_comma=table.decimal_comma)
     frame["event"] = as_events(
         table.frame[endpoint.event], endpoint.event_values, endpoint.censored_values, subjects=subjects
     )
-    frame["factor"] = _cells(table.frame, treatment.stratification)
+    if endpoint.cause:
+        frame["cause"] = as_numbers(table.frame[endpoint.cause], subjects=subjects)
+
+
+def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subjects: pd.Series) -> None:
+    column = table.frame[covariate.name]
+    if covariate.kind == "numeric":
+        frame[covariate.name] = as_numbers(column, subjects=subjects, decimal_comma=table.decimal_comma)
+    elif covariate.kind == "binary":
+        frame[covariate.name] = as_binary(column, subjects=subjects)
+    else:
+        frame[covariate.name] = as_codes(column)
+    if (column == subjects).all():
+        raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
+
+
+def _column_findings(table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...]) -> Iterator[Finding]:
+    """Yield what the columns of the endpoint and of the covariates show of how the data were kept."""
+    spelt = [covariate.name for covariate in covariates if covariate.kind == "binary"]
+    if endpoint.kind != "continuous":
+        spelt.insert(0, endpoint.event)
+        yield from censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
+    mixed = (mixed_spelling(table.frame[column]) for column in spelt)
+    yield from (one for one in mixed if one)
     for covariate in covariates:
-        column = table.frame[covariate.name]
-        if covariate.kind == "numeric":
-            frame[covariate.name] = as_numbers(column, **reading)
-        elif covariate.kind == "binary":
-            frame[covariate.name] = as_binary(column, subjects=subjects)
-        else:
-            frame[covariate.name] = as_codes(column)
-        if (column == subjects).all():
-            raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
-        refuse_restatement(frame, covariate, endpoint, treatment)
-    return Trial(name, frame, endpoint, treatment, covariates, table.origin, table.sha256, table.statements)
+        if table.typed and covariate.kind == "numeric" and table.frame[covariate.name].dtype == object:
+            yield _stored_as_text(table.frame[covariate.name])
+
+
+def _stored_as_text(column: pd.Series) -> Finding:
+    found = f"The numbers of '{column.name}' are stored as text."
+    return Finding("text in numbers", str(column.name), int(column.notna().sum()), found, "They were read as numbers.")
 
 
 def _named_columns(
@@ -148,12 +281,8 @@ def _named_columns(
     covariates: tuple[Covariate, ...],
     post_baseline: tuple[str, ...],
 ) -> dict[str, str]:
-    named = {
-        "[data] subject": subject,
-        "[treatment] column": treatment.column,
-        "[[endpoints]] time": endpoint.time,
-        "[[endpoints]] event": endpoint.event,
-    }
+    named = {"[data] subject": subject, "[treatment] column": treatment.column}
+    named |= {f"[[endpoints]] {key}": column for key, column in endpoint.columns().items()}
     named |= {
         f"[treatment] stratification #{place}": column for place, column in enumerate(treatment.stratification, 1)
     }
@@ -194,6 +323,15 @@ def _check_arms(column: pd.Series, treatment: Treatment) -> pd.Series:
             "both arms."
         )
         raise AnalysisError(message)
+    arms = {arm.casefold(): arm for arm in (treatment.control, treatment.experimental, *treatment.secondary)}
+    for value in seen:
+        meant = arms.get(" ".join(str(value).split()).casefold())
+        if meant is not None and meant != value:
+            message = (
+                f"Column '{treatment.column}' holds '{value}' in {int((column == value).sum()):,} patients, which differs from the arm "
+                f"'{meant}' by case or blanks alone: write the arm in one way."
+            )
+            raise DataError(message)
     unknown = [arm for arm in treatment.secondary if arm not in seen]
     if unknown:
         message = (
@@ -215,7 +353,8 @@ def _cells(frame: pd.DataFrame, factors: tuple[str, ...]) -> pd.Series:
                 "randomisation needed it, so fill it in."
             )
             raise DataError(message)
-    cells = frame[list(factors)].astype(str).agg(" / ".join, axis=1)
+    first, *others = (as_codes(frame[factor]).astype(str) for factor in factors)
+    cells = first.str.cat(others, sep=" / ") if others else first
     if cells.nunique() > len(cells) / 2:
         # The names of such cells would be as good as identifiers.
         message = (

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Result, format_count, format_number, format_p, plain_text
+from trialml.survival.arm_residuals import arm_score_residuals
 
 __all__ = ["Heterogeneity", "heterogeneity_test"]
 
@@ -206,71 +207,7 @@ def _statistics(
     offset: Floats,
 ) -> Floats:
     """Return the studentised sums for every covariate and every column of `arms`, shape (k, columns)."""
-    blocks = [_Cell(time[rows], event[rows], offset[rows], rows) for rows in _rows_of(cells)]
-    beta = _main_effect(blocks, arms)
-    residual = np.empty_like(arms)
-    for block in blocks:
-        residual[block.rows] = block.residuals(arms[block.rows], beta)
+    residual = arm_score_residuals(time, event, arms.T > 0, strata=cells, offset=offset).residuals
     centred = covariates - covariates.mean(axis=0)
-    spread = np.sqrt(np.maximum((centred**2).T @ residual**2, 1e-300))
-    return np.asarray((centred.T @ residual) / spread)
-
-
-def _rows_of(cells: NDArray[np.str_]) -> list[NDArray[np.intp]]:
-    return [np.flatnonzero(cells == cell) for cell in np.unique(cells)]
-
-
-class _Cell:
-    """One stratum sorted once; every column of arms is then handled at the same time (Breslow ties)."""
-
-    def __init__(self, time: Floats, event: NDArray[np.bool_], offset: Floats, rows: NDArray[np.intp]) -> None:
-        order = np.argsort(-time, kind="stable")
-        self.rows, self.back = rows, np.argsort(order)
-        self.order, self.weight = order, np.exp(offset[order])
-        self.event = event[order]
-        ordered = time[order]
-        # The risk set of a time is everybody down to the last row that is tied with it.
-        self.last = np.searchsorted(-ordered, -ordered, side="right") - 1
-        self.first = np.searchsorted(-ordered, -ordered, side="left")
-
-    def _share(self, arms: Floats, beta: Floats) -> tuple[Floats, Floats]:
-        """Return, at each event row, the risk set's total and the experimental arm's share of it."""
-        relative = self.weight[:, None] * np.exp(arms * beta)
-        total = np.cumsum(relative, axis=0)[self.last]
-        experimental = np.cumsum(relative * arms, axis=0)[self.last]
-        return total, experimental / total
-
-    def derivatives(self, arms: Floats, beta: Floats) -> tuple[Floats, Floats]:
-        _, share = self._share(arms[self.order], beta)
-        happened = self.event[:, None]
-        score = ((arms[self.order] - share) * happened).sum(axis=0)
-        return score, (share * (1 - share) * happened).sum(axis=0)
-
-    def residuals(self, arms: Floats, beta: Floats) -> Floats:
-        ordered = arms[self.order]
-        total, share = self._share(ordered, beta)
-        jump = self.event[:, None] / total
-        # Summed from the earliest time to each patient's own: backwards through rows sorted by falling time.
-        hazard = np.cumsum(jump[::-1], axis=0)[::-1][self.first]
-        hazard_share = np.cumsum((jump * share)[::-1], axis=0)[::-1][self.first]
-        relative = self.weight[:, None] * np.exp(ordered * beta)
-        residual = self.event[:, None] * (ordered - share) - relative * (ordered * hazard - hazard_share)
-        return np.asarray(residual[self.back])
-
-
-def _main_effect(blocks: list[_Cell], arms: Floats) -> Floats:
-    """Return the log hazard ratio of every column of `arms`, by Newton's method on all columns at once."""
-    beta: Floats = np.zeros(arms.shape[1])
-    for _ in range(30):
-        parts = [block.derivatives(arms[block.rows], beta) for block in blocks]
-        score = np.sum([part[0] for part in parts], axis=0)
-        information = np.sum([part[1] for part in parts], axis=0)
-        if (information <= 0).any():
-            raise AnalysisError(
-                "No stratification cell has events while both arms are at risk: the test cannot be done."
-            )
-        step = np.clip(score / information, -1.0, 1.0)
-        beta = beta + step
-        if np.abs(step).max() < 1e-9:
-            return np.asarray(beta)
-    raise AnalysisError("The treatment's main effect did not converge: one arm may have no events.")
+    spread = np.sqrt(np.maximum(residual**2 @ centred**2, 1e-300))
+    return np.asarray((residual @ centred / spread).T)

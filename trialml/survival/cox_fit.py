@@ -1,59 +1,23 @@
-"""The Cox partial likelihood in arrays: one sort, then every fit costs a few matrix products."""
+"""The Cox partial likelihood in arrays: one sort, then every fit costs a few compiled passes over the rows."""
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, Literal, NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from trialml.errors import AnalysisError, DataError
-from trialml.survival.ties import Array, Codes, checked_labels, checked_times, distinct_times
+from trialml.survival.cox_arrays import CoxArrays, CoxState, Ties
+from trialml.survival.cox_layout import slot_layout
+from trialml.survival.cox_refusals import inverse, refuse_flat, refuse_runaway, solve
+from trialml.survival.ties import Array, Codes, checked_entry, checked_labels, checked_times
 
-__all__ = ["CoxArrays", "CoxProblem", "fit_cox"]
+__all__ = ["CoxArrays", "CoxProblem", "CoxState", "Ties", "fit_cox"]
 
 MAX_ITERATIONS = 60
 HALVINGS = tuple(0.5**k for k in range(30))
-# Information left in some direction, as a share of that at 0: a monotone likelihood loses a factor of e with
-# every Newton step and gets here, whereas a hazard ratio of 1,000 between two halves of a trial does not.
-RUNAWAY = 1e-7
-
-
-class CoxArrays(NamedTuple):
-    """A fitted Cox model.
-
-    Attributes
-    ----------
-    coefficients
-        Log hazard ratios per unit of each column, shape ``(p,)``.
-    covariance
-        The inverse of the (penalised) information, shape ``(p, p)``.
-    log_likelihood
-        The partial log-likelihood at the coefficients, without the penalty.
-    log_likelihood_null
-        The partial log-likelihood with every coefficient 0 (the offset stays).
-    score
-        The score test's chi-square of all coefficients 0, without the penalty.
-    iterations
-        Newton steps taken.
-    """
-
-    coefficients: Array
-    covariance: Array
-    log_likelihood: float
-    log_likelihood_null: float
-    score: float
-    iterations: int
-
-
-class CoxState(NamedTuple):
-    """What every derivative at one `beta` is made of."""
-
-    log_likelihood: float
-    relative: Array  # exp(linear predictor) relative to the largest of its stratum, times the case weight
-    total: Array  # the risk-set total of each event row, less the share that Efron takes off for its tie
-    shift: Array  # the largest linear predictor of each stratum
 
 
 class CoxProblem:
@@ -66,26 +30,29 @@ class CoxProblem:
     X
         Covariates, shape ``(n, p)``; a DataFrame gives its column names to the error messages.
     strata
-        One label a patient; each stratum has its own baseline hazard.
+        One label a row; each stratum has its own baseline hazard.
     offset
         A fixed part of the linear predictor, shape ``(n,)``.
     weights
         Case weights above 0, shape ``(n,)``; tied events share their mean weight.
     ties
         ``"efron"`` or ``"breslow"``.
+    entry
+        When each row comes under observation (left truncation), shape ``(n,)``: a row is at risk at times after its
+        entry up to and with its time. A subject may have several rows that follow each other.
 
     Raises
     ------
     DataError
-        If a value is missing or infinite, or the shapes disagree.
+        If a value is missing or infinite, the shapes disagree, or an entry is not before its time.
     AnalysisError
         If there is no event.
 
     Notes
     -----
     With `r` the relative hazards, the l-th of m tied events has risk-set total ``D = sum(r) - (l/m) sum(r of the
-    tied events)``. The score is ``X' (event - r A)`` and the information ``X' diag(r A) X - M' M`` with A a
-    patient's accumulated hazard and M the rows of risk-set means, so no sum over patients is done in Python.
+    tied events)``. The score is ``X' (event - r A)`` and the information ``X' diag(r A) X - M' M`` with A a row's
+    accumulated hazard and M the rows of risk-set means. Everything is added up in one thread and one order.
 
     References
     ----------
@@ -101,71 +68,64 @@ class CoxProblem:
         strata: Any = None,
         offset: Any = None,
         weights: Any = None,
-        ties: Literal["efron", "breslow"] = "efron",
+        ties: Ties = "efron",
+        entry: Any = None,
     ) -> None:
         times, flags = checked_times(time, event, needs_event=True)
+        n = times.size
         matrix = np.asarray(X, dtype=float)
-        if matrix.ndim != 2 or len(matrix) != times.size:
-            raise DataError(f"X has shape {matrix.shape} for {times.size} patients: pass one row a patient")
+        if matrix.ndim != 2 or len(matrix) != n:
+            raise DataError(f"X has shape {matrix.shape} for {n} patients: pass one row a patient")
+        columns = getattr(X, "columns", None)
         self.names: tuple[str, ...] = tuple(
-            str(name) for name in getattr(X, "columns", [f"column {j + 1}" for j in range(matrix.shape[1])])
+            [f"column {j + 1}" for j in range(matrix.shape[1])] if columns is None else [str(name) for name in columns]
         )
+        self._refuse_missing(matrix)
+        if ties not in ("efron", "breslow"):
+            raise DataError(f"ties is '{ties}', but it must be 'efron' or 'breslow'")
+        self.efron = ties == "efron"
+        self.strata_labels, codes = checked_labels(strata, n, "strata")
+        entries = checked_entry(entry, times)
+        self.layout = slot_layout(times, np.array(flags), codes, self.strata_labels.size, entries)
+        self.order = self.layout.rows
+        self.event = self.layout.event
+        self.offset = _column(offset, n, "offset", 0.0)[self.order]
+        self.weights = _column(weights, n, "weights", 1.0)[self.order]
+        if weights is not None and self.weights.min() <= 0:
+            raise DataError(f"weights are {self.weights.min():g} at their smallest: drop rows of weight 0")
+        self.X = self._centred(matrix)
+        self._at_zero: tuple[float, Array, Array] | None = None
+
+    @property
+    def codes(self) -> Codes:
+        """The position of each sorted row's stratum among `strata_labels`, shape ``(n,)``."""
+        return np.asarray(self.layout.slot_stratum[self.layout.row_slot])
+
+    def _refuse_missing(self, matrix: Array) -> None:
+        if np.isfinite(matrix.sum()):  # a sum holds every value that is not finite
+            return
         wrong = ~np.isfinite(matrix)
         if wrong.any():
             j = int(np.argmax(wrong.any(axis=0)))
             raise DataError(
-                f"'{self.names[j]}' is missing or infinite in {int(wrong[:, j].sum())} of {times.size} rows: "
+                f"'{self.names[j]}' is missing or infinite in {int(wrong[:, j].sum())} of {len(matrix)} rows: "
                 "impute it or drop the rows"
             )
-        if ties not in ("efron", "breslow"):
-            raise DataError(f"ties is '{ties}', but it must be 'efron' or 'breslow'")
-        self._sort(times, flags, strata)
-        self._offset = _column(offset, times.size, "offset", 0.0)[self.order]
-        self._weights = _column(weights, times.size, "weights", 1.0)[self.order]
-        if weights is not None and self._weights.min() <= 0:
-            raise DataError(f"weights are {self._weights.min():g} at their smallest: drop patients of weight 0")
+
+    def _centred(self, matrix: Array) -> Array:
         # The partial likelihood does not change with a shift within a stratum; centred columns keep the digits.
-        centred = matrix[self.order]
-        for low, high in self._strata_rows:
-            centred[low:high] -= centred[low:high].mean(axis=0)
+        from trialml.survival.cox_passes import gather
+
+        p = matrix.shape[1]
+        out, largest, left = np.empty((p, len(matrix))), np.zeros(p), np.zeros(p)
+        gather(matrix, self.order, self.layout.slot_row[self.layout.stratum_slot], out, largest, left)
         # What centring leaves of a constant column is rounding, which would look like a covariate.
-        centred[:, np.abs(centred).max(axis=0) <= 1e-12 * np.abs(matrix).max(axis=0)] = 0.0
-        self.X = centred
-        self._tie_rows(ties)
-
-    def _sort(self, times: Array, flags: npt.NDArray[np.bool_], strata: Any) -> None:
-        distinct, position = distinct_times(times)
-        self.strata_labels, codes = checked_labels(strata, times.size, "strata")
-        # Latest first: a risk set is then a running sum from the top of its stratum.
-        self.order = np.lexsort((-position, codes))
-        self.codes = codes[self.order]
-        self.event = flags[self.order]
-        position = position[self.order]
-        fresh = np.ones(times.size, dtype=bool)
-        fresh[1:] = (np.diff(position) != 0) | (np.diff(self.codes) != 0)
-        self.block = np.cumsum(fresh) - 1
-        starts = np.flatnonzero(fresh)
-        self._block_end = np.append(starts[1:], times.size) - 1
-        self.block_time = distinct[position[starts]]
-        self._block_stratum = self.codes[starts]
-        self._strata_rows = _runs(self.codes)
-        self._strata_blocks = _runs(self._block_stratum)
-
-    def _tie_rows(self, ties: str) -> None:
-        self.dead = np.flatnonzero(self.event)
-        block = self.block[self.dead]
-        fresh = np.ones(block.size, dtype=bool)
-        fresh[1:] = np.diff(block) != 0
-        self.tie_start = np.flatnonzero(fresh)
-        self.tie_of = np.cumsum(fresh) - 1
-        size = np.diff(np.append(self.tie_start, block.size))
-        self.dead_block = block
-        rank = np.arange(block.size) - self.tie_start[self.tie_of]
-        self.share = rank / size[self.tie_of] if ties == "efron" else np.zeros(block.size)
-        self._tied = bool(self.share.any())
-        mean_weight = np.add.reduceat(self._weights[self.dead], self.tie_start) / size
-        self.dead_weight = mean_weight[self.tie_of]
-        self.tie_size = size
+        constant = left <= 1e-12 * largest
+        if constant.any():
+            out[constant] = 0.0
+        first = self.layout.slot_row[self.layout.stratum_slot[:-1]]
+        self.centre = matrix[self.order[first]] - out[:, first].T
+        return out
 
     def log_likelihood(self, beta: Any) -> float:
         """Return the partial log-likelihood at `beta`, shape ``(p,)``."""
@@ -179,149 +139,163 @@ class CoxProblem:
 
     def linear_predictor(self, beta: Any) -> Array:
         """Return ``X beta + offset`` for the sorted rows, X centred within strata, shape ``(n,)``."""
-        return np.asarray(self.X @ np.asarray(beta, dtype=float) + self._offset)
+        return np.asarray(np.asarray(beta, dtype=float) @ self.X + self.offset)
 
-    def state(self, beta: Array) -> CoxState:
-        """Return the relative hazards and risk-set totals at `beta`; likelihood -inf where floats do not hold them."""
-        eta = self.linear_predictor(beta)
-        shift = np.maximum.reduceat(eta, [low for low, _ in self._strata_rows])
-        eta = eta - shift[self.codes]
-        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-            relative = self._weights * np.exp(eta)
-            total = self._running(relative)[self._block_end[self.dead_block]]
-            if self._tied:
-                total = total - self.share * np.add.reduceat(relative[self.dead], self.tie_start)[self.tie_of]
-            value = self._weights[self.dead] @ eta[self.dead] - self.dead_weight @ np.log(total)
-        # Linear predictors that are hundreds apart leave totals that no derivative can be made of.
-        if not total.min() > 1e-200:
-            value = -np.inf
-        return CoxState(float(value), relative, total, shift)
+    def state(self, beta: Array, factor: Array | None = None) -> CoxState:
+        """Return the relative hazards and risk-set totals at `beta`; likelihood -inf where floats do not hold them.
+
+        Parameters
+        ----------
+        beta
+            Shape ``(p,)``.
+        factor
+            A number for each slot by which its events count, shape ``(slots,)``; 1 by default.
+        """
+        from trialml.survival.cox_passes import risk_totals
+
+        n, slots = self.offset.size, self.layout.slot_dead.size
+        into = CoxState(0.0, np.empty(n), np.empty(self.strata_labels.size), np.empty((8, slots)),
+                            np.zeros(slots, dtype=bool))  # fmt: skip
+        value = risk_totals(
+            self.X, np.ascontiguousarray(beta, dtype=float), self.offset, self.weights, _factor(factor),
+            *self.layout.arguments(into.again), self.efron, into.relative, into.shift, into.slots,
+        )  # fmt: skip
+        return into._replace(log_likelihood=float(value) if np.isfinite(value) else -np.inf)
 
     def sums(self, state: CoxState, factor: Array | None = None) -> tuple[Array, Array]:
-        """Return gradient and information, each event's part times `factor`, which tied events share."""
-        accumulated = state.relative * self.accumulated(state, factor)
-        residual = -accumulated
-        own = self._weights[self.dead]
-        residual[self.dead] += own if factor is None else own * factor
-        means = self.risk_set_means(state)
-        weight = self.dead_weight if factor is None else self.dead_weight * factor
-        information = (self.X * accumulated[:, None]).T @ self.X - (means * weight[:, None]).T @ means
-        return residual @ self.X, information
+        """Return gradient and information at a state that was made with the same `factor`."""
+        from trialml.survival.cox_passes import CHUNK, derivatives
 
-    def risk_set_means(self, state: CoxState) -> Array:
-        """Return the weighted covariate means of each event's risk set, shape ``(events, p)``."""
-        weighted = self.X * state.relative[:, None]
-        means = self._running(weighted)[self._block_end[self.dead_block]]
-        if self._tied:
-            ties = np.add.reduceat(weighted[self.dead], self.tie_start, axis=0)
-            means = means - self.share[:, None] * ties[self.tie_of]
-        return np.asarray(means / state.total[:, None])
+        p = self.X.shape[0]
+        gradient, information = np.zeros(p), np.zeros((p, p))
+        derivatives(
+            self.X, self.weights, _factor(factor), *self.layout.arguments(state.again), self.layout.row_slot,
+            state.relative, state.slots, np.empty((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((5, CHUNK)),
+            gradient, information,
+        )  # fmt: skip
+        return gradient, information
 
-    def accumulated(self, state: CoxState, factor: Array | None = None) -> Array:
-        """Return each sorted patient's cumulative hazard, Efron's share for the patient's own tie taken off."""
-        step = self.dead_weight / state.total
-        if factor is not None:
-            step = step * factor
-        hazard = np.bincount(self.dead_block, step, self._block_end.size).astype(float)
-        accumulated = self.backward(hazard)[self.block]
-        if self._tied:
-            own = np.add.reduceat(step * self.share, self.tie_start)
-            accumulated[self.dead] -= own[self.tie_of]
-        return np.asarray(accumulated)
+    def risk_set_sums(self, state: CoxState) -> tuple[Array, Array]:
+        """Return the sums of relative hazard times covariate at risk in each slot, and over its events, ``(p, slots)``."""
+        from trialml.survival.cox_passes import covariate_sums
 
-    def _running(self, values: Array) -> Array:
-        if len(self._strata_rows) == 1:
-            return np.cumsum(values, axis=0)
-        out = np.empty_like(values)
-        for low, high in self._strata_rows:
-            np.cumsum(values[low:high], axis=0, out=out[low:high])
-        return out
+        p, slots = self.X.shape[0], self.layout.slot_dead.size
+        at_risk, tied = np.zeros((p, slots)), np.zeros((p, slots))
+        for j in range(p):
+            covariate_sums(self.X, j, state.relative, *self.layout.arguments(state.again), 0, slots, 0, at_risk, tied)
+        return at_risk, tied
 
-    def backward(self, hazard: Array) -> Array:
-        """Return sums over each block of time and the earlier ones of its stratum, shape as given."""
-        out = np.empty_like(hazard)
-        for low, high in self._strata_blocks:
-            out[low:high] = np.cumsum(hazard[low:high][::-1], axis=0)[::-1]
-        return out
+    def accumulated(self, state: CoxState) -> Array:
+        """Return each sorted row's cumulative hazard while at risk, Efron's share for the row's own tie taken off."""
+        hazard = self.layout.over_slots(state.slots[6])
+        own = state.slots[0] * state.slots[2]
+        return np.asarray(hazard - np.where(self.event, own[self.layout.row_slot], 0.0))
 
-    def fit(self, ridge: Any = None, start: Any = None, tol: float = 1e-10) -> CoxArrays:
+    def fit(self, ridge: Any = None, start: Any = None, tol: float = 1e-10, *, firth: bool = False) -> CoxArrays:
         """Return the (penalised) maximum of the partial likelihood; see `fit_cox` for the arguments."""
-        p = self.X.shape[1]
+        p = self.X.shape[0]
         penalty = np.zeros(p) if ridge is None else np.broadcast_to(np.asarray(ridge, dtype=float), (p,))
         if not (np.isfinite(penalty) & (penalty >= 0)).all():
             raise DataError("ridge must hold finite numbers that are 0 or more, one a column")
-        null, score, information = self.derivatives(np.zeros(p))
+        evaluate = self._evaluator()
+        if self._at_zero is None:
+            self._at_zero = (evaluate[0](np.zeros(p)), *evaluate[1]())
+        null, score, information = self._at_zero
+        if not np.isfinite(null):
+            raise AnalysisError(
+                f"the offset reaches from {self.offset.min():g} to {self.offset.max():g}, too far for a Cox model: "
+                "centre and scale it"
+            )
         if p == 0:
             return CoxArrays(np.zeros(0), np.zeros((0, 0)), null, null, 0.0, 0)
-        self._refuse_flat(information + np.diag(penalty))
-        chi_square = float(score @ np.linalg.lstsq(information, score, rcond=None)[0])
+        at_zero = information + np.diag(penalty)
+        refuse_flat(at_zero, self._spread(), self.names)
+        chi_square = float(score @ solve(information, score)) if ridge is None else _score_test(score, information)
+        if firth:
+            from trialml.survival.cox_firth import firth_newton
+
+            beta, value, information, steps = firth_newton(self, tol)
+            return CoxArrays(beta, inverse(information), value, null, chi_square, steps)
         if start is None:
             beta, now = np.zeros(p), (null, score, information)
         else:
             beta = np.array(start, dtype=float)
-            now = self.derivatives(beta)
-        beta, last, steps = self._newton(beta, now, penalty, tol)
+            now = (evaluate[0](beta), *evaluate[1]())
+        beta, last, steps = self._newton(beta, now, penalty if ridge is not None else None, tol, evaluate)
         precision = last[2] + np.diag(penalty)
-        self._refuse_runaway(beta, precision, information + np.diag(penalty))
-        return CoxArrays(beta, _inverse(precision), last[0], null, chi_square, steps)
+        covariance = inverse(precision)
+        refuse_runaway(precision, at_zero, covariance, lambda: self.largest(beta))
+        return CoxArrays(beta, covariance, last[0], null, chi_square, steps)
+
+    def _evaluator(self) -> tuple[Callable[[Array], float], Callable[[], tuple[Array, Array]]]:
+        """Return the likelihood at a `beta`, and the derivatives at the last one, both with arrays made once."""
+        from trialml.survival.cox_passes import CHUNK, derivatives, risk_totals
+
+        p, n, slots = self.X.shape[0], self.offset.size, self.layout.slot_dead.size
+        relative, shift, sums = np.empty(n), np.empty(self.strata_labels.size), np.empty((8, slots))
+        layout, none = self.layout.arguments(np.zeros(slots, dtype=bool)), np.zeros(0)
+        scratch = (np.empty((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((5, CHUNK)))
+
+        def value(beta: Array) -> float:
+            found = risk_totals(
+                self.X, beta, self.offset, self.weights, none, *layout, self.efron, relative, shift, sums
+            )
+            return float(found) if math.isfinite(found) else -math.inf
+
+        def slopes() -> tuple[Array, Array]:
+            gradient, information = np.zeros(p), np.zeros((p, p))
+            derivatives(self.X, self.weights, none, *layout, self.layout.row_slot, relative, sums, *scratch, gradient,
+                        information)  # fmt: skip
+            return gradient, information
+
+        return value, slopes
 
     def _newton(
-        self, beta: Array, now: tuple[float, Array, Array], penalty: Array, tol: float
+        self,
+        beta: Array,
+        now: tuple[float, Array, Array],
+        penalty: Array | None,
+        tol: float,
+        evaluate: tuple[Callable[[Array], float], Callable[[], tuple[Array, Array]]],
     ) -> tuple[Array, tuple[float, Array, Array], int]:
+        likelihood, slopes = evaluate
+
+        def cost(at: Array) -> float:
+            return 0.0 if penalty is None else 0.5 * float(penalty @ at**2)
+
         for iteration in range(1, MAX_ITERATIONS + 1):
-            value = now[0] - 0.5 * float(penalty @ beta**2)
-            gradient = now[1] - penalty * beta
+            value = now[0] - cost(beta)
+            gradient = now[1] if penalty is None else now[1] - penalty * beta
             try:
-                step = _solve(now[2] + np.diag(penalty), gradient)
+                step = solve(now[2] if penalty is None else now[2] + np.diag(penalty), gradient)
             except np.linalg.LinAlgError:
                 break
             decrement = float(gradient @ step)
             for length in HALVINGS:
                 trial = beta + length * step
-                state = self.state(trial)
-                better = state.log_likelihood - 0.5 * float(penalty @ trial**2)
+                reached = likelihood(trial)
+                better = reached - cost(trial)
                 # Near the top the likelihood is flat to rounding, and the full Newton step is the right one.
-                if np.isfinite(better) and better >= value - 1e-9 * (1 + abs(value)):
+                if math.isfinite(better) and better >= value - 1e-9 * (1 + abs(value)):
                     break
             else:
                 break
-            beta, now = trial, (state.log_likelihood, *self.sums(state))
+            beta, now = trial, (reached, *slopes())
             # The decrement is the squared error before a step that squares it once more.
             if decrement <= tol and length == 1.0:
                 return beta, now, iteration
         raise AnalysisError(
-            f"the Cox model did not converge; '{self._largest(beta)}' moved furthest: "
-            "look for a column that nearly separates events from the rest, drop it or penalise (ridge)"
+            f"the Cox model did not converge; '{self.largest(beta)}' moved furthest: look for a column that nearly "
+            'separates events from the rest, drop it or ask for penalty="firth"'
         )
 
-    def _largest(self, beta: Array) -> str:
-        return self.names[int(np.argmax(np.abs(beta) * self.X.std(axis=0)))]
+    def largest(self, beta: Array) -> str:
+        """Return the name of the column that moves the linear predictor most."""
+        return self.names[int(np.argmax(np.abs(beta) * self.X.std(axis=1)))]
 
-    def _refuse_flat(self, information: Array) -> None:
-        variance = np.diag(information)
+    def _spread(self) -> Array:
         # The information is a difference of two sums, and where it is nothing the rounding of these is left.
-        spread = np.mean(self.X**2, axis=0) * self.dead.size
-        flat = np.flatnonzero(~(variance > np.maximum(1e-10 * spread, 1e-300)))
-        if flat.size:
-            raise AnalysisError(f"'{self.names[flat[0]]}' varies in no risk set, so it has no hazard ratio: drop it")
-        scale = np.sqrt(variance)
-        correlation = information / np.outer(scale, scale)
-        values, vectors = np.linalg.eigh(correlation)
-        if values[0] < 1e-11 * values.size:
-            column = self.names[int(np.argmax(np.abs(vectors[:, 0])))]
-            raise AnalysisError(
-                f"'{column}' is a linear combination of the other columns, so the model has no single answer: drop it"
-            )
-
-    def _refuse_runaway(self, beta: Array, at_end: Array, at_zero: Array) -> None:
-        root = np.linalg.cholesky(at_zero)
-        half = np.linalg.solve(root, at_end)
-        left = float(np.linalg.eigvalsh(np.linalg.solve(root, half.T))[0])
-        if left < RUNAWAY:
-            raise AnalysisError(
-                f"the coefficient of '{self._largest(beta)}' runs away to infinity: events and the rest are "
-                "separated by it, so pool its levels, drop it or penalise (ridge)"
-            )
+        return np.asarray(np.einsum("ij,ij->i", self.X, self.X) / self.offset.size * self.event.sum())
 
 
 def fit_cox(
@@ -335,8 +309,12 @@ def fit_cox(
     ridge: Any = None,
     start: Any = None,
     tol: float = 1e-10,
+    ties: Ties = "efron",
+    entry: Any = None,
+    id: Any = None,  # noqa: A002  (the name that R and the data have for it)
+    penalty: Literal["firth"] | None = None,
 ) -> CoxArrays:
-    """Return the Cox model with Efron's ties, by Newton's method with step halving.
+    """Return the Cox model, by Newton's method with step halving.
 
     Parameters
     ----------
@@ -344,16 +322,22 @@ def fit_cox(
         Follow-up times and True where the event happened, shape ``(n,)``.
     X
         Covariates, shape ``(n, p)``.
-    strata, offset, weights
+    strata, offset, weights, ties, entry
         As in `CoxProblem`.
     ridge
         Penalties lambda_j, one a column or one for all: ``log-likelihood - 0.5 sum(lambda_j beta_j^2)`` is
-        maximised, and the covariance is the inverse of the penalised information.
+        maximised, and the covariance is the inverse of the penalised information. In glmnet's scale, whose penalty is
+        ``lambda sum(beta_j^2) / 2`` beside ``log-likelihood / n`` on columns of variance 1, ``lambda_j = n lambda sd_j^2``.
     start
         Where to start, shape ``(p,)``; 0 by default.
     tol
         Stops when the squared Newton step, in standard errors, was below `tol`; the step then taken squares it
         again, so the coefficients are converged to about `tol` standard errors.
+    id
+        The subject of each row: adds the covariance that stays right when a subject's rows are dependent.
+    penalty
+        ``"firth"`` maximises ``log-likelihood + 0.5 log det information``, which has a maximum where a column
+        separates the events from the rest; see `cox_firth`.
 
     Returns
     -------
@@ -364,8 +348,17 @@ def fit_cox(
     AnalysisError
         If a column is constant or a combination of others, the fit does not converge or a coefficient runs away.
     """
-    problem = CoxProblem(time, event, X, strata=strata, offset=offset, weights=weights)
-    return problem.fit(ridge=ridge, start=start, tol=tol)
+    if penalty not in (None, "firth"):
+        raise DataError(f"penalty is '{penalty}', but it must be 'firth' or None")
+    if penalty == "firth" and (ridge is not None or start is not None):
+        raise DataError("Firth's penalty leaves no room for ridge or start: pass one of them")
+    problem = CoxProblem(time, event, X, strata=strata, offset=offset, weights=weights, ties=ties, entry=entry)
+    fit = problem.fit(ridge=ridge, start=start, tol=tol, firth=penalty == "firth")
+    if id is None:
+        return fit
+    from trialml.survival.cox_residuals import sandwich
+
+    return sandwich(problem, fit, id)
 
 
 def _column(values: Any, n: int, name: str, default: float) -> Array:
@@ -373,26 +366,13 @@ def _column(values: Any, n: int, name: str, default: float) -> Array:
         return np.full(n, default)
     column = np.asarray(values, dtype=float)
     if column.shape != (n,) or not np.isfinite(column).all():
-        raise DataError(f"{name} must hold one finite number for each of the {n} patients")
+        raise DataError(f"{name} must hold one finite number for each of the {n} rows")
     return column
 
 
-def _runs(codes: Codes) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(codes)) + 1
-    bounds = [0, *edges.tolist(), codes.size]
-    return list(itertools.pairwise(bounds))
+def _factor(factor: Array | None) -> Array:
+    return np.zeros(0) if factor is None else np.ascontiguousarray(factor, dtype=float)
 
 
-def _solve(matrix: Array, right: Array) -> Array:
-    # Scaled to a unit diagonal, columns in grams and in years weigh the same in the factorisation.
-    diagonal = np.diag(matrix)
-    if not (diagonal > 0).all():
-        raise np.linalg.LinAlgError
-    scale = 1 / np.sqrt(diagonal)
-    return np.asarray(scale * np.linalg.solve(matrix * np.outer(scale, scale), scale * right))
-
-
-def _inverse(matrix: Array) -> Array:
-    scale = 1 / np.sqrt(np.diag(matrix))
-    inverse = np.linalg.inv(matrix * np.outer(scale, scale)) * np.outer(scale, scale)
-    return np.asarray((inverse + inverse.T) / 2)
+def _score_test(score: Array, information: Array) -> float:
+    return float(score @ np.linalg.lstsq(information, score, rcond=None)[0])

@@ -12,7 +12,8 @@ from trialml.survival.ties import Array
 
 __all__ = ["Interval", "crossing_time", "normal_quantile", "survival_limits"]
 
-Interval = Literal["plain", "log", "log-log"]
+Interval = Literal["plain", "log", "log-log", "logit", "arcsin"]
+INTERVALS: tuple[str, ...] = ("plain", "log", "log-log", "logit", "arcsin")
 
 
 def normal_quantile(level: float) -> float:
@@ -30,14 +31,16 @@ def survival_limits(survival: Array, se_log: Array, interval: Interval, level: f
     survival, se_log
         The curve and the standard error of its logarithm, shape ``(k,)``.
     interval
-        ``"plain"``: ``S -+ z S se``; ``"log"``: ``S exp(-+ z se)``; ``"log-log"``: ``S^exp(-+ z se / log S)``.
+        ``"plain"``: ``S -+ z S se``; ``"log"``: ``S exp(-+ z se)``; ``"log-log"``: ``S^exp(-+ z se / log S)``;
+        ``"logit"``: ``logit S -+ z se / (1 - S)``; ``"arcsin"``: ``sin^2(asin(sqrt S) -+ z se sqrt(S / (1 - S)) / 2)``.
     level
         Such as 0.95.
 
     Returns
     -------
     low, high
-        Within 0 and 1. NaN where the curve is 0, and for log-log where it is 1: there is no variance there.
+        Within 0 and 1. NaN where the curve is 0, and for log-log, logit and arcsin where it is 1: there is no
+        variance there.
     """
     z = normal_quantile(level)
     inside = survival > 0
@@ -51,8 +54,17 @@ def survival_limits(survival: Array, se_log: Array, interval: Interval, level: f
         s = np.where(s < 1, s, np.nan)
         width = z * se / np.log(s)
         low, high = s ** np.exp(-width), s ** np.exp(width)
+    elif interval == "logit":
+        s = np.where(s < 1, s, np.nan)
+        middle, width = special.logit(s), z * se / (1 - s)
+        low, high = special.expit(middle - width), special.expit(middle + width)
+    elif interval == "arcsin":
+        s = np.where(s < 1, s, np.nan)
+        middle, width = np.arcsin(np.sqrt(s)), 0.5 * z * se * np.sqrt(s / (1 - s))
+        low = np.sin(np.maximum(middle - width, 0.0)) ** 2
+        high = np.sin(np.minimum(middle + width, np.pi / 2)) ** 2
     else:
-        raise DataError(f"interval is '{interval}', but it must be 'plain', 'log' or 'log-log'")
+        raise DataError(f"interval is '{interval}', but it must be one of {', '.join(INTERVALS)}")
     return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
 

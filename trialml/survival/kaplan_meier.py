@@ -12,7 +12,16 @@ import pandas as pd
 from trialml.errors import AnalysisError, DataError, nearest
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number
 from trialml.survival.intervals import Interval, crossing_time, survival_limits
-from trialml.survival.product_limit import Curve, censoring_curve, product_limit, step_at
+from trialml.survival.product_limit import (
+    Curve,
+    Variance,
+    censoring_curve,
+    curve_of_counts,
+    product_limit,
+    step_at,
+    usual_variance,
+)
+from trialml.survival.rows import checked_entry, checked_subjects, checked_weights
 from trialml.survival.ties import TIE_TOLERANCE, checked_labels, checked_times, group_order
 
 __all__ = ["Curve", "KaplanMeier", "censoring_curve", "kaplan_meier", "product_limit", "step_at"]
@@ -26,7 +35,8 @@ class KaplanMeier(Result):
     ----------
     curves
         One row a group and distinct time: group, time, n_risk, n_event, n_censor, survival, se, low, high. `se`
-        is Greenwood's, of the probability; it and the limits are NaN where a curve has reached 0.
+        is that of the probability; it and the limits are NaN where a curve has reached 0. With case weights the
+        three counts are sums of weights.
     groups
         The labels in display order.
     unit
@@ -37,6 +47,10 @@ class KaplanMeier(Result):
         The kind and level of the pointwise limits.
     colours
         One colour a group.
+    sizes
+        One row a group: group, patients, events; unweighted.
+    variance
+        ``"greenwood"`` or ``"robust"``, the infinitesimal jackknife over patients.
     """
 
     title: ClassVar[str] = "Event-free probability"
@@ -45,8 +59,8 @@ class KaplanMeier(Result):
         "Brookmeyer R, Crowley J. A confidence interval for the median survival time. Biometrics 1982;38:29-41.",
     )
     methods: ClassVar[str] = (
-        "Event-free probabilities are Kaplan-Meier estimates with Greenwood's variance; medians have Brookmeyer "
-        "and Crowley's limits, and median follow-up is the reverse Kaplan-Meier estimate. Curves are drawn as long "
+        "Event-free probabilities are Kaplan-Meier estimates with Greenwood's variance unless said otherwise; medians have "
+        "Brookmeyer and Crowley's limits, and median follow-up is the reverse Kaplan-Meier estimate. Curves are drawn as long "
         "as at least 10 % of a group's patients are at risk."
     )
     figure_size: ClassVar[tuple[float, float]] = (7.2, 4.8)
@@ -58,6 +72,8 @@ class KaplanMeier(Result):
     interval: str
     level: float
     colours: tuple[str, ...]
+    sizes: pd.DataFrame
+    variance: str
 
     def frame(self) -> pd.DataFrame:
         """Return every step of every curve."""
@@ -92,11 +108,11 @@ class KaplanMeier(Result):
             )
         read = {
             name: float(step_at(rows["time"], rows[name], t, initial=start))
-            for name, start in (("survival", 1.0), ("se", 0.0), ("low", np.nan), ("high", np.nan))
+            for name, start in (("survival", 1.0), ("se", 0.0), ("low", 1.0), ("high", 1.0))
         }
         return self._estimate(
             rows, read["survival"], read["low"], read["high"], f"event-free probability at {t:g} {self.unit}", "",
-            read["se"], f"Kaplan-Meier, {self.interval} limits",
+            read["se"], f"{self._name()}, {self.interval} limits",
         )  # fmt: skip
 
     def median(self, group: str | None = None) -> Estimate:
@@ -112,22 +128,45 @@ class KaplanMeier(Result):
         value, low, high = (crossing_time(time, rows[c].to_numpy(float), 1 - p) for c in ("survival", "low", "high"))
         name = "median event-free time" if p == 0.5 else f"{100 * p:g}% quantile of the event-free time"
         return self._estimate(
-            rows, value, low, high, name, self.unit, np.nan, f"Kaplan-Meier, {self.interval} limits inverted"
+            rows, value, low, high, name, self.unit, np.nan, f"{self._name()}, {self.interval} limits inverted"
         )
 
     def follow_up(self, group: str | None = None) -> Estimate:
-        """Return the median follow-up, the reverse Kaplan-Meier estimate: time to censoring, censored by events."""
+        """Return the median follow-up with limits: the reverse Kaplan-Meier estimate, time to censoring.
+
+        Events end the follow-up of a patient who might have been censored later; at a time with both, they leave
+        before the censorings.
+        """
         rows = self.curve(group)
         at_risk = rows["n_risk"].to_numpy(float) - rows["n_event"].to_numpy(float)
         cut = rows["n_censor"].to_numpy(float)
-        kept = np.where(at_risk > 0, (at_risk - cut) / np.where(at_risk > 0, at_risk, 1.0), 1.0)
-        time = crossing_time(rows["time"].to_numpy(float), np.asarray(np.cumprod(kept), dtype=float), 0.5)
-        return self._estimate(rows, time, np.nan, np.nan, "median follow-up", self.unit, np.nan, "reverse Kaplan-Meier")
+        reverse = curve_of_counts(rows["time"].to_numpy(float), at_risk, cut, rows["n_event"].to_numpy(float))
+        low, high = survival_limits(reverse.survival, reverse.se_log, self.interval, self.level)  # type: ignore[arg-type]
+        median, *limits = (crossing_time(reverse.time, one, 0.5) for one in (reverse.survival, low, high))
+        name, method = "median follow-up", f"reverse Kaplan-Meier, {self.interval} limits inverted"
+        return self._estimate(rows, median, limits[0], limits[1], name, self.unit, np.nan, method)
+
+    def numbers_at_risk(self, t: Sequence[float]) -> pd.DataFrame:
+        """Return how many of each group are at risk just before each time in `t`, one column a group.
+
+        Between two steps it is the number at risk at the later one, as R prints it.
+        """
+        columns: dict[str, Any] = {"time": np.asarray(t, dtype=float)}
+        for group in self.groups:
+            rows = self.curve(group)
+            steps = rows["n_risk"].to_numpy()
+            later = np.append(steps[1:], steps[:1] * 0)
+            columns[group] = step_at(rows["time"], later, t, initial=float(steps[0]), left=True)
+        return pd.DataFrame(columns)
+
+    def _name(self) -> str:
+        return "Kaplan-Meier" if self.variance == "greenwood" else "Kaplan-Meier with robust variance"
 
     def _estimate(
         self, rows: pd.DataFrame, value: float, low: float, high: float, scale: str, unit: str, se: float, method: str
     ) -> Estimate:
-        n, events = int(rows["n_risk"].iloc[0]), int(rows["n_event"].sum())
+        size = self.sizes[self.sizes["group"] == rows["group"].iloc[0]].iloc[0]
+        n, events = int(size["patients"]), int(size["events"])
         return Estimate(value, low, high, scale, unit, "direct", self.level, se, n, events, method)
 
     def table(self) -> pd.DataFrame:
@@ -170,7 +209,7 @@ class KaplanMeier(Result):
             if self.milestone is not None and self._milestone(group) != "beyond follow-up":
                 at = self.at(self.milestone, group)
                 parts[-1] += f", and {at.text()} were event-free at {self.milestone:g} {self.unit}"
-        return "; ".join(parts) + f" (Kaplan-Meier, {self.interval} limits)."
+        return "; ".join(parts) + f" ({self._name()}, {self.interval} limits)."
 
     def _all_beyond_median(self) -> bool:
         """Whether no group's median was reached, while every group has its milestone."""
@@ -189,7 +228,7 @@ class KaplanMeier(Result):
         )
         return (
             f"Event-free at {self.milestone:g} {self.unit} ({100 * self.level:g}% CI): {words}. No group reached its median "
-            f"event-free time (Kaplan-Meier, {self.interval} limits)."
+            f"event-free time ({self._name()}, {self.interval} limits)."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -235,6 +274,10 @@ def kaplan_meier(
     interval: Interval = "log-log",
     level: float = 0.95,
     colours: Sequence[str] | None = None,
+    entry: Any = None,
+    weights: Any = None,
+    id: Any = None,  # noqa: A002  (the field's name)
+    variance: Variance | None = None,
 ) -> KaplanMeier:
     """Return Kaplan-Meier curves, by group where one is given.
 
@@ -251,11 +294,20 @@ def kaplan_meier(
     milestone
         A time at which the table reads the curves.
     interval
-        ``"log-log"``, ``"log"`` or ``"plain"``: the scale on which the pointwise limits are symmetric.
+        ``"log-log"``, ``"log"``, ``"plain"``, ``"logit"`` or ``"arcsin"``: the scale on which the pointwise limits are
+        symmetric.
     level
         Of the limits.
     colours
         One matplotlib colour a group; the package's own by default.
+    entry
+        When each row came under observation (left truncation), shape ``(n,)``; None for time 0.
+    weights
+        Case weights above 0, shape ``(n,)``; None for 1 each.
+    id
+        One label a row where a patient has several rows.
+    variance
+        ``"greenwood"`` or ``"robust"``; None chooses as `product_limit` does.
 
     Returns
     -------
@@ -276,24 +328,33 @@ def kaplan_meier(
         raise DataError(f"colours holds {len(palette)} colours for {len(shown)} groups: pass one a group")
     if milestone is not None and not (np.isfinite(milestone) and milestone > 0):
         raise DataError(f"milestone is {milestone}, but it must be a time above 0")
+    entries, case_weights = checked_entry(entry, times), checked_weights(weights, times.size)
+    subjects = checked_subjects(id, times, entries)
+    variance = usual_variance(flags, case_weights, subjects) if variance is None else variance
+    rows: dict[str, Any] = {"entry": entries, "weights": case_weights, "id": subjects}
     position = {name: i for i, name in enumerate(names.tolist())}
-    frames = []
+    frames, sizes = [], []
     for name in shown:
         mine = codes == position[name]
-        curve = product_limit(times[mine], flags[mine])
-        low, high = survival_limits(curve.survival, curve.se_log, interval, level)
-        ended = curve.survival <= 0
-        se = np.where(ended, np.nan, curve.survival * np.where(ended, 0.0, curve.se_log))
-        columns = {"time": curve.time} | {
-            label: count.astype(int)
-            for label, count in (("n_risk", curve.n_risk), ("n_event", curve.n_event), ("n_censor", curve.n_censor))
-        }
-        columns |= {"survival": curve.survival, "se": se, "low": low, "high": high}
-        rows = pd.DataFrame(columns)
-        rows.insert(0, "group", name)
-        frames.append(rows)
+        own = {key: None if values is None else values[mine] for key, values in rows.items()}
+        curve = product_limit(times[mine], flags[mine], variance=variance, **own)
+        frames.append(_steps(name, curve, interval, level, whole=weights is None))
+        patients = int(mine.sum()) if own["id"] is None else np.unique(own["id"]).size
+        sizes.append({"group": name, "patients": patients, "events": int(flags[mine].sum())})
     curves = pd.concat(frames, ignore_index=True)
-    return KaplanMeier(curves, shown, unit, milestone, interval, level, palette[: len(shown)])
+    return KaplanMeier(
+        curves, shown, unit, milestone, interval, level, palette[: len(shown)], pd.DataFrame(sizes), variance
+    )
+
+
+def _steps(name: str, curve: Curve, interval: Interval, level: float, *, whole: bool) -> pd.DataFrame:
+    low, high = survival_limits(curve.survival, curve.se_log, interval, level)
+    ended = curve.survival <= 0
+    se = np.where(ended, np.nan, curve.survival * np.where(ended, 0.0, curve.se_log))
+    counts = {"n_risk": curve.n_risk, "n_event": curve.n_event, "n_censor": curve.n_censor}
+    columns: dict[str, Any] = {"group": name, "time": curve.time}
+    columns |= {label: count.astype(int) if whole else count for label, count in counts.items()}
+    return pd.DataFrame(columns | {"survival": curve.survival, "se": se, "low": low, "high": high})
 
 
 def _default_colours(size: int) -> tuple[str, ...]:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trialml.result import plain_text
-from trialml.survival.product_limit import step_at
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from trialml.survival.kaplan_meier import KaplanMeier
 
-__all__ = ["draw_kaplan_meier"]
+__all__ = ["draw_kaplan_meier", "drawn_rows"]
 
 LEAST_AT_RISK = 0.1
 """The share of a group at risk below which its curve is not drawn: the tail rests on a handful of patients."""
@@ -37,7 +36,7 @@ def draw_kaplan_meier(result: KaplanMeier, figure: Any) -> None:
     figure
         A matplotlib ``Figure`` or ``SubFigure``; its text size and style are taken as they are.
     """
-    drawn = {group: _drawn(result.curve(group)) for group in result.groups}
+    drawn = {group: drawn_rows(result.curve(group)) for group in result.groups}
     ticks = axis_ticks(max(float(rows["time"].iloc[-1]) for rows in drawn.values()), result.unit)
     rows = len(result.groups)
     height = float(figure.bbox.height / figure.dpi) if hasattr(figure, "dpi") else 4.8
@@ -60,9 +59,10 @@ def axis_ticks(last: float, unit: str) -> list[float]:
     return [float(step * i) for i in range(int(np.floor(last / step * (1 + 1e-9))) + 1)]
 
 
-def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
-    enough = rows["n_risk"] >= LEAST_AT_RISK * rows["n_risk"].iloc[0]
-    return rows[enough]
+def drawn_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the steps of a curve up to the last at which a tenth of its largest risk set is there."""
+    enough = np.flatnonzero(rows["n_risk"] >= LEAST_AT_RISK * rows["n_risk"].max())
+    return rows.iloc[: enough[-1] + 1]
 
 
 def _curve(axes: Any, rows: pd.DataFrame, colour: str, style: Any, label: str) -> None:
@@ -108,9 +108,7 @@ def _numbers_at_risk(axes: Any, result: KaplanMeier, drawn: dict[str, pd.DataFra
     axes.tick_params(axis="x", labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    at_risk = result.numbers_at_risk(ticks)
     for i, group in enumerate(drawn):
-        rows = result.curve(group)
-        whole = np.append(rows["n_risk"].to_numpy(float)[1:], 0.0)
-        at_tick = step_at(rows["time"], whole, ticks, initial=float(rows["n_risk"].iloc[0]), left=True)
-        for tick, number in zip(ticks, at_tick, strict=True):
+        for tick, number in zip(ticks, at_risk[group], strict=True):
             axes.text(tick, i, f"{number:.0f}", ha="center", va="center_baseline", fontsize="medium")

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from trialml.errors import DataError
+from trialml.errors import AnalysisError, DataError
 from trialml.result import Result, format_number, format_p
-from trialml.survival.cox_fit import CoxProblem
-from trialml.survival.product_limit import product_limit, step_at
+from trialml.survival.cox_fit import CoxProblem, Ties
+from trialml.survival.cox_refusals import solve
 from trialml.survival.terms import design_columns
-from trialml.survival.ties import Array, checked_times, distinct_times
+from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, checked_times, distinct_times
 
 __all__ = ["ProportionalHazards", "proportional_hazards"]
 
@@ -84,12 +84,21 @@ class ProportionalHazards(Result):
 
 
 def proportional_hazards(
-    time: Any, event: Any, covariates: pd.DataFrame, *, strata: Any = None, transform: Transform = "km"
+    time: Any,
+    event: Any,
+    covariates: pd.DataFrame,
+    *,
+    strata: Any = None,
+    transform: Transform = "km",
+    weights: Any = None,
+    entry: Any = None,
+    offset: Any = None,
+    ties: Ties = "efron",
 ) -> ProportionalHazards:
     """Return the score test of proportional hazards of each covariate and of all together.
 
     The model with coefficients ``beta + theta g(t)`` is tested against theta = 0 by its exact score and information
-    (as R's ``cox.zph`` does from survival 3.0 on), Efron's ties.
+    (as R's ``cox.zph`` does from survival 3.0 on).
 
     Parameters
     ----------
@@ -98,10 +107,13 @@ def proportional_hazards(
     covariates
         As in `cox`; a category is one test with a degree of freedom for each level after the first.
     strata
-        One label a patient.
+        One label a row.
     transform
-        g: ``"km"`` is 1 less the Kaplan-Meier estimate of all patients just before t, ``"rank"`` the rank of the
-        time, ``"identity"`` t itself, ``"log"`` its logarithm; each centred at its mean over events.
+        g: ``"km"`` is 1 less the Kaplan-Meier estimate of all rows just before t (unweighted, left truncation
+        allowed for), ``"rank"`` the rank of the time, ``"identity"`` t itself, ``"log"`` its logarithm; each centred
+        at its mean over events.
+    weights, entry, offset, ties
+        As in `cox`.
 
     Returns
     -------
@@ -114,37 +126,56 @@ def proportional_hazards(
     """
     X, terms = design_columns(covariates)
     times, flags = checked_times(time, event, needs_event=True)
-    problem = CoxProblem(times, flags, X, strata=strata)
+    problem = CoxProblem(times, flags, X, strata=strata, weights=weights, entry=entry, offset=offset, ties=ties)
     beta = problem.fit().coefficients
-    g = _transformed(times, flags, transform)
-    g = (g - g[flags].mean())[problem.order][problem.dead]
-    state = problem.state(beta)
-    score = problem.sums(state, g)[0]
-    plain, crossed, squared = (problem.sums(state, factor)[1] for factor in (None, g, g**2))
-    information = np.block([[plain, crossed], [crossed, squared]])
+    g = _transformed(times, flags, problem, entry, transform)
+    plain, crossed, squared = (
+        problem.sums(problem.state(beta, factor), factor) for factor in (np.ones(g.size), g, g**2)
+    )
+    score = crossed[0]
+    information = np.block([[plain[1], crossed[1]], [crossed[1], squared[1]]])
     p = len(beta)
     rows = []
     for name, columns in [*terms.items(), ("global", list(range(p)))]:
         keep = [*range(p), *(p + j for j in columns)]
         gradient = np.concatenate((np.zeros(p), score[columns]))
-        chi_square = float(gradient @ np.linalg.solve(information[np.ix_(keep, keep)], gradient))
+        try:
+            chi_square = float(gradient @ solve(information[np.ix_(keep, keep)], gradient))
+        except np.linalg.LinAlgError:
+            raise AnalysisError(
+                f"{int(flags.sum())} events are too few to test whether the coefficient of {name} changes with time: "
+                "use fewer covariates"
+            ) from None
         rows.append((name, chi_square, len(columns), float(special.chdtrc(len(columns), chi_square))))
     tests = pd.DataFrame(rows, columns=["covariate", "chi_square", "df", "p"])
     return ProportionalHazards(tests, transform, times.size, int(flags.sum()))
 
 
-def _transformed(times: Array, flags: np.ndarray[Any, np.dtype[np.bool_]], transform: str) -> Array:
+def _transformed(times: Array, flags: Flags, problem: CoxProblem, entry: Any, transform: str) -> Array:
+    """Return the function of time at each slot, centred at its mean over events."""
     # Tied events must share one value, whatever rounding told their times apart.
     distinct, position = distinct_times(times)
-    tied = distinct[position]
     if transform == "identity":
-        return tied
-    if transform == "log":
-        return np.asarray(np.log(tied))
-    if transform == "rank":
-        last = np.cumsum(np.bincount(position))
-        return np.asarray(last[position] - (np.bincount(position)[position] - 1) / 2, dtype=float)
-    if transform == "km":
-        curve = product_limit(times, flags)
-        return 1 - step_at(curve.time, curve.survival, tied, left=True)
-    raise DataError(f"transform is '{transform}', but it must be 'km', 'rank', 'identity' or 'log'")
+        g = distinct
+    elif transform == "log":
+        g = np.log(distinct)
+    elif transform == "rank":
+        count = np.bincount(position)
+        g = np.cumsum(count) - (count - 1) / 2
+    elif transform == "km":
+        g = 1 - _survival_before(times, flags, entry)
+    else:
+        raise DataError(f"transform is '{transform}', but it must be 'km', 'rank', 'identity' or 'log'")
+    last = problem.order[problem.layout.slot_row[1:] - 1]  # an event of each slot, where it has one
+    centred = g[position] - g[position][flags].mean()
+    return np.asarray(np.where(problem.layout.slot_dead > 0, centred[last], 0.0))
+
+
+def _survival_before(times: Array, flags: Flags, entry: Any) -> Array:
+    """Return the Kaplan-Meier estimate of everybody just before each distinct time."""
+    whole = CoxProblem(times, flags, np.zeros((times.size, 0)), entry=entry, ties="breslow")
+    jumps = whole.state(np.zeros(0)).slots[1][:-1][::-1]  # without covariates a slot's hazard is d / n
+    survival = np.concatenate(([1.0], np.cumprod(1 - jumps)))
+    # A tie's time may stand for it by another of its members there, where entries are tied with it too.
+    before = distinct_times(times)[0] * (1 - 2 * TIE_TOLERANCE)
+    return np.asarray(survival[np.searchsorted(whole.layout.slot_time[:-1][::-1], before)])

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Estimate, Result, format_count, format_p
+from trialml.errors import AnalysisError, DataError
+from trialml.result import Estimate, Result, format_count, format_number, format_p
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import Curve, product_limit
-from trialml.survival.ties import TIE_TOLERANCE, checked_labels, checked_times
+from trialml.survival.ties import TIE_TOLERANCE
+from trialml.survival.two_arms import ArmValue, difference_of, ratio_of, two_arms
 
-__all__ = ["RestrictedMean", "RestrictedMeanValue", "largest_tau", "restricted_mean", "restricted_mean_one"]
-
-
-class RestrictedMeanValue(NamedTuple):
-    """The area under a Kaplan-Meier curve up to tau and its standard error, in the unit of time."""
-
-    value: float
-    se: float
+__all__ = ["RestrictedMean", "largest_tau", "refuse_tau", "restricted_mean", "restricted_mean_one"]
 
 
 def largest_tau(curve: Curve) -> float:
@@ -31,7 +24,7 @@ def largest_tau(curve: Curve) -> float:
     return float("inf") if curve.survival[-1] <= 0 else float(curve.time[-1])
 
 
-def restricted_mean_one(time: Any, event: Any, tau: float) -> RestrictedMeanValue:
+def restricted_mean_one(time: Any, event: Any, tau: float) -> ArmValue:
     """Return the restricted mean survival time of one sample.
 
     Parameters
@@ -43,7 +36,7 @@ def restricted_mean_one(time: Any, event: Any, tau: float) -> RestrictedMeanValu
 
     Returns
     -------
-    RestrictedMeanValue
+    value, se
         The area A under the Kaplan-Meier curve from 0 to tau, and Greenwood's standard error, the root of
         ``sum(A(t)^2 d / (n (n - d)))`` over event times t up to tau with A(t) the area from t to tau.
 
@@ -58,11 +51,11 @@ def restricted_mean_one(time: Any, event: Any, tau: float) -> RestrictedMeanValu
     randomized clinical trials when the proportional hazards assumption is in doubt. Stat Med 2011;30:2409-2421.
     """
     curve = product_limit(time, event)
-    _refuse_tau(tau, {"": curve})
+    refuse_tau(tau, {"": curve})
     return _area(curve, tau)
 
 
-def _area(curve: Curve, tau: float) -> RestrictedMeanValue:
+def _area(curve: Curve, tau: float) -> ArmValue:
     used = curve.time <= tau * (1 + TIE_TOLERANCE)
     edges = np.concatenate(([0.0], np.minimum(curve.time[used], tau), [tau]))
     heights = np.concatenate(([1.0], curve.survival[used]))
@@ -71,16 +64,17 @@ def _area(curve: Curve, tau: float) -> RestrictedMeanValue:
     n, d = curve.n_risk[used], curve.n_event[used]
     # Where everybody left has the event the area after it is 0, and so is its part of the variance.
     part = np.where(n > d, d / (n * np.maximum(n - d, 1.0)), 0.0)
-    return RestrictedMeanValue(float(pieces.sum()), float(np.sqrt(np.sum(after**2 * part))))
+    return ArmValue(float(pieces.sum()), float(np.sqrt(np.sum(after**2 * part))))
 
 
-def _refuse_tau(tau: float, curves: Mapping[str, Curve], unit: str = "") -> None:
+def refuse_tau(tau: float, curves: Mapping[str, Curve], unit: str = "") -> None:
+    """Refuse a tau that is no time above 0 or lies beyond what is known of one of the named curves."""
     if not np.isfinite(tau) or tau <= 0:
         raise DataError(f"tau is {tau}, but it must be a time above 0")
     ends = {name: largest_tau(curve) for name, curve in curves.items()}
     name, most = min(ends.items(), key=lambda item: item[1])
     if tau > most * (1 + TIE_TOLERANCE):
-        where = f" of arm '{name}'" if name else ""
+        where = f" of {name}" if name else ""
         raise AnalysisError(
             f"tau is {tau:g}, but follow-up{where} ends at {most:g} with patients still event-free: "
             f"the largest tau possible is {most:.10g} {unit}".rstrip()
@@ -103,6 +97,11 @@ class RestrictedMean(Result):
         Two-sided p-values of a difference of 0 and of a ratio of 1.
     tau, unit, level
         Up to when, in which unit, and the level of the limits.
+    lost_ratio, p_lost_ratio
+        Ratio of the restricted mean times lost, tau less the restricted mean, experimental to control; `se` is that of
+        its logarithm. NaN where an arm lost nothing.
+    strata
+        The number of strata; 1 where unstratified.
     """
 
     title: ClassVar[str] = "Restricted mean survival time"
@@ -113,7 +112,8 @@ class RestrictedMean(Result):
     )
     methods: ClassVar[str] = (
         "The restricted mean survival time is the area under the Kaplan-Meier curve up to tau, with Greenwood's "
-        "standard error; arms were compared by the difference and, on the log scale, by the ratio."
+        "standard error; arms were compared by the difference and, on the log scale, by the ratio. Where stratified, "
+        "each stratum weighs as its share of the patients of both arms."
     )
 
     arms: pd.DataFrame
@@ -124,6 +124,9 @@ class RestrictedMean(Result):
     tau: float
     unit: str
     level: float
+    lost_ratio: Estimate
+    p_lost_ratio: float
+    strata: int
 
     def heading(self) -> str:
         """Return the title with tau."""
@@ -140,6 +143,7 @@ class RestrictedMean(Result):
         for name, estimate, p in (
             ("difference", self.difference, self.p_difference),
             ("ratio", self.ratio, self.p_ratio),
+            ("ratio of time lost", self.lost_ratio, self.p_lost_ratio),
         ):
             rows.append(
                 {"quantity": name, "arm": both, "patients": estimate.n, "events": estimate.events}
@@ -171,10 +175,13 @@ class RestrictedMean(Result):
         return (
             f"Up to {self.tau:g} {self.unit}, patients in arm {experimental.arm} were event-free for a mean of "
             f"{experimental.rmst:.1f} {self.unit} and in arm {control.arm} for {control.rmst:.1f} "
-            f"({format_count(self.difference.n or 0)} patients). The difference, {experimental.arm} less "
+            f"({format_count(self.difference.n or 0)} patients{self._stratified()}). The difference, {experimental.arm} less "
             f"{control.arm}, is {_interval(self.difference.value, self.difference.low, self.difference.high)} "
-            f"{self.unit} ({100 * self.level:g}% CI; two-sided p {p if p[0] in '<>' else '= ' + p})."
+            f"{self.unit} ({100 * self.level:g}% CI; two-sided p {p if p[0] in '<>n' else '= ' + p})."
         )
+
+    def _stratified(self) -> str:
+        return f", standardised over {self.strata} strata" if self.strata > 1 else ""
 
     def scalars(self) -> Mapping[str, float]:
         """Return difference and ratio with their limits."""
@@ -189,6 +196,8 @@ class RestrictedMean(Result):
 
 
 def _interval(value: float, low: float, high: float) -> str:
+    if np.isnan(low):
+        return format_number(value)
     decimals = 1 if abs(value) >= 10 or abs(high - low) >= 10 else 3
     words = f"{value:,.{decimals}f} ({low:,.{decimals}f} to {high:,.{decimals}f})"
     return words.replace("-", "\N{MINUS SIGN}")
@@ -204,6 +213,7 @@ def restricted_mean(
     tau: float,
     unit: str = "days",
     level: float = 0.95,
+    strata: Any = None,
 ) -> RestrictedMean:
     """Return restricted mean survival times of two arms with their difference and ratio.
 
@@ -221,54 +231,37 @@ def restricted_mean(
         For print.
     level
         Of the limits.
+    strata
+        One label a patient. The mean of an arm is then ``sum_s(w_s A_s)`` with A_s the area in stratum s and ``w_s`` the
+        stratum's share of the patients of both arms; its variance ``sum_s(w_s^2 se_s^2)`` takes the shares as given.
 
     Returns
     -------
     RestrictedMean
-        Normal limits for means and difference; for the ratio on the log scale, ``se^2 = sum((se / mean)^2)``.
+        Normal limits for means and difference; for the ratios on the log scale, ``se^2 = sum((se / mean)^2)``.
 
     Raises
     ------
     DataError
         If an arm has no patient.
     AnalysisError
-        If an arm's follow-up ends before `tau` while its curve is above 0; the message gives the largest tau.
+        If follow-up of an arm, or of an arm in a stratum, ends before `tau` while its curve is above 0; the message gives
+        the largest tau. If a stratum lacks an arm.
     """
-    times, flags = checked_times(time, event)
-    labels, codes = checked_labels(group, times.size, "group")
-    names = labels.astype(str)[codes]
+    data = two_arms(time, event, group, control, experimental, strata)
+    refuse_tau(tau, data.named_curves(), unit)
     z = normal_quantile(level)
-    curves = {}
-    for arm in (str(control), str(experimental)):
-        if arm not in names:
-            raise DataError(f"no patient is in arm '{arm}': {nearest(arm, [str(label) for label in labels])}")
-        curves[arm] = product_limit(times[names == arm], flags[names == arm])
-    if len(curves) < 2:
-        raise DataError(f"control and experimental are both '{control}': name two arms")
-    _refuse_tau(tau, curves, unit)
-    found = {arm: _area(curve, tau) for arm, curve in curves.items()}
+    first, second = data.averages(lambda curve: _area(curve, tau))
     rows = [
-        {"arm": arm, "patients": int((names == arm).sum()), "events": int(flags[names == arm].sum())}
-        | {"rmst": rmst, "se": se, "low": rmst - z * se, "high": rmst + z * se}
-        for arm, (rmst, se) in found.items()
+        {"arm": arm, "patients": n, "events": events, "rmst": found.value, "se": found.se}
+        | {"low": found.value - z * found.se, "high": found.value + z * found.se}
+        for arm, n, events, found in zip(data.arms, data.patients, data.events, (first, second), strict=True)
     ]
-    arms = pd.DataFrame(rows)
-    first, second = found.values()
-    shared: dict[str, Any] = {
-        "level": level,
-        "n": int(arms["patients"].sum()),
-        "events": int(arms["events"].sum()),
-    }
-    gap, se = second.value - first.value, float(np.hypot(first.se, second.se))
-    difference = Estimate(
-        gap, gap - z * se, gap + z * se, "RMST difference", unit, se=se, method="Greenwood, normal", **shared
+    shared: dict[str, Any] = {"level": level, "n": sum(data.patients), "events": sum(data.events)}
+    gap, p_gap = difference_of(first, second, "RMST difference", unit, shared)
+    ratio, p_ratio = ratio_of(first, second, "RMST ratio", shared)
+    lost = [ArmValue(max(tau - found.value, 0.0), found.se) for found in (first, second)]
+    lost_ratio, p_lost = ratio_of(lost[0], lost[1], "ratio of restricted mean times lost", shared)
+    return RestrictedMean(
+        pd.DataFrame(rows), gap, ratio, p_gap, p_ratio, float(tau), unit, level, lost_ratio, p_lost, data.strata_count
     )
-    ratio, se_log = second.value / first.value, float(np.hypot(first.se / first.value, second.se / second.value))
-    low, high = ratio * float(np.exp(-z * se_log)), ratio * float(np.exp(z * se_log))
-    quotient = Estimate(ratio, low, high, "RMST ratio", se=se_log, method="Greenwood, log scale", **shared)
-    tests = [2 * float(special.ndtr(-abs(x))) if s > 0 else np.nan for x, s in _z(gap, se, ratio, se_log)]
-    return RestrictedMean(arms, difference, quotient, tests[0], tests[1], float(tau), unit, level)
-
-
-def _z(gap: float, se: float, ratio: float, se_log: float) -> tuple[tuple[float, float], ...]:
-    return (gap / se if se > 0 else np.nan, se), (np.log(ratio) / se_log if se_log > 0 else np.nan, se_log)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
 
-__all__ = ["design_columns"]
+__all__ = ["design_columns", "design_rows"]
 
 
 def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[int]]]:
@@ -54,3 +54,39 @@ def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, li
             columns |= {f"{name}={level}": (category == level).astype(float) for level in levels[1:]}
         terms[str(name)] = list(range(start, len(columns)))
     return pd.DataFrame(columns), terms
+
+
+def design_rows(profiles: pd.DataFrame, covariates: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that `design_columns` makes of `covariates` for other rows of the same covariates.
+
+    Parameters
+    ----------
+    profiles
+        One row a profile, with every column of `covariates`.
+    covariates
+        The table whose levels count.
+
+    Raises
+    ------
+    DataError
+        If a column or a value is missing, or a level does not occur in `covariates`.
+    """
+    lacking = [str(name) for name in covariates.columns if name not in profiles.columns]
+    if lacking:
+        raise DataError(f"the profiles lack the covariate '{lacking[0]}': give every covariate of the model")
+    if profiles.empty:
+        raise DataError("there are no profiles: pass at least one row")
+    columns: dict[str, pd.Series] = {}
+    for name in covariates.columns:
+        known, value = covariates[name], profiles[name].reset_index(drop=True)
+        if value.isna().any():
+            raise DataError(f"the profiles have no value of '{name}' in {int(value.isna().sum())} rows: give one")
+        if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
+            columns[str(name)] = value.astype(float)
+            continue
+        levels = list(known.astype("category").cat.remove_unused_categories().cat.categories)
+        unknown = [level for level in value.unique() if level not in levels]
+        if unknown:
+            raise DataError(f"the profiles have '{name}' = '{unknown[0]}', but its levels are {levels}")
+        columns |= {f"{name}={level}": (value == level).astype(float) for level in levels[1:]}
+    return pd.DataFrame(columns)

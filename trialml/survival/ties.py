@@ -11,7 +11,17 @@ import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
 
-__all__ = ["TIE_TOLERANCE", "Array", "Blocks", "checked_labels", "checked_times", "distinct_times", "time_blocks"]
+__all__ = [
+    "TIE_TOLERANCE",
+    "Array",
+    "Blocks",
+    "checked_entry",
+    "checked_labels",
+    "checked_times",
+    "distinct_times",
+    "time_blocks",
+    "time_order",
+]
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
@@ -70,6 +80,41 @@ def checked_times(time: Any, event: Any, *, needs_event: bool = False) -> tuple[
     return times, flags
 
 
+def checked_entry(entry: Any, times: Array) -> Array | None:
+    """Return the times at which rows come under observation (left truncation), or refuse.
+
+    Parameters
+    ----------
+    entry
+        Shape ``(n,)``, each 0 or later; None where everybody is observed from time 0 on.
+    times
+        The follow-up times that belong to them, shape ``(n,)``.
+
+    Raises
+    ------
+    DataError
+        If an entry is missing, infinite, negative or not before its time, or the lengths differ.
+    """
+    if entry is None:
+        return None
+    entries = _floats(entry, "entry")
+    if entries.shape != times.shape:
+        raise DataError(f"entry has {entries.size} values for {times.size} rows: pass one entry a row")
+    wrong = ~np.isfinite(entries)
+    if wrong.any():
+        raise DataError(f"entry is missing or infinite in {wrong.sum()} of {times.size} rows: complete or drop them")
+    if entries.min() < 0:
+        raise DataError(
+            f"entry is {entries.min():g} at its smallest, but nobody is at risk before time 0: write 0 for those"
+        )
+    late = entries >= times
+    if late.any():
+        raise DataError(
+            f"entry is not before time in {late.sum()} of {times.size} rows: drop these rows or correct them"
+        )
+    return entries
+
+
 def checked_labels(labels: Any, n: int, name: str) -> tuple[npt.NDArray[Any], Codes]:
     """Return the distinct labels, sorted, and each patient's position among them.
 
@@ -111,14 +156,21 @@ def distinct_times(time: Array) -> tuple[Array, Codes]:
     A run of times each within the tolerance of the one before is one time, as in R's ``timefix``; its smallest
     value stands for it.
     """
-    order = np.argsort(time, kind="stable")
+    order, fresh = time_order(time)
+    position = np.empty(time.size, dtype=np.intp)
+    position[order] = np.cumsum(fresh) - 1
+    return time[order[fresh]], position
+
+
+def time_order(time: Array) -> tuple[Codes, Flags]:
+    """Return the order of rising time, and in that order whether each time is later than the one before it."""
+    order = np.argsort(time)
     ordered = time[order]
     fresh = np.empty(time.size, dtype=bool)
     fresh[:1] = True
-    np.greater(np.diff(ordered), TIE_TOLERANCE * ordered[1:], out=fresh[1:])
-    position = np.empty(time.size, dtype=np.intp)
-    position[order] = np.cumsum(fresh) - 1
-    return ordered[fresh], position
+    # A difference of just the tolerance is one, however it is rounded.
+    np.greater(np.diff(ordered), 1.00001 * TIE_TOLERANCE * ordered[1:], out=fresh[1:])
+    return order, fresh
 
 
 class Blocks(NamedTuple):

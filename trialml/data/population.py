@@ -1,0 +1,35 @@
+"""Whom an estimand is about, and what a population conditions on."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from trialml.data.findings import Finding
+
+__all__ = ["population_findings"]
+
+_AS_RANDOMISED = frozenset({"ITTFL", "RANDFL", "ENRLFL"})
+_LATER = ("pp", "perprotocol", "saf", "safety", "compl", "completer", "evaluable", "treated", "efficacy", "protocol")
+
+
+def population_findings(population: str, belongs: pd.Series) -> tuple[Finding, ...]:
+    """Return a warning where a population is defined by what happened after randomisation.
+
+    Parameters
+    ----------
+    population
+        The column of the study file.
+    belongs
+        Whether each patient belongs to it.
+    """
+    left_out = int((~belongs).sum())
+    name = population.lower().replace("_", "").replace(" ", "")
+    adam = population.endswith("FL") and population.isupper()
+    later = population not in _AS_RANDOMISED if adam else any(name.startswith(word) for word in _LATER)
+    found = f"The population is '{population}'; {left_out:,} patient(s) of the file do not belong to it."
+    if not later:
+        return (Finding("population", population, left_out, found, "They are excluded and counted."),)
+    found += (
+        " It may depend on what happened after randomisation, and then the arms are no longer comparable by design."
+    )
+    return (Finding("population", population, left_out, found, "They are excluded and counted.", "warning"),)

@@ -1,0 +1,213 @@
+"""Time zero: from which date a time counts, whether its unit can be true, and what happened before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from trialml.data.adam import Subjects
+from trialml.data.columns import require_columns
+from trialml.data.dates import PartialDates, as_dates
+from trialml.data.findings import Finding
+from trialml.data.roles import Endpoint, days_per_unit
+from trialml.data.table import Table
+from trialml.errors import DataError
+
+__all__ = ["TimeZero", "add_time", "check_time_zero"]
+
+_WORDS = {"RANDDT": "randomisation", "TRTSDT": "the first dose", "STARTDT": "STARTDT"}
+_LONG = 14
+"""Days from which a time tells its unit by its dates."""
+
+
+class TimeZero(NamedTuple):
+    """What the dates say of the times: sentences, and findings."""
+
+    statements: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def add_time(table: Table, date: str, time_zero: str, endpoint: Endpoint, *, rule: PartialDates = "refuse") -> Table:
+    """Return a table with the time from one date to another as a column of its own, called after `endpoint.time`.
+
+    The time is (date - time zero + 1) days in the endpoint's unit: an event on the day of randomisation is day 1.
+
+    Raises
+    ------
+    DataError
+        If a column is not there, a value is no date, a partial date is to be refused, or an event or a censoring lies
+        before time zero; the row is named.
+    """
+    named = {"[[endpoints]] date": date, "[data] time_zero": time_zero}
+    require_columns(table.frame, named, table.origin, heading=table.heading)
+    ends, of_end = as_dates(table.frame[date], rule=rule)
+    starts, of_start = as_dates(table.frame[time_zero], rule=rule)
+    days = (ends - starts).dt.days + 1
+    early = days < 1
+    if early.any():
+        message = (
+            f"File row {early.index[early][0]}: '{date}' lies before '{time_zero}' ({int(early.sum())} rows in all); nothing can happen to "
+            "a patient of the trial before time zero: correct the dates."
+        )
+        raise DataError(message)
+    times = days.astype(np.float64) / days_per_unit(endpoint.unit)
+    said = f"Time is '{date}' less '{time_zero}' in {endpoint.unit}, the day of '{time_zero}' being day 1."
+    return replace(
+        table,
+        frame=table.frame.assign(**{endpoint.time: times}),
+        heading=(*table.heading, endpoint.time),
+        statements=(*table.statements, said),
+        findings=(*table.findings, *(replace(one, subject=endpoint.time) for one in (*of_end, *of_start))),
+    )
+
+
+def check_time_zero(
+    records: pd.DataFrame,
+    times: pd.Series,
+    codes: pd.Series,
+    subjects: Subjects,
+    unit: str,
+    dataset: str,
+    declared: str | None,
+    partial_dates: PartialDates,
+) -> TimeZero:
+    """Compare times with their dates: AVAL with ADT less RANDDT, TRTSDT and STARTDT.
+
+    Parameters
+    ----------
+    records, dataset
+        The records of the endpoint, and their data set's name.
+    times, codes
+        AVAL and the subject of each record.
+    subjects
+        ADSL.
+    unit
+        The declared unit of the times.
+    declared
+        The date that the study file says times count from, None where it does not say.
+    partial_dates
+        What is done with partial dates.
+
+    Returns
+    -------
+    TimeZero
+        From which date AVAL counts and whether the first day is day 1 or day 0, how many records do not agree, and how
+        many events or censorings lie before randomisation.
+
+    Raises
+    ------
+    DataError
+        If the dates show another unit, if AVAL counts from another date than declared, or the declared date is not there.
+    """
+    origins, findings = _origins(records, codes, subjects, dataset, partial_dates)
+    if declared is not None and declared not in origins:
+        message = f"[data] time_zero = '{declared}' is neither in ADSL nor in {dataset}; they hold {', '.join(origins) or 'no such date'}: correct it."
+        raise DataError(message)
+    if "ADT" not in records:
+        said = f"{dataset} has no ADT, so that the unit of AVAL and its time zero rest on the study file alone."
+        return TimeZero((said,), (*findings, Finding("time zero", f"{dataset}.AVAL", 0, said, "", "warning")))
+    ends, noticed = as_dates(records["ADT"], name=f"{dataset}.ADT", rule=partial_dates)
+    findings += noticed
+    days = times * days_per_unit(unit)
+    if origins:
+        _refuse_unit(days, ends, next(iter(origins.values())), unit, dataset)
+    agree = {name: _agreement(days, ends, origin, unit) for name, origin in origins.items()}
+    statements, told = _tell(agree, declared, dataset)
+    findings += told
+    if "RANDDT" in origins:
+        findings += _before(ends, origins["RANDDT"], dataset)
+    return TimeZero(tuple(statements), tuple(findings))
+
+
+def _origins(
+    records: pd.DataFrame, codes: pd.Series, subjects: Subjects, dataset: str, partial_dates: PartialDates
+) -> tuple[dict[str, pd.Series], list[Finding]]:
+    """Return the dates that a time may count from, those of ADSL first, each on the records' rows."""
+    origins: dict[str, pd.Series] = {}
+    findings: list[Finding] = []
+    for name in ("RANDDT", "TRTSDT"):
+        if name in subjects.dates:
+            by_subject = pd.Series(subjects.dates[name].to_numpy(), index=subjects.key.to_numpy())
+            origins[name] = pd.Series(by_subject.reindex(codes.to_numpy()).to_numpy(), index=records.index)
+    if "STARTDT" in records:
+        origins["STARTDT"], noticed = as_dates(records["STARTDT"], name=f"{dataset}.STARTDT", rule=partial_dates)
+        findings += noticed
+    return origins, findings
+
+
+def _refuse_unit(days: pd.Series, ends: pd.Series, origin: pd.Series, unit: str, dataset: str) -> None:
+    """Refuse a unit that is not the nearest to what the dates give; short times are too coarse to tell."""
+    apart = (ends - origin).dt.days + 1
+    long = (apart >= _LONG) & days.notna()
+    if long.sum() < 5:
+        return
+    ratio = float((apart[long] / (days[long] / days_per_unit(unit))).median())
+    sizes = {name: days_per_unit(name) for name in ("days", "weeks", "months", "years")}
+    nearest = min(sizes, key=lambda name: abs(np.log(ratio / sizes[name])) if ratio > 0 else np.inf)
+    if ratio > 0 and nearest != unit:
+        message = (
+            f"{dataset} counts AVAL in {nearest}, going by its dates (one unit is {ratio:.3g} days in the median), but [[endpoints]] "
+            f"unit = '{unit}': correct the unit, and with it horizon and tau."
+        )
+        raise DataError(message)
+
+
+def _agreement(days: pd.Series, ends: pd.Series, origin: pd.Series, unit: str) -> tuple[int, int, int]:
+    """Return how many records agree with the first day as day 1, as day 0, and how many can be judged.
+
+    A time in weeks or longer is rounded, often to one decimal: half of that is allowed besides half a day.
+    """
+    apart = (ends - origin).dt.days
+    judged = apart.notna() & days.notna()
+    allowed = 0.5 if unit == "days" else 0.5 + 0.05 * days_per_unit(unit)
+    one = int(((days - apart - 1).abs() < allowed)[judged].sum())
+    zero = int(((days - apart).abs() < allowed)[judged].sum())
+    return one, zero, int(judged.sum())
+
+
+def _tell(
+    agree: dict[str, tuple[int, int, int]], declared: str | None, dataset: str
+) -> tuple[list[str], list[Finding]]:
+    judged = {name: counts for name, counts in agree.items() if counts[2]}
+    subject = f"{dataset}.AVAL"
+    if not judged:
+        said = f"No date says from when AVAL of {dataset} counts: it rests on the study file."
+        return [said], [Finding("time zero", subject, 0, said, "", "warning")]
+    # Randomisation wins a tie: where all dates are the same it is what a time counts from.
+    best = max(judged, key=lambda name: max(judged[name][:2]))
+    one, zero, count = judged[best]
+    if declared is not None and max(judged[declared][:2] if declared in judged else (0,)) < max(one, zero):
+        message = (
+            f"AVAL of {dataset} counts from {best} in {max(one, zero):,} of {count:,} records, but [data] time_zero = '{declared}': "
+            "correct one of the two."
+        )
+        raise DataError(message)
+    best = declared or best
+    one, zero, count = judged[best]
+    first = "day 1" if one >= zero else "day 0"
+    words = _WORDS.get(best, best)
+    said = f"AVAL of {dataset} counts from {words} ({best}), that day being {first}, in {max(one, zero):,} of {count:,} records with both dates."
+    findings = []
+    if max(one, zero) < count:
+        off = count - max(one, zero)
+        found = f"{off:,} value(s) of AVAL do not follow from {best} and ADT."
+        findings.append(Finding("time zero", subject, off, found, "They were taken as they are.", "warning"))
+    if best != "RANDDT":
+        found = f"AVAL counts from {words}, not from a date of randomisation" + (
+            "; what happened between the two is not seen." if "RANDDT" in agree else ", which ADSL does not have."
+        )
+        findings.append(Finding("time zero", subject, count, found, "", "warning" if "RANDDT" in agree else "note"))
+    return [said], findings
+
+
+def _before(ends: pd.Series, randomised: pd.Series, dataset: str) -> list[Finding]:
+    count = int((ends < randomised).sum())
+    if not count:
+        return []
+    found = f"{count:,} date(s) of event or censoring (ADT) lie before randomisation (RANDDT)."
+    return [
+        Finding("event before time zero", f"{dataset}.ADT", count, found, "They were taken as they are.", "warning")
+    ]

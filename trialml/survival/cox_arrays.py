@@ -1,0 +1,53 @@
+"""What a Cox model gives as arrays, and what everything at one set of coefficients is made of."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from trialml.survival.ties import Array, Flags
+
+__all__ = ["CoxArrays", "CoxState", "Ties"]
+
+Ties = Literal["efron", "breslow"]
+
+
+class CoxArrays(NamedTuple):
+    """A fitted Cox model.
+
+    Attributes
+    ----------
+    coefficients
+        Log hazard ratios per unit of each column, shape ``(p,)``.
+    covariance
+        The inverse of the (penalised) information, shape ``(p, p)``.
+    log_likelihood
+        The partial log-likelihood at the coefficients, without the penalty.
+    log_likelihood_null
+        The partial log-likelihood with every coefficient 0 (the offset stays).
+    score
+        The score test's chi-square of all coefficients 0, without the penalty.
+    iterations
+        Newton steps taken.
+    robust_covariance, robust_score
+        With subjects (`id`) only: the sandwich ``D' D`` with D the dfbetas summed by subject, and the score test's
+        chi-square with the scores at 0 summed by subject as its variance; None otherwise.
+    """
+
+    coefficients: Array
+    covariance: Array
+    log_likelihood: float
+    log_likelihood_null: float
+    score: float
+    iterations: int
+    robust_covariance: Array | None = None
+    robust_score: float | None = None
+
+
+class CoxState(NamedTuple):
+    """What everything at one `beta` is made of; see `cox_passes.risk_totals`."""
+
+    log_likelihood: float
+    relative: Array
+    shift: Array
+    slots: Array
+    again: Flags
