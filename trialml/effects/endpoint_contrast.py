@@ -69,7 +69,7 @@ class EndpointContrast(Result):
             f"{row.arm} {format_count(row.events)} of {format_count(row.patients)} ({100 * row.mean:.1f} %)"
             if binary
             else f"{row.arm} mean {format_number(row.mean)} ({format_count(row.patients)} patients)"
-            for row in self.arms.rename(columns={"mean": "mean"}).itertuples(index=False)
+            for row in self.arms.itertuples(index=False)
         )
         said = [f"{self.outcome}: {shown}."]
         for one in list(self.estimates.values())[:2]:
