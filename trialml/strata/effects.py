@@ -15,6 +15,7 @@ from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_
 from trialml.strata.strata import Strata
 from trialml.survival.cox import fit_cox, score_residuals
 from trialml.survival.product_limit import product_limit, step_at
+from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
 
 __all__ = ["StratumEffects", "StratumOutcomes", "population_numbers", "stratum_effects", "stratum_members"]
@@ -347,7 +348,7 @@ def _gain(outcomes: StratumOutcomes, inside: Flags, ratio: float, tau: float) ->
     gains = []
     for member in inside:
         who = member & ~outcomes.treated
-        if not who.any() or outcomes.time[who].max() < tau:
+        if not who.any() or not not_after(tau, outcomes.time[who].max()):
             return math.nan
         curve = product_limit(outcomes.time[who], outcomes.event[who])
         used = curve.time < tau
@@ -362,7 +363,7 @@ def _control(outcomes: StratumOutcomes, inside: Flags, horizon: float) -> tuple[
     risks, hazards = [], []
     for member in inside:
         who = member & ~outcomes.treated
-        if not who.any() or outcomes.time[who].max() < horizon:
+        if not who.any() or not not_after(horizon, outcomes.time[who].max()):
             return math.nan, math.nan
         curve = product_limit(outcomes.time[who], outcomes.event[who])
         risks.append(1 - float(step_at(curve.time, curve.survival, horizon)))
