@@ -55,8 +55,8 @@ class StratumEffects(Result):
     )
 
     rows: pd.DataFrame
-    """Columns stratum, rule, share, n, events, rmst_difference (low, high), hazard_ratio (low, high),
-    log_hazard_ratio, log_hazard_ratio_se, control_risk, control_hazard_per_month, gain_at_one_hazard_ratio, naive."""
+    """Columns stratum, rule, share, n, events, events_by_tau (the restricted means rest on these), rmst_difference (low,
+    high), hazard_ratio (low, high), log_hazard_ratio, log_hazard_ratio_se, control_risk, control_hazard_per_month, gain_at_one_hazard_ratio, naive."""
     difference: Estimate
     """Highest less lowest stratum."""
     one_hazard_ratio: Estimate
@@ -146,7 +146,8 @@ class StratumEffects(Result):
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
                 "Patients (mean over repeats)": format_count(row["n"]),
-                "Events": format_count(row["events"]) if row["events"] >= 0.5 else "none",
+                "Events": _events(row["events"]),
+                f"Events by {format_number(self.tau)} {unit}": _events(row["events_by_tau"]),
                 f"Control risk at {at}": f"{100 * row['control_risk']:.0f} %"
                 if not math.isnan(row["control_risk"])
                 else "n/a",
@@ -188,6 +189,10 @@ class StratumEffects(Result):
         right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         right.set_xticks([], minor=True)
         left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
+
+
+def _events(value: float) -> str:
+    return format_count(value) if value >= 0.5 else "none"
 
 
 def _interval(row: Any, name: str) -> str:
@@ -240,6 +245,8 @@ def stratum_effects(
     rows = []
     for place, stratum in enumerate(strata.strata):
         numbers = population_numbers(outcomes, held, members == place, horizon, months_per_unit)
+        until = outcomes.event & not_after(outcomes.time, tau)
+        numbers["events_by_tau"] = float(((members == place) & until).sum(axis=1).mean())
         numbers["gain_at_one_hazard_ratio"] = _gain(outcomes, members == place, ratio.value, tau)
         own = naive_members == place
         naive = float(naive_scores[own].mean()) if own.any() else math.nan
