@@ -141,22 +141,10 @@ class Learning:
                 advance=advance,
             )
         average = scores.mean(axis=0)
-        unadjusted = self._unadjusted()
-        analysis.add(
-            adjusted_contrast(scores, unadjusted=unadjusted, events=self._events_by_tau, tau=endpoint.tau), "response"
-        )
+        self._add_adjusted(scores)
         model = self._response_estimator().fit(self.X, average)
         self._describe_response(model)
-        analysis.add(
-            benefit_calibration(
-                held,
-                shrinkage=model.shrinkage,
-                shrinkage_mc_error=model.slope_mc_error_,
-                unit=endpoint.unit,
-                tau=endpoint.tau,
-            ),
-            "response",
-        )
+        self._add_benefit_calibration(held, model)
         self._explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
         own = model.benefit_score(self.X)
         name = f"{self.trial.name}-response"
@@ -184,6 +172,21 @@ class Learning:
         part = ResponsePart(asked.model, model, strata, effects, endpoint.tau)
         analysis.response = Stratifier(self.trial.name, endpoint.unit, self.contract, response=part)
         return held, by_stratum
+
+    def _add_adjusted(self, scores: Floats) -> None:
+        tau, events = self.endpoint.tau, self._events_by_tau
+        found = adjusted_contrast(scores, unadjusted=self._unadjusted(), events=events, tau=tau)
+        self.analysis.add(found, "response")
+
+    def _add_benefit_calibration(self, held: HeldOutBenefit, model: Any) -> None:
+        found = benefit_calibration(
+            held,
+            shrinkage=model.shrinkage,
+            shrinkage_mc_error=model.slope_mc_error_,
+            unit=self.endpoint.unit,
+            tau=self.endpoint.tau,
+        )
+        self.analysis.add(found, "response")
 
     @property
     def _events_by_tau(self) -> int:
