@@ -24,13 +24,14 @@ from trialml.models.cox_ridge import CoxRidge
 from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
 from trialml.models.outcome import survival_outcome
-from trialml.result import Estimate
+from trialml.result import Estimate, format_count, format_number
 from trialml.strata.effects import StratumEffects, StratumOutcomes, stratum_effects, stratum_members
 from trialml.strata.profile import strata_profile
 from trialml.strata.stability import strata_stability
 from trialml.strata.strata import quantile_strata
 from trialml.stratifier import ResponsePart, RiskPart, Stratifier, StratumEffect
 from trialml.survival.rmst import RestrictedMean
+from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, benefit_calibration, crossvalidate_response
 from trialml.validation.calibration import calibration
 from trialml.validation.crossvalidation import crossvalidate_risk
@@ -140,15 +141,10 @@ class Learning:
                 advance=advance,
             )
         average = scores.mean(axis=0)
-        unadjusted = self._unadjusted()
-        analysis.add(
-            adjusted_contrast(scores, unadjusted=unadjusted, events=int(self.event.sum()), tau=endpoint.tau), "response"
-        )
+        self._add_adjusted(scores)
         model = self._response_estimator().fit(self.X, average)
         self._describe_response(model)
-        analysis.add(
-            benefit_calibration(held, shrinkage=model.shrinkage, unit=endpoint.unit, tau=endpoint.tau), "response"
-        )
+        self._add_benefit_calibration(held, model)
         self._explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
         own = model.benefit_score(self.X)
         name = f"{self.trial.name}-response"
@@ -177,9 +173,32 @@ class Learning:
         analysis.response = Stratifier(self.trial.name, endpoint.unit, self.contract, response=part)
         return held, by_stratum
 
-    def _response_estimator(self, **asked: int) -> Any:
+    def _add_adjusted(self, scores: Floats) -> None:
+        tau, events = self.endpoint.tau, self._events_by_tau
+        found = adjusted_contrast(scores, unadjusted=self._unadjusted(), events=events, tau=tau)
+        self.analysis.add(found, "response")
+
+    def _add_benefit_calibration(self, held: HeldOutBenefit, model: Any) -> None:
+        found = benefit_calibration(
+            held,
+            shrinkage=model.shrinkage,
+            shrinkage_mc_error=model.slope_mc_error_,
+            unit=self.endpoint.unit,
+            tau=self.endpoint.tau,
+        )
+        self.analysis.add(found, "response")
+
+    @property
+    def _events_by_tau(self) -> int:
+        """Events up to tau: the information on restricted means, to which later ones add nothing."""
+        return int((self.event & not_after(self.time, self.endpoint.tau)).sum())
+
+    def _response_estimator(self, share_of_splits: float = 1.0) -> Any:
+        """Return the unfitted response model, its shrinkage pooled over a share of its usual number of splits."""
         name = self.analysis.study.models.response.model
-        return model_named(name, "response").estimator(seed=self.analysis.seed(7), **asked)
+        model = model_named(name, "response").estimator(seed=self.analysis.seed(7))
+        share = share_of_splits * (0.1 if self.analysis.quick else 1.0)
+        return model.set_params(repeats=max(2, round(share * model.repeats)))
 
     def _scores(self, rows: Rows, seed: int) -> Floats:
         """Return cross-fitted doubly robust scores of some patients, learned on these patients alone."""
@@ -206,8 +225,9 @@ class Learning:
 
     def _fit_response(self, rows: Rows) -> tuple[Any, Callable[[Rows], Floats]]:
         """Learn scores, line, penalty and shrinkage on some patients; offer the scores of others."""
-        # The cross-validation's own repeats average the shrinkage, so each of its models takes two splits for it.
-        model = self._response_estimator(repeats=2).fit(self.X.iloc[rows], self._scores(rows, self.analysis.seed(8)))
+        # Fifty such models or so are learned where the final one is learned once. On ACTG 175 ten splits leave their
+        # slopes a Monte Carlo error of 0.12, small beside the spread of 0.46 between training sets.
+        model = self._response_estimator(0.05).fit(self.X.iloc[rows], self._scores(rows, self.analysis.seed(8)))
         nuisance = fit_nuisance(*self._patients(rows), **self._scale())
         return model, lambda others: nuisance.scores(*self._patients(others))
 
@@ -242,8 +262,12 @@ class Learning:
                 effect=f"Changes of the benefit score, in {unit} of restricted mean event-free time over {tau:g} {unit}.",
                 ratio=False,
                 n=len(self.X),
-                events=int(self.event.sum()),
-                penalty=f"Of the score's spread {100 * model.shrinkage:.0f} % is kept in the expected benefit.",
+                events=self._events_by_tau,
+                by=f"by {tau:g} {unit}",
+                penalty=(
+                    f"Of the score's spread {100 * model.shrinkage:.0f} % is kept in the expected benefit (Monte Carlo error of the "
+                    f"{format_count(model.repeats)} splits {format_number(100 * model.slope_mc_error_, 2)} percentage points)."
+                ),
             ),
             "response",
         )

@@ -20,6 +20,7 @@ from trialml.errors import ModelInputError, StudyFileError, nearest
 from trialml.models import model_named
 from trialml.models.input_contract import InputContract
 from trialml.strata.strata import Strata
+from trialml.survival.ties import not_after
 
 __all__ = ["ResponsePart", "RiskPart", "Stratifier", "StratumEffect"]
 
@@ -132,7 +133,7 @@ class Stratifier:
             horizon = float(asked)
         except (TypeError, ValueError) as error:
             raise ModelInputError(f"horizon = {asked!r} is not a number: choose from 0 to {limit:g}.") from error
-        if not 0 < horizon <= limit:
+        if not (horizon > 0 and not_after(horizon, limit)):
             message = (
                 f"horizon = {horizon:g} {self.unit} is outside the follow-up of the trial: choose from 0 to {limit:g}."
             )

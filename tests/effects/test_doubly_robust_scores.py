@@ -158,6 +158,54 @@ def test_trap_12_the_vectors_equal_a_loop_over_patients_with_ties():
         np.testing.assert_allclose(found, by_loop, rtol=1e-10, atol=1e-10)
 
 
+def jittered(time, seed=0, size=1e-12):
+    """The same times, each with a relative rounding error of its own."""
+    return time * (1 + np.random.default_rng(seed).uniform(-size, size, len(time)))
+
+
+def test_trap_7_rounding_errors_of_training_and_test_times_leave_the_scores_of_the_loop():
+    """Oracle: the loop on the exact times. Events, censorings and tau = 1.4 are tied; every time then errs by 1e-12."""
+    train, new = trial(60, seed=3), trial(40, seed=4)
+    for times in (train[1], new[1]):
+        times[:] = np.maximum(np.round(times * 5) / 5, 0.2)
+    for times, event in ((train[1], train[2]), (new[1], new[2])):
+        assert ((times == 1.4) & ~event).any()
+    X, time, event, treated = new
+    by_loop = [loop_score(train, one, 1.4, 0.6) for one in zip(X["x"], time, event, treated, strict=True)]
+    known = (train[0], jittered(train[1], 1), *train[2:])
+    found = fit_nuisance(*known, tau=1.4, allocation=0.6, learner=handed_down)
+    np.testing.assert_allclose(found.scores(X, jittered(time, 2), event, treated), by_loop, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("learner", [ridge, nothing_learned])
+def test_trap_7_cross_fitted_scores_do_not_move_with_rounding_errors_at_tau_and_at_ties(learner):
+    """A third of an arm censored at tau itself, the rest in whole days; each time errs by a relative 1e-12."""
+    X, time, event, treated = trial(400, seed=10)
+    time = np.ceil(30 * time)
+    at_tau = treated & (time > 45) & (np.arange(400) % 3 == 0)
+    time, event = np.where(at_tau, 45.0, time), event & ~at_tau
+    assert at_tau.sum() > 10
+    known = {"tau": 45.0, "allocation": 0.5, "learner": learner, "folds": 5, "seed": 3}
+    exact = crossfit_scores(X, time, event, treated, **known)
+    below = np.where(at_tau, 45 * (1 - 1e-13), time)
+    for moved in (below, jittered(time)):
+        np.testing.assert_allclose(crossfit_scores(X, moved, event, treated, **known), exact, rtol=1e-8, atol=1e-8)
+
+
+def test_trap_7_months_by_two_formulas_with_all_cut_at_tau_are_the_months_of_one():
+    """Days to months by 30.4375 and by 12 / 365.25: the largest misses tau = 24 by a rounding error in one of them."""
+    X, time, event, treated = trial(300, seed=11)
+    days = np.ceil(400 * time)
+    event, days = event & (days < 730.5), np.minimum(days, 730.5)
+    one, other = days / 30.4375, days * (12 / 365.25)
+    other[days == 730.5] = np.nextafter(24.0, 0.0)
+    known = {"tau": 24.0, "allocation": 0.5, "learner": ridge, "folds": 5, "seed": 3}
+    mixed = np.where(np.arange(300) % 2 == 0, one, other)
+    wanted = crossfit_scores(X, one, event, treated, **known)
+    for months in (other, mixed):
+        np.testing.assert_allclose(crossfit_scores(X, months, event, treated, **known), wanted, rtol=1e-8, atol=1e-8)
+
+
 def test_the_censoring_weights_and_their_compensator_add_up_to_one():
     """If all reach tau unless censored, Y* is tau times D / G + (1 - D) / G - sum, and must be tau for everybody."""
     generator = np.random.default_rng(5)

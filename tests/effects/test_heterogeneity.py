@@ -144,6 +144,16 @@ def test_the_order_of_patients_moves_no_statistic():
     np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
+def test_trap_7_rounding_errors_of_tied_times_move_no_statistic_and_no_p():
+    time, event, treated, z, cells = trial(120, np.random.default_rng(14))
+    time = np.ceil(10 * time)
+    moved = time * (1 + np.random.default_rng(0).uniform(-1e-12, 1e-12, 120))
+    one, other = (analysed((times, event, treated, z, cells), permutations=99) for times in (time, moved))
+    np.testing.assert_allclose(one.frame()["z"], other.frame()["z"], rtol=1e-8, atol=1e-10)
+    assert one.p == other.p
+    assert one.limit == pytest.approx(other.limit, rel=1e-8)
+
+
 def test_trap_50_no_evidence_is_not_called_homogeneity_and_the_scale_is_named():
     found = analysed(trial(150, np.random.default_rng(10)), permutations=99)
     assert found.p >= 0.05

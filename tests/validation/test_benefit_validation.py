@@ -28,6 +28,9 @@ def held(score, benefit, rank=None):
     return HeldOutBenefit(score, benefit, benefit, np.zeros(score.shape) if rank is None else np.atleast_2d(rank))
 
 
+SCALE = {"shrinkage": 0.3, "shrinkage_mc_error": 0.02, "unit": "days", "tau": 365.0}
+
+
 def test_the_error_of_a_group_of_one_repeat_is_that_of_a_mean():
     generator = np.random.default_rng(1)
     score, inside = generator.normal(10, 30, (1, 90)), generator.random((1, 90)) < 0.4
@@ -58,7 +61,7 @@ def test_the_slope_of_one_repeat_is_least_squares_with_a_robust_error():
     generator = np.random.default_rng(3)
     benefit = generator.normal(size=200)
     score = 5 + 0.6 * benefit + generator.normal(size=200)
-    found = benefit_calibration(held(score, benefit), shrinkage=0.3, unit="days", tau=365).slope
+    found = benefit_calibration(held(score, benefit), **SCALE).slope
     slope, intercept = np.polyfit(benefit, score, 1)
     left, centred = score - intercept - slope * benefit, benefit - benefit.mean()
     influence = centred * left / np.mean(centred**2)
@@ -66,12 +69,127 @@ def test_the_slope_of_one_repeat_is_least_squares_with_a_robust_error():
     assert found.se == pytest.approx(influence.std(ddof=1) / math.sqrt(200), rel=1e-9)
 
 
-def test_scores_without_an_order_have_slope_zero_and_survive_a_round_trip():
-    found = benefit_calibration(held(np.arange(40.0), np.zeros(40)), shrinkage=0.0, unit="days", tau=365)
-    assert found.slope.value == 0.0
-    assert "does not exclude 0" in found.text()
-    again = BenefitCalibration.from_dict(json.loads(json.dumps(found.to_dict())))
-    assert again.to_dict() == found.to_dict()
+def folded(seed, repeats=3, n=120):
+    """Scores and predictors on levels that differ by fold, the expected benefit a share of the benefit score by fold."""
+    generator = np.random.default_rng(seed)
+    fold = np.array([generator.permutation(np.arange(n) % 4) for _ in range(repeats)])
+    benefit = generator.normal(size=(repeats, n)) + 5 * fold
+    score = 3 + 0.6 * benefit + generator.normal(scale=4, size=(repeats, n)) - 20 * fold
+    kept = np.array([0.1, 0.9, 0.5, 0.3])[fold]
+    return HeldOutBenefit(score, benefit, 10 + kept * (benefit - 5 * fold) - 7 * fold, np.zeros((repeats, n)), fold)
+
+
+def least_squares(x, score, fold):
+    """The slope beside one intercept a fold and repeat, all repeats stacked, and its rank of residuals."""
+    dummies = (np.arange(len(x))[:, None, None] == np.arange(len(x))[:, None]).astype(float).repeat(x.shape[1], axis=1)
+    columns = [dummies[r].ravel() * (fold == label).ravel() for r in range(len(x)) for label in np.unique(fold)]
+    design = np.column_stack([x.ravel(), *columns])
+    fitted = np.linalg.lstsq(design, score.ravel(), rcond=None)[0]
+    return fitted[0], (score.ravel() - design @ fitted).reshape(x.shape)
+
+
+@pytest.mark.parametrize("which", ["benefit_score", "expected"])
+def test_both_slopes_are_least_squares_with_an_intercept_for_each_fold_and_repeat(which):
+    """Oracle: numpy's lstsq on the stacked repeats; the error is the root mean square of the repeats' robust errors."""
+    one = folded(21)
+    found = benefit_calibration(one, **SCALE)
+    x = getattr(one, which)
+    slope, left = least_squares(x, one.score, one.fold)
+    along = x.copy()
+    for repeat in range(3):
+        for label in range(4):
+            own = one.fold[repeat] == label
+            along[repeat, own] -= x[repeat, own].mean()
+    errors = ((along * left) ** 2).sum(axis=1) / (120 * 119) / np.mean(along**2) ** 2
+    estimate = found.slope if which == "benefit_score" else found.expected_slope
+    assert estimate.value == pytest.approx(slope, rel=1e-9)
+    assert estimate.se == pytest.approx(math.sqrt(errors.mean()), rel=1e-9)
+    assert estimate.high - estimate.value == pytest.approx(1.959964 * estimate.se, rel=1e-6)
+
+
+def test_trap_45_levels_that_differ_between_folds_move_neither_slope():
+    """A fold with better patients has training folds with worse ones: levels of folds would bend a pooled line."""
+    one = folded(22)
+    shifted = one._replace(benefit_score=one.benefit_score - 50 * one.fold, expected=one.expected + 30 * one.fold)
+    found, other = benefit_calibration(one, **SCALE), benefit_calibration(shifted, **SCALE)
+    for name, value in found.scalars().items():
+        assert other.scalars()[name] == pytest.approx(value, rel=1e-9), name
+    without = benefit_calibration(shifted._replace(fold=None), **SCALE)
+    assert abs(without.expected_slope.value - found.expected_slope.value) > 0.3
+
+
+def test_a_repeat_whose_models_are_all_but_flat_does_not_decide_the_slope():
+    """Its own slope is a ratio of two numbers near 0, here about -1e5; the ratio of sums hardly sees it."""
+    generator = np.random.default_rng(23)
+    benefit = generator.normal(size=(5, 150))
+    score = 0.5 * benefit + generator.normal(size=(5, 150))
+    benefit[0] *= 1e-6
+    benefit[0] -= 1e-5 * (score[0] - score[0].mean())
+    found = benefit_calibration(held(score, benefit), **SCALE).slope
+    own = [np.polyfit(x, y, 1)[0] for x, y in zip(benefit, score, strict=True)]
+    assert np.mean(own) < -1000
+    assert 0.3 < found.value < 0.7
+    assert found.se < 0.2
+
+
+def test_pure_noise_is_rarely_taken_for_a_difference_between_patients():
+    """20 trials of 120, 2 repeats of 3 folds: an interval above 0 in at most two (2.5 % each expected)."""
+
+    def slopes(seed):
+        draw = np.random.default_rng(seed)
+        X = pd.DataFrame(draw.normal(size=(120, 5)), columns=list("abcde"))
+        noise = draw.normal(50, 100, 120)
+
+        def fit(rows):
+            return RidgeScores(repeats=3, seed=seed).fit(X.iloc[rows], noise[rows]), lambda new: noise[new]
+
+        found = crossvalidate_response(fit, X, cells=np.full(120, "all"), folds=3, repeats=2, seed=seed)
+        return benefit_calibration(found, **SCALE)
+
+    results = [slopes(seed) for seed in range(20)]
+    for name in ("slope", "expected_slope"):
+        lows = [getattr(one, name).low for one in results]
+        assert sum(low > 0 for low in lows) <= 2
+
+
+def test_both_slopes_and_what_is_regressed_on_what_are_said():
+    found = benefit_calibration(folded(24), **SCALE)
+    said = found.text()
+    assert found.slope.text() in said
+    assert found.expected_slope.text() in said
+    assert said.index("on the benefit score, before shrinkage") < said.index("on the expected benefit, after it")
+    assert "keeps 30 % of the spread" in said
+    assert "Monte Carlo error of its splits 2.0 percentage points" in said
+    assert found.scalars()["benefit_shrinkage_mc_error"] == 0.02
+    assert found.scalars()["expected_benefit_slope_crossfit"] == found.expected_slope.value
+
+
+def test_what_is_the_same_for_everybody_has_no_slope_and_the_result_survives_a_round_trip():
+    """0 with an error of 0 would claim that the slope is known."""
+    score, one = np.arange(40.0), np.atleast_2d(np.sin(np.arange(40.0)))
+    flat = benefit_calibration(held(score, np.zeros(40)), **SCALE)
+    shrunk = benefit_calibration(held(score, one)._replace(expected=np.zeros((1, 40))), **SCALE)
+    for found, words in ((flat, "the same benefit score, so there is no slope"), (shrunk, "no slope on the expected")):
+        assert math.isnan(found.expected_slope.value)
+        assert words in found.text()
+        again = BenefitCalibration.from_dict(json.loads(json.dumps(found.to_dict())))
+        assert again.to_dict() == found.to_dict()
+    assert math.isnan(flat.slope.value)
+    assert not math.isnan(shrunk.slope.value)
+
+
+def test_the_folds_kept_are_those_that_the_models_were_learned_without():
+    X = pd.DataFrame({"x": np.arange(30.0)})
+    learned = []
+
+    def fit(rows):
+        learned.append(set(rows))
+        return RidgeScores(repeats=1).fit(X.iloc[rows], np.cos(rows)), lambda new: np.zeros(len(new))
+
+    found = crossvalidate_response(fit, X, cells=np.full(30, "all"), folds=3, repeats=2, seed=4)
+    for number, rows in enumerate(learned):
+        repeat, label = divmod(number, 3)
+        assert rows == set(np.flatnonzero(found.fold[repeat] != label))
 
 
 @pytest.mark.parametrize("groups", [2, 3, 4, 5])

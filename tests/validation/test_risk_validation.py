@@ -244,3 +244,34 @@ def test_the_slope_is_that_of_one_model_and_not_of_an_average_of_models():
     averaged = calibration(time, event, treated, held_out(risks.mean(axis=0)), **at).slope.value
     assert found == pytest.approx(np.mean(single), rel=1e-12)
     assert averaged > found + 0.1
+
+
+def test_trap_7_rounding_errors_at_the_horizon_and_at_ties_move_no_number_of_the_risk_model():
+    """Whole months with events and censorings at the horizon itself; each time then errs by a relative 1e-12."""
+    X, time, event, treated = trial(300, 12)
+    time = np.ceil(12 * time)
+    assert (event & (time == 12)).any()
+    assert (~event & (time == 12)).any()
+    # One group is followed to the horizon and no further.
+    score = X["x"].to_numpy()
+    last = score > np.quantile(score, 0.8)
+    event, time = np.where(last & (time > 12), False, event), np.where(last, np.minimum(time, 12.0), time)
+    risk = 1 - np.exp(-0.5 * np.exp(score))
+    held = held_out(np.clip(risk, 0.01, 0.99), score, fold=np.arange(300) % 30)
+    at = {"horizon": 12.0, "unit": "months"}
+
+    def numbers(times):
+        return {
+            **discrimination(times, event, treated, held, score, **at).scalars(),
+            **calibration(times, event, treated, held, **at).scalars(),
+            **prediction_error(times, event, held, **at).scalars(),
+        }, calibration(times, event, treated, held, **at).groups
+
+    exact, groups = numbers(time)
+    assert groups["observed"].notna().all()
+    draw = np.random.default_rng(0)
+    for moved in (time * (1 + draw.uniform(-1e-12, 1e-12, 300)), time * (1 - 1e-13)):
+        found, of_groups = numbers(moved)
+        np.testing.assert_allclose(list(found.values()), list(exact.values()), rtol=1e-8)
+        numeric = ["n", "events", "predicted", "observed", "low", "high"]
+        np.testing.assert_allclose(of_groups[numeric], groups[numeric], rtol=1e-8)

@@ -59,7 +59,7 @@ class AdjustedContrast(Result):
         return (
             f"Adjusted for baseline covariates, the marginal difference in restricted mean event-free time over {self.tau:g} "
             f"{self.adjusted.unit} is {self.adjusted.text()} ({format_count(self.adjusted.n or 0)} patients, "
-            f"{format_count(self.adjusted.events or 0)} events, {self.repeats} repeated cross-fits; standard error "
+            f"{format_count(self.adjusted.events or 0)} events by then, {self.repeats} repeated cross-fits; standard error "
             f"{format_number(self.adjusted.se)} against {format_number(self.unadjusted.se)} unadjusted: {gained})."
         )
 
@@ -93,7 +93,7 @@ def adjusted_contrast(
     unadjusted
         The Kaplan-Meier difference with its standard error.
     events
-        Events of the patients.
+        Events of the patients up to `tau`: later ones carry no information on the restricted mean.
     tau
         Restriction of the mean.
     level

@@ -16,6 +16,7 @@ from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_
 from trialml.survival.cox import cox
 from trialml.survival.product_limit import product_limit, step_at
 from trialml.survival.rmst import restricted_mean
+from trialml.survival.ties import not_after
 
 __all__ = ["HAZARD_RATIO", "MILESTONE_DIFFERENCE", "RMST_DIFFERENCE", "Contrast", "contrast", "milestone_difference"]
 
@@ -176,7 +177,7 @@ def milestone_difference(
     value, variance = 0.0, 0.0
     for who, sign in ((treated, 1.0), (~treated, -1.0)):
         curve = product_limit(time[who], event[who])
-        if time[who].max() < horizon:
+        if not not_after(horizon, time[who].max()):
             raise AnalysisError(
                 f"An arm's follow-up ends at {time[who].max():g}, before the horizon {horizon:g}: choose a smaller horizon."
             )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Result, format_count, format_number, format_p, plain_text
 from trialml.survival.arm_residuals import arm_score_residuals
+from trialml.survival.ties import tied_times
 
 __all__ = ["Heterogeneity", "heterogeneity_test"]
 
@@ -166,7 +167,7 @@ def heterogeneity_test(
     generator = np.random.default_rng(seed)
     arms = _permuted_arms(treated, cells, permutations, generator)
     index = np.zeros(len(time)) if offset is None else np.asarray(offset, dtype=np.float64)
-    z = _statistics(time, event, arms, covariates, cells, index)
+    z = _statistics(tied_times(time, float(time.max())), event, arms, covariates, cells, index)
     largest = np.abs(z).max(axis=0)
     observed = np.abs(z[:, 0])
     exceed = (largest[None, 1:] >= observed[:, None] - 1e-12).sum(axis=1)

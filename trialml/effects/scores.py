@@ -11,6 +11,8 @@ International Journal of Biostatistics 3(1) art. 4; Cui et al. 2023, JRSS B 85:1
     m_1(x) - m_0(x) + A / p (Y* - m_1(x)) - (1 - A) / (1 - p) (Y* - m_0(x)),
 
 with the allocation probability p known from the randomisation (Robins, Rotnitzky and Zhao 1994, JASA 89:846-866).
+Times within the tie tolerance of each other or of tau are one time: the sum jumps where a censoring falls before tau, so
+a time that misses tau by a rounding error would otherwise be taken for one.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from trialml.data.folds import fold_labels, splits
 from trialml.errors import AnalysisError
 from trialml.survival.product_limit import Curve, censoring_curve, step_at
+from trialml.survival.ties import snapped, tied_times
 
 __all__ = ["Nuisance", "SurvivalLearner", "SurvivalModel", "crossfit_scores", "fit_nuisance"]
 
@@ -60,6 +63,10 @@ class _Arm:
         """Integral of S from 0 to each grid time, shape (n, grid): exact for a step function on the grid."""
         left = np.column_stack([np.ones(len(survival)), survival[:, :-1]])
         return np.asarray(np.cumsum(left * np.diff(self.grid, prepend=0.0), axis=1))
+
+    def known_times(self, time: Floats) -> Floats:
+        """Return times of patients, those tied with tau or with a time that was learned from as that time."""
+        return snapped(time, np.union1d(self.censoring.time, self.tau))
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,8 @@ def fit_nuisance(
     AnalysisError
         If an arm has no patient followed to tau, or no events.
     """
-    arms = [_fit_arm(X[who], time[who], event[who], tau, learner) for who in (~treated, treated)]
+    times = tied_times(time, tau)
+    arms = [_fit_arm(X[who], times[who], event[who], tau, learner) for who in (~treated, treated)]
     return Nuisance(arms[0], arms[1], allocation, tau)
 
 
@@ -140,6 +148,7 @@ def _fit_arm(X: pd.DataFrame, time: Floats, event: Flags, tau: float, learner: S
 
 def _replaced_outcome(arm: _Arm, survival: Floats, areas: Floats, time: Floats, event: Flags) -> Floats:
     """Return Y* of the module's docstring for patients of one arm, shape (n,)."""
+    time = arm.known_times(time)
     ended = np.minimum(time, arm.tau)
     known = event | (time >= arm.tau)
     curve = arm.censoring
@@ -147,8 +156,6 @@ def _replaced_outcome(arm: _Arm, survival: Floats, areas: Floats, time: Floats, 
     when = curve.time[jumps]
     jump = curve.n_event[jumps] / curve.n_risk[jumps]
     left = curve.survival[jumps]
-    if (left <= 0).any():
-        raise AnalysisError(f"All patients of an arm are censored before tau = {arm.tau:g}: choose a smaller tau.")
     rest = _remaining(arm, survival, areas, when)
     # At the same time an event comes before a censoring, so a patient with the event is not at risk of it.
     at_risk = np.where(known[:, None], when[None, :] < ended[:, None], when[None, :] <= ended[:, None])

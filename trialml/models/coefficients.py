@@ -31,6 +31,8 @@ class Coefficients(Result):
     n: int
     events: int
     penalty: str
+    by: str = ""
+    """By when the events happened, where later ones carry no information: ``"by 730 days"``."""
 
     def heading(self) -> str:
         """Return the title with what is predicted."""
@@ -47,15 +49,20 @@ class Coefficients(Result):
 
     def text(self) -> str:
         """Return the size of the model and of the data."""
+        events = f"{format_count(self.events)} events" + (f" {self.by}" if self.by else "")
         return (
-            f"{self.effect} Learned from {format_count(self.n)} patients with {format_count(self.events)} events: "
+            f"{self.effect} Learned from {format_count(self.n)} patients with {events}: "
             f"{format_number(self.events_per_parameter)} events for each of {len(self.rows)} coefficients. {self.penalty} "
             "Shrunk coefficients carry no confidence interval; how well the model predicts is in the chapter Validation."
         )
 
     def scalars(self) -> dict[str, float]:
-        """Return events per parameter and the number of coefficients."""
-        return {"events_per_parameter": self.events_per_parameter, "coefficients": float(len(self.rows))}
+        """Return the events that inform the model, events per parameter and the number of coefficients."""
+        return {
+            "events": float(self.events),
+            "events_per_parameter": self.events_per_parameter,
+            "coefficients": float(len(self.rows)),
+        }
 
     def table(self) -> pd.DataFrame:
         """Return the coefficients for reading, ratios as ratios."""
@@ -85,6 +92,7 @@ def coefficients_of(
     n: int,
     events: int,
     penalty: str,
+    by: str = "",
 ) -> Coefficients:
     """Put a fitted linear model into a table, the largest coefficient first.
 
@@ -97,9 +105,11 @@ def coefficients_of(
     subject, effect, ratio
         What is predicted, what a coefficient is, and whether it is the logarithm of a ratio.
     n, events
-        What the model was learned from.
+        What the model was learned from: of the events, those that inform it.
     penalty
         How it was shrunk, as a sentence.
+    by
+        By when the events happened, if not by the end of follow-up.
 
     Returns
     -------
@@ -112,4 +122,4 @@ def coefficients_of(
         {"covariate": names, "codes": codes, "mean": encoder.centre_, "sd": encoder.scale_, "coefficient": coefficients}
     )
     frame = frame.sort_values("coefficient", key=lambda column: -column.abs(), kind="stable").reset_index(drop=True)
-    return Coefficients(subject, effect, ratio, frame, n, events, penalty)
+    return Coefficients(subject, effect, ratio, frame, n, events, penalty, by)

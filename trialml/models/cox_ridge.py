@@ -17,6 +17,7 @@ from trialml.models import Model
 from trialml.models.encode import CovariateEncoder
 from trialml.survival.cox import CoxProblem, baseline_cumulative_hazard
 from trialml.survival.product_limit import step_at
+from trialml.survival.ties import not_after
 
 __all__ = ["MODEL", "CoxRidge"]
 
@@ -112,7 +113,7 @@ class CoxRidge(BaseEstimator):  # type: ignore[misc]
             If a time lies beyond the follow-up of the training data.
         """
         wanted = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        if wanted.max(initial=0.0) > self.horizon_limit_:
+        if not not_after(wanted.max(initial=0.0), self.horizon_limit_):
             message = (
                 f"A risk at {wanted.max():g} was asked for, but the training data end at {self.horizon_limit_:g}: "
                 "choose a horizon within the follow-up."

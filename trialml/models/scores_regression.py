@@ -22,9 +22,9 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
     """A linear benefit score, and the expected benefit that is left of it after shrinkage.
 
     ``expected benefit = average effect + clip(b, 0, 1) * (benefit score - mean benefit score)`` where b is the slope
-    of the doubly robust scores on out-of-fold benefit scores, pooled over repeated splits (at trial sizes a single
-    split is a lottery): a model that only fits noise has a slope near 0 and gives everybody the average effect.
-    Subclasses say how the line is fitted.
+    of the doubly robust scores on out-of-fold benefit scores, both centred in each fold, as the ratio of their sums
+    over repeated splits (at trial sizes a single split is a lottery): a model that only fits noise has a slope near 0
+    and gives everybody the average effect. Subclasses say how the line is fitted.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
     seed : int
         Seed of the folds; each repeat has a seed of its own, spawned from it.
     repeats : int
-        Splits that the slope is pooled over.
+        Splits that the slope is pooled over. On ACTG 175 the slopes of single splits have a standard deviation of 0.3,
+        so that 20 splits leave a Monte Carlo error of 0.07 and 200 leave 0.02.
 
     Attributes
     ----------
@@ -44,9 +45,12 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
         The average effect in the training data.
     slope_ : float
         The out-of-fold calibration slope, pooled over the repeats, before clipping.
+    slope_mc_error_ : float
+        Its Monte Carlo standard error: what another choice of splits would change, not what other patients would. NaN
+        for a single split.
     """
 
-    def __init__(self, folds: int = 5, seed: int = 1, repeats: int = 20) -> None:
+    def __init__(self, folds: int = 5, seed: int = 1, repeats: int = 200) -> None:
         self.folds = folds
         self.seed = seed
         self.repeats = repeats
@@ -57,8 +61,7 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
         scores = np.asarray(y, dtype=np.float64)
         sources = np.random.SeedSequence(self.seed).spawn(self.repeats)
         products = [self._out_of_fold_products(X, scores, np.random.default_rng(source)) for source in sources]
-        along, spread = (float(sum(part)) for part in zip(*products, strict=True))
-        self.slope_ = along / spread if spread > 1e-12 * len(scores) else 0.0
+        self.slope_, self.slope_mc_error_ = _pooled_slope(np.asarray(products), flat=1e-12 * len(scores))
         self.encoder_ = CovariateEncoder().fit(X)
         self.coefficients_ = self._line(self.encoder_.transform(X), scores)
         self.average_ = float(scores.mean())
@@ -107,9 +110,29 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> tuple[float, float]:
         fitted = np.zeros(len(scores))
         for train, test in splits(fold_labels(np.zeros(len(scores)), self.folds, generator)):
-            encoder = CovariateEncoder().fit(X.iloc[train])
-            line = self._line(encoder.transform(X.iloc[train]), scores[train])
+            design = CovariateEncoder().fit(X.iloc[train]).transform(X)
+            line = self._line(design[train], scores[train])
             # Centred in each fold: the slope is about the ordering, not about the folds' averages.
-            out = encoder.transform(X.iloc[test]) @ line
+            out = design[test] @ line
             fitted[test] = out - out.mean()
         return float(fitted @ (scores - scores.mean())), float(fitted @ fitted)
+
+
+def _pooled_slope(products: NDArray[np.float64], flat: float) -> tuple[float, float]:
+    """Return the ratio of sums over splits and its Monte Carlo standard error, by the delta method over the splits.
+
+    Parameters
+    ----------
+    products
+        For each split the sums ``x y`` and ``x x``, shape (splits, 2).
+    flat
+        A line whose sum of ``x x`` is no larger than this is flat: its slope is 0.
+    """
+    along, spread = products.T
+    if spread.sum() <= flat:
+        return 0.0, 0.0
+    slope = float(along.sum() / spread.sum())
+    splits = len(products)
+    if splits == 1:
+        return slope, float("nan")
+    return slope, float(np.std(along - slope * spread, ddof=1) / spread.mean() / np.sqrt(splits))

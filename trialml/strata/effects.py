@@ -15,6 +15,7 @@ from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_
 from trialml.strata.strata import Strata
 from trialml.survival.cox import fit_cox, score_residuals
 from trialml.survival.product_limit import product_limit, step_at
+from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
 
 __all__ = ["StratumEffects", "StratumOutcomes", "population_numbers", "stratum_effects", "stratum_members"]
@@ -54,8 +55,8 @@ class StratumEffects(Result):
     )
 
     rows: pd.DataFrame
-    """Columns stratum, rule, share, n, events, rmst_difference (low, high), hazard_ratio (low, high),
-    log_hazard_ratio, log_hazard_ratio_se, control_risk, control_hazard_per_month, gain_at_one_hazard_ratio, naive."""
+    """Columns stratum, rule, share, n, events, events_by_tau (the restricted means rest on these), rmst_difference (low,
+    high), hazard_ratio (low, high), log_hazard_ratio, log_hazard_ratio_se, control_risk, control_hazard_per_month, gain_at_one_hazard_ratio, naive."""
     difference: Estimate
     """Highest less lowest stratum."""
     one_hazard_ratio: Estimate
@@ -145,7 +146,8 @@ class StratumEffects(Result):
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
                 "Patients (mean over repeats)": format_count(row["n"]),
-                "Events": format_count(row["events"]) if row["events"] >= 0.5 else "none",
+                "Events": _events(row["events"]),
+                f"Events by {format_number(self.tau)} {unit}": _events(row["events_by_tau"]),
                 f"Control risk at {at}": f"{100 * row['control_risk']:.0f} %"
                 if not math.isnan(row["control_risk"])
                 else "n/a",
@@ -187,6 +189,10 @@ class StratumEffects(Result):
         right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         right.set_xticks([], minor=True)
         left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
+
+
+def _events(value: float) -> str:
+    return format_count(value) if value >= 0.5 else "none"
 
 
 def _interval(row: Any, name: str) -> str:
@@ -239,6 +245,8 @@ def stratum_effects(
     rows = []
     for place, stratum in enumerate(strata.strata):
         numbers = population_numbers(outcomes, held, members == place, horizon, months_per_unit)
+        until = outcomes.event & not_after(outcomes.time, tau)
+        numbers["events_by_tau"] = float(((members == place) & until).sum(axis=1).mean())
         numbers["gain_at_one_hazard_ratio"] = _gain(outcomes, members == place, ratio.value, tau)
         own = naive_members == place
         naive = float(naive_scores[own].mean()) if own.any() else math.nan
@@ -347,7 +355,7 @@ def _gain(outcomes: StratumOutcomes, inside: Flags, ratio: float, tau: float) ->
     gains = []
     for member in inside:
         who = member & ~outcomes.treated
-        if not who.any() or outcomes.time[who].max() < tau:
+        if not who.any() or not not_after(tau, outcomes.time[who].max()):
             return math.nan
         curve = product_limit(outcomes.time[who], outcomes.event[who])
         used = curve.time < tau
@@ -362,7 +370,7 @@ def _control(outcomes: StratumOutcomes, inside: Flags, horizon: float) -> tuple[
     risks, hazards = [], []
     for member in inside:
         who = member & ~outcomes.treated
-        if not who.any() or outcomes.time[who].max() < horizon:
+        if not who.any() or not not_after(horizon, outcomes.time[who].max()):
             return math.nan, math.nan
         curve = product_limit(outcomes.time[who], outcomes.event[who])
         risks.append(1 - float(step_at(curve.time, curve.survival, horizon)))

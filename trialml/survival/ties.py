@@ -19,6 +19,9 @@ __all__ = [
     "checked_times",
     "distinct_times",
     "fresh_times",
+    "not_after",
+    "snapped",
+    "tied_times",
     "time_blocks",
     "time_order",
 ]
@@ -183,3 +186,59 @@ def _floats(values: Any, name: str) -> Array:
     if array.ndim != 1:
         raise DataError(f"{name} has shape {array.shape}: pass one value a patient")
     return array
+
+
+def not_after(time: npt.ArrayLike, t: npt.ArrayLike) -> Any:
+    """Return whether `time` is at or before `t`, a time within the tie tolerance of `t` being at it.
+
+    Parameters
+    ----------
+    time, t
+        Times, of shapes that broadcast.
+
+    Returns
+    -------
+    bool or ndarray of bool
+        ``time <= t (1 + tolerance)``; ``not_after(t, time)`` is "at or after `t`".
+    """
+    return np.less_equal(np.asarray(time, dtype=float), np.asarray(t, dtype=float) * (1 + TIE_TOLERANCE))
+
+
+def tied_times(time: Array, at: float) -> Array:
+    """Return the times with one value a tie, so that they may be compared exactly from then on.
+
+    Parameters
+    ----------
+    time
+        Times, shape ``(n,)``.
+    at
+        A time that they will be compared with; those tied with it take its value.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Elsewhere the smallest value of a run of ties stands for it, as in `distinct_times`.
+    """
+    distinct, position = distinct_times(np.append(time, at))
+    distinct[position[-1]] = at
+    return distinct[position[:-1]]
+
+
+def snapped(time: Array, onto: Array) -> Array:
+    """Return the times, those within the tie tolerance of a value of `onto` as that value.
+
+    Parameters
+    ----------
+    time
+        Times, shape ``(n,)``.
+    onto
+        Ascending times of other patients, shape ``(k,)``, k at least 1.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    after = np.minimum(np.searchsorted(onto, time), len(onto) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(time - onto[before] < onto[after] - time, onto[before], onto[after])
+    return np.where(np.abs(nearest - time) <= TIE_TOLERANCE * np.maximum(nearest, time), nearest, time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number
 
 __all__ = [
     "BenefitCalibration",
@@ -51,12 +52,15 @@ class HeldOutBenefit(NamedTuple):
     rank
         The share of training patients with a lower benefit score, those with an equal one counted half, shape
         (repeats, n): cut-points are quantiles of the training patients, so a stratum is a range of ranks.
+    fold
+        The fold of each patient, shape (repeats, n); None where all are of one fold.
     """
 
     score: Floats
     benefit_score: Floats
     expected: Floats
     rank: Floats
+    fold: Rows | None = None
 
 
 def crossvalidate_response(
@@ -91,9 +95,12 @@ def crossvalidate_response(
         Every patient once in each repeat.
     """
     shape = (repeats, len(X))
-    held = HeldOutBenefit(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape))
-    for repeat, source in enumerate(np.random.SeedSequence(seed).spawn(repeats)):
-        for train, test in splits(fold_labels(cells, folds, np.random.default_rng(source))):
+    fold = np.array(
+        [fold_labels(cells, folds, np.random.default_rng(one)) for one in np.random.SeedSequence(seed).spawn(repeats)]
+    )
+    held = HeldOutBenefit(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape), fold)
+    for repeat, labels in enumerate(fold):
+        for train, test in splits(labels):
             model, scores_of = fit(train)
             held.score[repeat, test] = scores_of(test)
             learned, new = model.benefit_score(X.iloc[train]), model.benefit_score(X.iloc[test])
@@ -111,14 +118,17 @@ def _rank(ordered: Floats, new: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class BenefitCalibration(Result):
-    """The slope of what happened on what was expected, and both by group of expected benefit."""
+    """The slopes of doubly robust effects on the benefit score and on the expected benefit, and both by group."""
 
-    title = "Calibration of expected benefit"
+    title = "Calibration of the benefit score and of the expected benefit"
     figure_size = (6.4, 4.2)
     methods = (
         "The response model was judged on patients it had not seen: in repeated cross-validation, with nuisance models, "
-        "penalty, shrinkage and cut-points all learned on the training folds, doubly robust scores of the test patients "
-        "were compared with their expected benefit. The standard error is that of a single repeat."
+        "penalty, shrinkage and cut-points all learned on the training folds, the doubly robust effects of the test patients were "
+        "regressed once on their benefit score, before shrinkage, and once on their expected benefit, which the model delivers "
+        "after it. Effects and predictors are centred in each test fold, so that only differences between patients who were "
+        "judged by one model count; sums of products are pooled over folds and repeats before they are divided. The standard "
+        "error is that of a single repeat."
     )
     references = (
         "Chernozhukov V, Demirer M, Duflo E, Fernandez-Val I. Fisher-Schultz lecture: generic machine learning inference on "
@@ -128,7 +138,12 @@ class BenefitCalibration(Result):
     groups: pd.DataFrame
     """Columns group, n, expected, observed, low, high."""
     slope: Estimate
+    """Of doubly robust effects on the benefit score, before shrinkage."""
+    expected_slope: Estimate
+    """Of doubly robust effects on the expected benefit, after shrinkage."""
     shrinkage: float
+    shrinkage_mc_error: float
+    """What another choice of splits would change of the shrinkage, as a standard error."""
     unit: str
     tau: float
 
@@ -137,22 +152,44 @@ class BenefitCalibration(Result):
         return self.groups
 
     def text(self) -> str:
-        """Return the slope before shrinkage and what the final model keeps."""
-        words = "does not exclude 0" if self.slope.low <= 0 else "excludes 0"
+        """Return the slopes before and after shrinkage, and what the final model keeps."""
+        error = format_number(100 * self.shrinkage_mc_error, 2)
         return (
-            f"Regressing the doubly robust effects of unseen patients on the unshrunk benefit score gives a slope of {self.slope.text()} "
-            f"(1 would mean that differences come true in full, 0 that they are noise; the interval {words}; "
-            f"{format_count(self.slope.n or 0)} patients, cross-fitted). The final model keeps {100 * self.shrinkage:.0f} % of the spread "
-            f"of its score around the average effect (scale: RMST difference over {self.tau:g} {self.unit})."
+            f"{self._slopes()} The final model keeps {100 * self.shrinkage:.0f} % of the spread of its score around the average "
+            f"effect (Monte Carlo error of its splits {error} percentage points; the sample's own error is larger, as the interval of the "
+            f"slope before shrinkage shows; scale: RMST difference over {self.tau:g} {self.unit})."
+        )
+
+    def _slopes(self) -> str:
+        if math.isnan(self.slope.value):
+            return "The models gave all unseen patients of a fold the same benefit score, so there is no slope on it."
+        said = (
+            f"Regressing the doubly robust effects of unseen patients on the benefit score, before shrinkage, gives a slope of "
+            f"{self.slope.text()}"
+        )
+        one_each = "1 would mean that differences come true in full, 0 that they are noise"
+        known = f"{format_count(self.slope.n or 0)} patients, cross-fitted, centred in each fold"
+        if math.isnan(self.expected_slope.value):
+            return (
+                f"{said} ({one_each}; {_of_zero(self.slope)}; {known}); every model shrank it to the average effect, so that there "
+                "is no slope on the expected benefit."
+            )
+        return (
+            f"{said} ({one_each}; {_of_zero(self.slope)}), and on the expected benefit, after it, one of {self.expected_slope.text()} "
+            f"({_of_zero(self.expected_slope)}; {known})."
         )
 
     def scalars(self) -> dict[str, float]:
-        """Return the slope with limits and the shrinkage."""
-        return {
-            "benefit_slope_crossfit": self.slope.value,
-            "benefit_slope_crossfit_low": self.slope.low,
-            "benefit_slope_crossfit_high": self.slope.high,
+        """Return both slopes with limits, and the shrinkage with its Monte Carlo error."""
+        numbers: dict[str, float] = {}
+        for name, slope in (
+            ("benefit_slope_crossfit", self.slope),
+            ("expected_benefit_slope_crossfit", self.expected_slope),
+        ):
+            numbers |= {name: slope.value, f"{name}_low": slope.low, f"{name}_high": slope.high}
+        return numbers | {
             "benefit_shrinkage": self.shrinkage,
+            "benefit_shrinkage_mc_error": self.shrinkage_mc_error,
         }
 
     def table(self) -> None:
@@ -188,17 +225,21 @@ class BenefitCalibration(Result):
         axes.legend(frameon=False, loc="best")
 
 
+def _of_zero(slope: Estimate) -> str:
+    return "the interval does not exclude 0" if slope.low <= 0 <= slope.high else "the interval excludes 0"
+
+
 def benefit_calibration(
-    held: HeldOutBenefit, *, shrinkage: float, unit: str, tau: float, groups: int = 5
+    held: HeldOutBenefit, *, shrinkage: float, shrinkage_mc_error: float, unit: str, tau: float, groups: int = 5
 ) -> BenefitCalibration:
-    """Compare doubly robust scores with expectations on patients not seen.
+    """Compare doubly robust scores with benefit scores and with expectations on patients not seen.
 
     Parameters
     ----------
     held
         Out-of-fold scores and expectations.
-    shrinkage
-        What the final model keeps of its spread.
+    shrinkage, shrinkage_mc_error
+        What the final model keeps of its spread, and the Monte Carlo standard error of that.
     unit, tau
         The scale of the scores.
     groups
@@ -207,33 +248,49 @@ def benefit_calibration(
     Returns
     -------
     BenefitCalibration
-        The slope is through centred scores; groups are ranges of rank among training patients.
+        Slopes are ``sum(x y) / sum(x x)`` over patients and repeats, x and y centred in each test fold; NaN where all
+        x of a fold are equal. Groups are ranges of rank among training patients.
     """
-    slopes, influences = [], []
-    for score, benefit in zip(held.score, held.benefit_score, strict=True):
-        centred = benefit - benefit.mean()
-        spread = float(np.mean(centred**2))
-        if spread <= 1e-12:
-            slopes.append(0.0)
-            influences.append(np.zeros(len(score)))
-            continue
-        slope = float(np.mean(centred * (score - score.mean())) / spread)
-        slopes.append(slope)
-        influences.append(centred * (score - score.mean() - slope * centred) / spread)
-    value = float(np.mean(slopes))
-    se = repeated_se(np.asarray(influences))
+    return BenefitCalibration(
+        groups=_by_rank(held, groups),
+        slope=_slope(held, held.benefit_score, "slope of doubly robust scores on the benefit score"),
+        expected_slope=_slope(held, held.expected, "slope of doubly robust scores on the expected benefit"),
+        shrinkage=shrinkage,
+        shrinkage_mc_error=shrinkage_mc_error,
+        unit=unit,
+        tau=tau,
+    )
+
+
+def _slope(held: HeldOutBenefit, predictor: Floats, scale: str) -> Estimate:
+    """Return the pooled slope with the standard error of a single repeat, pooled (decision 0008)."""
+    # A mean of the repeats' own slopes has no bound: a repeat whose models are all but flat has a slope of any size.
+    known: dict[str, Any] = {"scale": scale, "kind": "crossfit", "n": predictor.shape[1]}
+    along, score = _centred(predictor, held.fold), _centred(held.score, held.fold)
+    spread = float(np.mean(along**2))
+    if spread <= 1e-12 * float(np.mean(score**2)):
+        return Estimate(math.nan, **known)
+    value = float(np.mean(along * score)) / spread
+    se = repeated_se(along * (score - value * along) / spread)
     half = Z95 * se
-    estimate = Estimate(
+    return Estimate(
         value,
         value - half,
         value + half,
-        scale="slope of doubly robust scores on the benefit score",
-        kind="crossfit",
         se=se,
-        n=held.score.shape[1],
-        method="average over repeats, standard error of one",
+        method="ratio of sums over repeats, standard error of one repeat",
+        **known,
     )
-    return BenefitCalibration(_by_rank(held, groups), estimate, shrinkage, unit, tau)
+
+
+def _centred(values: Floats, fold: Rows | None) -> Floats:
+    """Return values, shape (repeats, n), less their mean in the patient's fold of the repeat."""
+    if fold is None:
+        return np.asarray(values - values.mean(axis=1, keepdims=True))
+    centred = np.empty_like(values)
+    for out, row, labels in zip(centred, values, fold, strict=True):
+        out[:] = row - (np.bincount(labels, row) / np.maximum(np.bincount(labels), 1))[labels]
+    return centred
 
 
 def _by_rank(held: HeldOutBenefit, groups: int) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_
 from trialml.survival.cox import fit_cox
 from trialml.survival.kaplan_meier import kaplan_meier
 from trialml.survival.product_limit import product_limit, step_at
+from trialml.survival.ties import not_after
 from trialml.validation.crossvalidation import HeldOut
 
 __all__ = ["Calibration", "calibration"]
@@ -180,7 +181,7 @@ def calibration(
 def _known(
     event: NDArray[np.bool_], time: NDArray[np.float64], horizon: float, who: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    return {"n": int(who.sum()), "events": int((event & (time <= horizon))[who].sum()), "kind": "crossfit"}
+    return {"n": int(who.sum()), "events": int((event & not_after(time, horizon))[who].sum()), "kind": "crossfit"}
 
 
 def _ratio(
@@ -191,7 +192,7 @@ def _ratio(
     who: NDArray[np.bool_],
 ) -> Estimate:
     known = _known(event, time, horizon, who)
-    if not known["events"] or time[who].max() < horizon:
+    if not known["events"] or not not_after(horizon, time[who].max()):
         return Estimate(math.nan, scale="observed over expected", **known)
     curve = product_limit(time[who], event[who])
     observed = 1 - float(step_at(curve.time, curve.survival, horizon))
@@ -211,7 +212,7 @@ def _slope(
     known = _known(event, time, horizon, who)
     # Repeat by repeat: predictions averaged over repeats are less extreme than those of any one model.
     values, errors = [], []
-    happened = (event & (time <= horizon))[who]
+    happened = (event & not_after(time, horizon))[who]
     for risk in risks[:, who]:
         score = np.log(-np.log1p(-np.clip(risk, 1e-9, 1 - 1e-9)))
         try:
@@ -234,7 +235,7 @@ def _by_group(
     rows = []
     for group in np.unique(place):
         who = place == group
-        if time[who].max() < horizon:
+        if not not_after(horizon, time[who].max()):
             observed = low = high = math.nan
         else:
             at = kaplan_meier(time[who], event[who]).at(horizon)
@@ -243,7 +244,7 @@ def _by_group(
             {
                 "group": names[group],
                 "n": int(who.sum()),
-                "events": float((event[who] & (time[who] <= horizon)).sum()),
+                "events": float((event[who] & not_after(time[who], horizon)).sum()),
                 "predicted": float(risk[who].mean()),
                 "observed": observed,
                 "low": low,

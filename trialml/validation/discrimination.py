@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError
 from trialml.result import Z95, Estimate, Result, format_count
 from trialml.survival.concordance import concordance
+from trialml.survival.ties import not_after
 from trialml.validation.crossvalidation import HeldOut
 
 __all__ = ["Discrimination", "discrimination"]
@@ -125,7 +126,11 @@ def discrimination(
     both = _crossfit_c(time, event, held, np.zeros(len(time), dtype=np.intp), horizon)
     within = _crossfit_c(time, event, held, treated.astype(np.intp), horizon)
     own = concordance(time, event, apparent_log_hazard, tau=horizon)
-    counts: dict[str, Any] = {"n": len(time), "events": int((event & (time <= horizon)).sum()), "scale": "Harrell's C"}
+    counts: dict[str, Any] = {
+        "n": len(time),
+        "events": int((event & not_after(time, horizon)).sum()),
+        "scale": "Harrell's C",
+    }
     apparent = _estimate(own.value, own.se, kind="apparent", **counts)
     return Discrimination(
         crossfit=_estimate(*both, kind="crossfit", **counts),
@@ -152,9 +157,9 @@ def _crossfit_c(
             for part in np.unique(group):
                 rows = np.flatnonzero((fold == label) & (group == part))
                 # A small group may hold no comparable pair: nobody is followed beyond its first event by tau.
-                happened = rows[event[rows] & (time[rows] <= tau)]
+                happened = rows[event[rows] & not_after(time[rows], tau)]
                 first = time[happened].min(initial=np.inf)
-                if not ((time[rows] > first) | ((time[rows] == first) & ~event[rows])).any():
+                if not (~not_after(time[rows], first) | (not_after(first, time[rows]) & ~event[rows])).any():
                     continue
                 one = concordance(time[rows], event[rows], score[rows], tau=tau)
                 total += one.comparable * one.value

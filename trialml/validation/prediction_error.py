@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trialml.result import Z95, Estimate, Result, format_count, format_number
 from trialml.survival.brier import brier
+from trialml.survival.ties import not_after
 from trialml.validation.crossvalidation import HeldOut
 
 __all__ = ["PredictionError", "prediction_error"]
@@ -128,7 +129,7 @@ def prediction_error(
     model, model_influence = _average(time, event, held.risk, horizon)
     null, null_influence = _average(time, event, held.null_risk, horizon)
     by_arm, by_arm_influence = _average(time, event, held.null_risk_by_arm, horizon)
-    known = {"n": len(time), "events": int((event & (time <= horizon)).sum())}
+    known = {"n": len(time), "events": int((event & not_after(time, horizon)).sum())}
 
     def estimate(value: float, influence: Floats, scale: str) -> Estimate:
         se = float(np.std(influence, ddof=1) / np.sqrt(len(influence)))
