@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from trialml.analysis import Analysis, Watcher
@@ -26,14 +24,10 @@ from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
 from trialml.data.visit_tables import add_visits
 from trialml.errors import AnalysisError, DataError
+from trialml.following import follow
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
-from trialml.survival.cox import cox
-from trialml.survival.kaplan_meier import kaplan_meier
 from trialml.survival.leakage import leakage
-from trialml.survival.logrank import logrank
-from trialml.survival.proportional_hazards import proportional_hazards
-from trialml.survival.rmst import restricted_mean
 
 __all__ = ["analyse", "read_adverse_events", "read_trial"]
 
@@ -174,7 +168,7 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     harms = read_adverse_events(study)
     if harms is not None:
         analysis.add(harms)
-    _follow(analysis)
+    follow(analysis)
     effect = compare(analysis, quality)
     learning = Learning(analysis, quality)
     heterogeneity = learning.ask_heterogeneity()
@@ -182,36 +176,3 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     held, by_stratum = learning.learn_response(heterogeneity)
     plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
     return analysis
-
-
-def _follow(analysis: Analysis) -> None:
-    """Describe survival by arm over the whole trial, then test the primary contrast."""
-    trial, endpoint, treatment = analysis.trial, analysis.trial.endpoint, analysis.trial.treatment
-    order = [treatment.label(arm) for arm in (treatment.control, treatment.experimental, *treatment.secondary)]
-    analysis.add(
-        kaplan_meier(
-            trial.time,
-            trial.event,
-            group=trial.arm_labels,
-            order=order,
-            unit=endpoint.unit,
-            milestone=endpoint.horizon,
-        )
-    )
-    primary = trial.only(treatment.control, treatment.experimental)
-    labels = [treatment.label(treatment.control), treatment.label(treatment.experimental)]
-    analysis.add(logrank(primary.time, primary.event, primary.arm_labels, order=labels, strata=primary.factor))
-    arm = pd.DataFrame({f"{labels[1]} against {labels[0]}": primary.treated.astype(np.float64)})
-    analysis.add(cox(primary.time, primary.event, arm, strata=primary.factor))
-    analysis.add(proportional_hazards(primary.time, primary.event, arm, strata=primary.factor))
-    analysis.add(
-        restricted_mean(
-            primary.time,
-            primary.event,
-            primary.arm_labels,
-            control=labels[0],
-            experimental=labels[1],
-            tau=endpoint.tau,
-            unit=endpoint.unit,
-        )
-    )

@@ -113,7 +113,7 @@ def _refuse_reading_times(trial: Trial) -> None:
     endpoint, treatment = trial.endpoint, trial.treatment
     primary = trial.only(treatment.control, treatment.experimental)
     for name, asked in (("horizon", endpoint.horizon), ("tau", endpoint.tau)):
-        events = int((primary.event & (primary.time <= asked)).sum())
+        events = int((primary.event & (primary.time <= asked * (1 + _ROUNDING))).sum())
         if events < MINIMUM_EVENTS_BY_THEN:
             message = (
                 f"[[endpoints]] {name} = {asked:g} {endpoint.unit}, by when the primary contrast has {events} events: choose a time "
