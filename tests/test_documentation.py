@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 import trialml
 from trialml.cli import main
-from trialml.config import EndpointTable, Study, read_study
+from trialml.config import NOT_KEYS, EndpointTable, Study, read_study
 from trialml.errors import TrialmlError
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def blocks(page, language):
 def keys_of(table, prefix=""):
     """Every key below a table of the study file, with its pydantic field."""
     for name, found in table.model_fields.items():
-        if table is Study and name == "path":
+        if table is Study and name in NOT_KEYS:
             continue
         listed = [kind for kind in get_args(found.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
         inside = EndpointTable if table is Study and name == "endpoints" else listed[0] if listed else found.annotation

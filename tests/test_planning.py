@@ -1,6 +1,7 @@
 """From a whole quick analysis to the plan and the first page: what is planned, what is claimed, and what is not."""
 
 import dataclasses
+import hashlib
 import json
 import math
 
@@ -17,6 +18,7 @@ from trialml.effects.heterogeneity import Heterogeneity
 from trialml.learning import Learning
 from trialml.models.coefficients import Coefficients
 from trialml.planning import plan_next_trial, smallest_block
+from trialml.publish import publish
 from trialml.result import Estimate, Result
 from trialml.strata.effects import StratumEffects
 from trialml.study import analyse
@@ -264,3 +266,16 @@ def test_a_risk_model_short_of_the_policy_says_in_what(analysis):
     assert risk(slope_by_arm=arms | {"control": bad}).startswith("REVIEW")
     assert "short of the policy in the calibration slope under control" in risk(slope_by_arm=arms | {"control": bad})
     assert "short of the policy in events, events per parameter" in risk(events=30)
+
+
+def test_the_study_file_beside_the_report_is_the_one_that_made_it(analysis, tmp_path):
+    """It may be edited while a long run goes on."""
+    path = analysis.study.path
+    made = path.read_bytes()
+    path.write_bytes(made + b"# edited meanwhile\n")
+    try:
+        published = publish(analysis, tmp_path, ["trialml", "run", "study.toml"])
+    finally:
+        path.write_bytes(made)
+    assert (published.folder / "study.toml").read_bytes() == made
+    assert hashlib.sha256(made).hexdigest() in published.report.read_text(encoding="utf-8")

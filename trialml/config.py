@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import tomllib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from trialml.data.roles import Covariate, Endpoint, Records, Treatment
 from trialml.data.starter_text import FILL_IN, unfilled
 from trialml.data.visit_tables import Visits
 from trialml.errors import StudyFileError, nearest
+from trialml.study_checks import refuse_contradictions
 from trialml.study_tables import (
     CovariateTable,
     DataTable,
@@ -31,17 +31,17 @@ from trialml.study_tables import (
     TreatmentTable,
 )
 
-__all__ = ["Study", "read_study"]
+__all__ = ["NOT_KEYS", "Study", "read_study"]
 
-
-_KEPT = frozenset({"arm", "time", "event", "cause", "value", "factor", "treated", "stratum", "enrolling_site"})
-"""Columns that an analysis adds beside the covariates."""
+NOT_KEYS = ("path", "content")
+"""What a study knows of its file, beside the tables in it."""
 
 
 class Study(FileTable):
     """A whole study file, checked for contradictions within itself.
 
-    The attributes are the tables of the file. `path` is where it was read from.
+    The attributes are the tables of the file. `path` is where it was read from and `content` the bytes as they were then, so that
+    what is kept beside the report is the file that made it.
     """
 
     study: StudyTable
@@ -57,17 +57,11 @@ class Study(FileTable):
     report: ReportTable = ReportTable()
     tracking: TrackingTable = TrackingTable()
     path: Path = Path()
+    content: bytes = b""
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        _check_arms(self.treatment)
-        _check_roles(self)
-        _check_covariates(self)
-        _check_visits(self)
-        _check_effects(self)
-        _check_event_codes(self.endpoints[0])
-        _check_dates(self)
-        _check_population(self)
+        refuse_contradictions(self)
         return self
 
     @property
@@ -132,165 +126,6 @@ def _records(table: EndpointTable) -> Records | None:
     )
 
 
-def _check_arms(treatment: TreatmentTable) -> None:
-    arms = [treatment.control, treatment.experimental, *treatment.secondary]
-    for arm in arms:
-        if arms.count(arm) > 1:
-            raise ValueError(
-                f"[treatment] names the arm '{arm}' twice: control, experimental and secondary must differ"
-            )
-    for code in treatment.labels:
-        if code not in arms:
-            raise ValueError(
-                f"[treatment.labels] names the arm '{code}', which is no arm of [treatment]: {nearest(code, arms)}"
-            )
-
-    words = [treatment.labels.get(arm, arm) for arm in arms]
-    for word in words:
-        if words.count(word) > 1:
-            raise ValueError(f"[treatment.labels] calls two arms '{word}': give each arm words of its own")
-
-
-def _check_roles(study: Study) -> None:
-    """Refuse a column that would have to be two things at once."""
-    endpoint, factors = study.endpoints[0], study.treatment.stratification
-    roles = {"[data] subject": study.data.subject, "[treatment] column": study.treatment.column}
-    roles |= {f"[[endpoints]] {key}": column for key, column in endpoint.columns().items()}
-    roles |= {f"[treatment] stratification #{place}": factor for place, factor in enumerate(factors, 1)}
-    for (first, column), (second, other) in itertools.combinations(roles.items(), 2):
-        if column == other:
-            raise ValueError(f"{first} and {second} are both '{column}': one column cannot play both parts")
-    site = study.data.site
-    if site is not None and site in roles.values() and site not in factors:
-        raise ValueError(
-            f"[data] site is '{site}', which is another role's column: name the column of the enrolling site"
-        )
-    for factor in factors:
-        if factor in study.data.post_baseline:
-            raise ValueError(
-                f"[treatment] stratification lists '{factor}', which [data] post_baseline says was measured later: decide"
-            )
-
-
-def _check_covariates(study: Study) -> None:
-    names = study.covariates.names()
-    if not names:
-        raise ValueError("[covariates] lists nothing: name at least one baseline covariate")
-    endpoint = study.endpoints[0]
-    refused = dict.fromkeys(study.data.post_baseline, "was measured after randomisation ([data] post_baseline)")
-    refused |= {
-        study.data.subject: "identifies the subject",
-        study.treatment.column: "is the arm",
-    }
-    refused |= {column: f"is the endpoint's {key}" for key, column in endpoint.columns().items()}
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"[covariates] lists '{name}' twice: keep it once")
-        if name in refused:
-            raise ValueError(f"[covariates] lists '{name}', which {refused[name]}: take it out")
-        if name in _KEPT or name.endswith("__missing"):
-            raise ValueError(f"[covariates] lists '{name}', a name that trialml keeps for itself: rename the column")
-    for name in study.covariates.labels:
-        if name not in names:
-            raise ValueError(f"[covariates.labels] names '{name}', which is no covariate: {nearest(name, names)}")
-
-    words = [study.covariates.labels.get(name, name) for name in names]
-    for word in words:
-        if words.count(word) > 1:
-            raise ValueError(f"[covariates.labels] calls two covariates '{word}': give each words of its own")
-
-
-def _check_visits(study: Study) -> None:
-    """Refuse a column made of visits that the whitelist does not name."""
-    made = [column for one in study.visits for column in one.columns]
-    for column in made:
-        if made.count(column) > 1:
-            raise ValueError(f"[[data.visits]] makes the column '{column}' twice: give each table a name of its own")
-        if column not in study.covariates.numeric:
-            raise ValueError(
-                f"[[data.visits]] makes '{column}', which [covariates] numeric does not list: list it, or take it out of "
-                "summaries"
-            )
-
-
-def _check_effects(study: Study) -> None:
-    """Refuse a subgroup factor that is no baseline covariate, and cut-points that no factor needs."""
-    asked, covariates = study.effects, study.covariates
-    known = (*covariates.names(), *study.treatment.stratification)
-    for name in asked.subgroups:
-        if asked.subgroups.count(name) > 1:
-            raise ValueError(f"[effects] subgroups lists '{name}' twice: keep it once")
-        if name not in known:
-            raise ValueError(
-                f"[effects] subgroups lists '{name}', which is neither a covariate nor a stratification factor: {nearest(name, known)}"
-            )
-        if name in covariates.numeric and name not in asked.cut_points:
-            raise ValueError(
-                f"[effects] subgroups lists the numeric covariate '{name}' without cut-points: give them in [effects.cut_points], chosen "
-                "before the data were seen"
-            )
-    for name in asked.cut_points:
-        if name not in asked.subgroups or name not in covariates.numeric:
-            raise ValueError(
-                f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out"
-            )
-    _check_effect_words(study)
-
-
-def _check_effect_words(study: Study) -> None:
-    """Refuse words for what is no subgroup factor, and one word for two things."""
-    asked, covariates = study.effects, study.covariates
-    for table, names in (("labels", asked.labels), ("levels", asked.levels)):
-        for name in names:
-            if name not in asked.subgroups:
-                raise ValueError(
-                    f"[effects.{table}] names '{name}', which [effects] subgroups does not list: take it out"
-                )
-    words = [asked.labels.get(name, covariates.labels.get(name, name)) for name in asked.subgroups]
-    for place, of_one in (
-        ("labels", words),
-        *((f"levels.{name}", [*of.values()]) for name, of in asked.levels.items()),
-    ):
-        for word in of_one:
-            if of_one.count(word) > 1 or (place == "labels" and word == "Overall"):
-                raise ValueError(f"[effects.{place}] uses '{word}' for two things: give each words of its own")
-
-
-def _check_event_codes(endpoint: EndpointTable) -> None:
-    if bool(endpoint.event_values) != bool(endpoint.censored_values):
-        raise ValueError("[[endpoints]] needs both event_values and censored_values, or neither: list the missing one")
-    if endpoint.event is not None and endpoint.event.upper() == "CNSR" and not endpoint.event_values:
-        raise ValueError(
-            f"[[endpoints]] event = '{endpoint.event}' is ADaM's censoring flag, in which 0 means that the event happened: add "
-            "event_values = [0] and censored_values = [1]"
-        )
-    both = set(endpoint.event_values) & set(endpoint.censored_values)
-    if both:
-        raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
-
-
-def _check_population(study: Study) -> None:
-    taken = {study.data.subject: "identifies the subject", study.treatment.column: "is the arm"}
-    taken |= {column: f"is the endpoint's {key}" for key, column in study.endpoints[0].columns().items()}
-    if study.data.population in taken:
-        raise ValueError(
-            f"[data] population = '{study.data.population}', which {taken[study.data.population]}: name a flag"
-        )
-
-
-def _check_dates(study: Study) -> None:
-    """Refuse a date without the date that it counts from, and a time zero that nothing counts from."""
-    endpoint, zero = study.endpoints[0], study.data.time_zero
-    if endpoint.date is not None and zero is None:
-        raise ValueError(
-            f"[[endpoints]] date = '{endpoint.date}' needs [data] time_zero, the date that time counts from: add it"
-        )
-    if zero is not None and endpoint.time is not None:
-        raise ValueError(
-            f"[data] time_zero = '{zero}' is a date, but [[endpoints]] time = '{endpoint.time}' counts already: keep one"
-        )
-
-
 def _defaults_of(table: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
     for name in type(table).model_fields:
         value = getattr(table, name)
@@ -299,7 +134,7 @@ def _defaults_of(table: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             for item in value:
                 yield from _defaults_of(item, f"{prefix}{name}.")
-        elif name not in table.model_fields_set and name != "path":
+        elif name not in table.model_fields_set and name not in NOT_KEYS:
             yield f"{prefix}{name}", _words(value)
 
 
@@ -330,23 +165,26 @@ def read_study(path: Path) -> Study:
         If the file is absent, not TOML, has an unknown key, lacks one, or contradicts itself.
     """
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise StudyFileError(f"The study file '{path}' cannot be read ({error.strerror}): check the path.") from error
     except UnicodeDecodeError as error:
         raise StudyFileError(f"The study file '{path}' is not UTF-8 text: save it as UTF-8.") from error
     try:
-        tables = tomllib.loads(content)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"The study file '{path}' is not valid TOML: {error}.") from error
     left = unfilled(tables)
     if left:
         more = f" ({len(left) - 1} more to fill in: {', '.join(left[1:])})" if len(left) > 1 else ""
         raise StudyFileError(f"{path.name}: {left[0]} still says '{FILL_IN}': write what belongs there{more}.")
-    if "path" in tables:
-        raise StudyFileError(f"{path.name}: 'path' is not a key; {nearest('path', list(Study.model_fields)[:-1])}.")
+    for name in NOT_KEYS:
+        if name in tables:
+            known = [key for key in Study.model_fields if key not in NOT_KEYS]
+            raise StudyFileError(f"{path.name}: '{name}' is not a key; {nearest(name, known)}.")
     try:
-        return Study.model_validate({**tables, "path": path})
+        return Study.model_validate({**tables, "path": path, "content": content})
     except ValidationError as error:
         raise StudyFileError(f"{path.name}: {_first_sentence(error)}") from error
 
@@ -390,4 +228,4 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
             annotation = table.model_fields[part].annotation
             listed = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
             table = EndpointTable if part == "endpoints" else listed[0] if listed else annotation
-    return [name for name in table.model_fields if name != "path"]
+    return [name for name in table.model_fields if name not in NOT_KEYS]

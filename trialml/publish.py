@@ -106,7 +106,7 @@ def publish(analysis: Analysis, out: Path, command: Sequence[str]) -> Published:
         texts |= {f"model_card_{subject}.md": card for subject, card in cards.items()}
         for file, content in texts.items():
             (unfinished / file).write_text(content, encoding="utf-8")
-        shutil.copyfile(analysis.study.path, unfinished / "study.toml")
+        (unfinished / "study.toml").write_bytes(analysis.study.content)
         folder = _settle(unfinished, out, name)
     except (OSError, OutputError) as error:
         cause = error.__cause__ if isinstance(error, OutputError) else error
@@ -160,7 +160,7 @@ def _document(analysis: Analysis, created: str, command: Sequence[str]) -> Docum
 
 
 def _study_sha256(analysis: Analysis) -> str:
-    return hashlib.sha256(analysis.study.path.read_bytes()).hexdigest()
+    return hashlib.sha256(analysis.study.content).hexdigest()
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
