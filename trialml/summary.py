@@ -7,6 +7,7 @@ import math
 from trialml.analysis import Analysis
 from trialml.data.adverse_events import AdverseEvents, harm_limitations
 from trialml.data.analysis_set import AnalysisSet
+from trialml.data.quality import DataQuality
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.report.document import Finding, Summary
 from trialml.result import format_count, format_number
@@ -56,7 +57,7 @@ def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
         Finding(
             "Does the hazard ratio differ between patients?",
             "shown" if facts.hazard_differs else "not shown",
-            f"global permutation test p {equals(facts.heterogeneity.p)}; asked before any subgroup was formed",
+            f"global permutation test p {equals(facts.heterogeneity.p)}; asked before any subgroup was learned from the data",
         ),
         Finding(
             "Risk model: patients ordered rightly",
@@ -148,10 +149,11 @@ def _certainty(analysis: Analysis, facts: Facts) -> list[str]:
         f"The test of heterogeneity would have found, about four times in five, a single covariate of which one standard deviation changes "
         f"the hazard ratio by a factor of {factor}; weaker differences may exist unseen."
     )
-    slope = facts.benefit.slope
+    benefit = facts.benefit
     sure.append(
-        f"Expected benefit is shrunk: the model keeps {100 * facts.benefit.shrinkage:.0f} % of its spread (slope on unseen patients "
-        f"{interval_words(slope)}). Effects in strata are cross-fitted; a single patient's benefit cannot be observed."
+        f"Expected benefit is shrunk: the model keeps {100 * benefit.shrinkage:.0f} % of its score's spread. On unseen patients the effect "
+        f"changed by {interval_words(benefit.expected_slope)} for each unit of expected benefit (1 would mean that differences come true in "
+        "full, 0 that they are noise). Effects in strata are cross-fitted; a single patient's benefit cannot be observed."
     )
     calibrated = facts.calibration.slope_under_control
     sure.append(
@@ -162,6 +164,11 @@ def _certainty(analysis: Analysis, facts: Facts) -> list[str]:
     if flow.randomised is not None and flow.randomised > flow.read:
         sure.append(
             f"{format_count(flow.randomised - flow.read)} of {format_count(flow.randomised)} randomised patients are not in the data file."
+        )
+    errors = int(analysis.only(DataQuality).scalars().get("errors", 0))
+    if errors:
+        sure.append(
+            f"The checks of the data found {format_count(errors)} error{'' if errors == 1 else 's'}: see Data quality."
         )
     return sure
 
@@ -178,7 +185,7 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
     return {
         "effects": (
             f"The primary contrast is {experimental} against {control}; every other comparison is secondary. The question whether the "
-            "hazard ratio differs between patients is asked by one test, before any subgroup is formed."
+            "hazard ratio differs between patients is asked by one test, before any subgroup is learned from the data."
         ),
         "models": _model_words(analysis),
         "validation": "Every number here is from patients whom the model had not seen, unless it is marked apparent.",

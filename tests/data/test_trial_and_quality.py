@@ -144,6 +144,17 @@ def test_an_allocation_that_the_data_contradict_is_a_warning(found):
     assert verdicts(found(**two_to_one), "DQ008") == [("Allocation", "ok")]
 
 
+def test_trap_42_strata_too_small_to_stratify_by_are_one_warning_that_counts_them(found):
+    def change(frame):
+        frame["region"] = [f"site {number % 40}" for number in range(len(frame))]
+
+    rows = found(change=change).checks.query("number == 'DQ010'")
+    assert len(rows) == 1
+    assert rows["verdict"].tolist() == ["warning"]
+    assert "fewer than 5 events, or one arm alone" in rows["finding"].iloc[0]
+    assert "pool strata" in rows["finding"].iloc[0]
+
+
 def test_a_stratum_of_the_randomisation_without_events_is_a_warning(found):
     def change(frame):
         frame.loc[:14, "region"], frame.loc[:14, "progressed"] = "islands", 0

@@ -14,6 +14,8 @@ from trialml.result import format_number, format_p
 
 __all__ = ["binomial_tails", "check_arms", "rank_sum_p"]
 
+_NAMED_CELLS = 5
+_FEWEST_EVENTS = 5
 _SHARE_STILL_FOLLOWED = 10
 _POINTS = 10
 _NO_TIME = "The endpoint is no time to event."
@@ -64,7 +66,7 @@ def _follow_up(patients: Patients) -> Iterator[Seen]:
         of_arm = reached[np.asarray(trial.frame["arm"] == arm)]
         share = 100 * float(of_arm.mean()) if len(of_arm) else 0.0
         at = f"{format_number(endpoint.horizon)} {endpoint.unit}"
-        found = f"{share:.0f} % are still followed at {at} in {treatment.label(arm)}."
+        found = f"{share:.0f} % are still at risk (followed and event-free) at {at} in {treatment.label(arm)}."
         verdict: Verdict = "warning" if share < _SHARE_STILL_FOLLOWED else "ok"
         yield Seen("DQ009", "Follow-up", verdict, len(of_arm), found)
 
@@ -75,15 +77,37 @@ def _events_by_cell(patients: Patients) -> Iterator[Seen]:
         yield unmade("DQ010", "Stratification factors", "The endpoint is a number and no event.")
         return
     events = np.bincount(cells.codes, weights=patients.trial.event, minlength=len(cells.levels))
-    for place in np.flatnonzero(events == 0):
+    empty = np.flatnonzero(events == 0)
+    if len(empty) > _NAMED_CELLS:
+        found = f"{len(empty):,} of {len(events):,} strata of the randomisation have no events: they say nothing about time to event."
+        yield Seen("DQ010", "Stratification factors", "warning", int(cells.counts[empty].sum()), found, "Kept.")
+    else:
+        for place in empty:
+            found = f"Stratum '{cells.levels[place]}' of the randomisation has no events: it says nothing about time to event."
+            yield Seen("DQ010", "Stratification factors", "warning", int(cells.counts[place]), found, "Kept.")
+    sparse = _sparse_cells(patients) & (events > 0)
+    if sparse.any():
         found = (
-            f"Stratum '{cells.levels[place]}' of the randomisation has no events: it says nothing about time to event."
+            f"{int(sparse.sum()):,} of {len(events):,} strata of the randomisation have fewer than {_FEWEST_EVENTS} events, or one arm alone, in "
+            "the primary contrast: a stratified analysis learns little from them; pool strata by a rule fixed beforehand."
         )
-        yield Seen("DQ010", "Stratification factors", "warning", int(cells.counts[place]), found, "Kept.")
-    if (events > 0).all():
-        several = f"Every one of the {len(events)} strata of the randomisation has events."
+        yield Seen("DQ010", "Stratification factors", "warning", int(cells.counts[sparse].sum()), found, "Kept.")
+    if not len(empty) and not sparse.any():
+        several = f"Every one of the {len(events)} strata of the randomisation has events in the primary contrast."
         found = several if len(events) > 1 else "The randomisation was not stratified."
         yield passed("DQ010", "Stratification factors", found)
+
+
+def _sparse_cells(patients: Patients) -> NDArray[np.bool_]:
+    """Whether a stratum has few events of the primary contrast, or patients of one of its arms alone."""
+    cells, primary = patients.cells, patients.primary
+    k = len(cells.levels)
+    if k == 1:
+        return np.zeros(1, dtype=np.bool_)
+    events = np.bincount(cells.codes[primary], weights=patients.trial.event[primary], minlength=k)
+    treated = np.bincount(cells.codes[patients.treated], minlength=k)
+    everyone = np.bincount(cells.codes[primary], minlength=k)
+    return np.asarray((events < _FEWEST_EVENTS) | (treated == 0) | (treated == everyone))
 
 
 def _allocation_by_cell(patients: Patients) -> Iterator[Seen]:

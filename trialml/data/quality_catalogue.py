@@ -94,7 +94,13 @@ CATALOGUE = (
         "Nothing",
     ),
     Check("DQ009", "Follow-up to the horizon", "warning", "Under 10 % of an arm still followed there", "Nothing"),
-    Check("DQ010", "Strata of the randomisation without events", "warning", "A stratum without events", "Kept"),
+    Check(
+        "DQ010",
+        "Strata of the randomisation with few events",
+        "warning",
+        "A stratum without events, or with fewer than 5 or one arm alone in the primary contrast",
+        "Kept",
+    ),
     Check(
         "DQ011",
         "Extreme values",
