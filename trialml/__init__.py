@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trialml.data.adverse_events import adverse_events
     from trialml.data.analysis_set import analysis_set
     from trialml.data.baseline import baseline_table
+    from trialml.data.deidentify import deidentify
     from trialml.data.quality import data_quality
     from trialml.data.read import read_table
     from trialml.data.roles import Covariate, Endpoint, Records, Treatment
@@ -24,17 +25,26 @@ if TYPE_CHECKING:
     from trialml.design.group_sequential import Design
     from trialml.design.next_trial import plan_trial
     from trialml.design.scenario import Scenario
+    from trialml.effects.adjusted_logrank import adjusted_logrank
+    from trialml.effects.binary import binary_contrast
+    from trialml.effects.continuous import continuous_contrast
     from trialml.effects.contrast import contrast
     from trialml.effects.heterogeneity import heterogeneity_test
     from trialml.effects.scores import crossfit_scores
+    from trialml.effects.standardisation import standardised_contrast
+    from trialml.effects.subgroups import subgroup_effects
     from trialml.errors import TrialmlError
     from trialml.result import Estimate, Result
     from trialml.strata.strata import Strata
     from trialml.stratifier import Stratifier
     from trialml.study import analyse, read_trial
     from trialml.survival.cox import cox
+    from trialml.survival.cumulative_incidence import cumulative_incidence
+    from trialml.survival.fine_gray import fine_gray
     from trialml.survival.kaplan_meier import kaplan_meier
     from trialml.survival.logrank import logrank
+    from trialml.survival.maxcombo import maxcombo
+    from trialml.survival.nelson_aalen import nelson_aalen
     from trialml.survival.proportional_hazards import proportional_hazards
     from trialml.survival.rmst import restricted_mean
 
@@ -54,18 +64,26 @@ __all__ = [
     "Trial",
     "TrialmlError",
     "__version__",
+    "adjusted_logrank",
     "adverse_events",
     "analyse",
     "analysis_set",
     "baseline_table",
+    "binary_contrast",
     "build_trial",
+    "continuous_contrast",
     "contrast",
     "cox",
     "crossfit_scores",
+    "cumulative_incidence",
     "data_quality",
+    "deidentify",
+    "fine_gray",
     "heterogeneity_test",
     "kaplan_meier",
     "logrank",
+    "maxcombo",
+    "nelson_aalen",
     "plan_enrichment",
     "plan_trial",
     "proportional_hazards",
@@ -74,6 +92,8 @@ __all__ = [
     "read_table",
     "read_trial",
     "restricted_mean",
+    "standardised_contrast",
+    "subgroup_effects",
 ]
 
 _MODULES = {
@@ -82,6 +102,7 @@ _MODULES = {
     "data.adverse_events": ("adverse_events",),
     "data.analysis_set": ("analysis_set",),
     "data.baseline": ("baseline_table",),
+    "data.deidentify": ("deidentify",),
     "data.quality": ("data_quality",),
     "data.read": ("read_table",),
     "data.roles": ("Covariate", "Endpoint", "Records", "Treatment"),
@@ -90,17 +111,26 @@ _MODULES = {
     "design.group_sequential": ("Design",),
     "design.next_trial": ("plan_trial",),
     "design.scenario": ("Scenario",),
+    "effects.adjusted_logrank": ("adjusted_logrank",),
+    "effects.binary": ("binary_contrast",),
+    "effects.continuous": ("continuous_contrast",),
     "effects.contrast": ("contrast",),
     "effects.heterogeneity": ("heterogeneity_test",),
     "effects.scores": ("crossfit_scores",),
+    "effects.standardisation": ("standardised_contrast",),
+    "effects.subgroups": ("subgroup_effects",),
     "errors": ("TrialmlError",),
     "result": ("Estimate", "Result"),
     "strata.strata": ("Strata",),
     "stratifier": ("Stratifier",),
     "study": ("analyse", "read_trial"),
     "survival.cox": ("cox",),
+    "survival.cumulative_incidence": ("cumulative_incidence",),
+    "survival.fine_gray": ("fine_gray",),
     "survival.kaplan_meier": ("kaplan_meier",),
     "survival.logrank": ("logrank",),
+    "survival.maxcombo": ("maxcombo",),
+    "survival.nelson_aalen": ("nelson_aalen",),
     "survival.proportional_hazards": ("proportional_hazards",),
     "survival.rmst": ("restricted_mean",),
 }

@@ -16,7 +16,7 @@ from trialml.data.missingness import Missingness, missingness
 from trialml.data.quality import DataQuality, data_quality, examine, told
 from trialml.data.quality_catalogue import Seen, title_of
 from trialml.data.trial import Trial
-from trialml.result import Result, format_count
+from trialml.result import Result, counted, format_count
 from trialml.study import read_trial
 
 __all__ = ["check_data", "say_check"]
@@ -115,7 +115,7 @@ def say_check(study_file: Path, console: Any, before: Any = None) -> None:
 def _counts(quality: DataQuality) -> str:
     """Return how many checks were made and what they gave; the findings follow one by one."""
     counts = quality.scalars()
-    parts = [f"{counts[f'{verdict}s']:.0f} {verdict}(s)" for verdict in _ORDER]
+    parts = [counted(counts[f"{verdict}s"], verdict) for verdict in _ORDER]
     return f"{quality.made} checks were made: {', '.join(parts[:-1])} and {parts[-1]}."
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Estimate",
     "Kind",
     "Result",
+    "counted",
     "format_count",
     "format_number",
     "format_p",
@@ -77,6 +78,12 @@ def format_number(value: float, digits: int = 3) -> str:
 def format_count(value: float) -> str:
     """Return a whole number with thousands separators, ``"n/a"`` where there is none."""
     return "n/a" if value is None or math.isnan(value) else f"{round(value):,}"
+
+
+def counted(count: float, noun: str) -> str:
+    """Return a count with its noun: ``"1 warning"``, ``"2 warnings"``, ``"no warnings"``."""
+    number = "no" if round(count) == 0 else format_count(count)
+    return f"{number} {noun}{'' if round(count) == 1 else 's'}"
 
 
 def format_p(p: float) -> str:

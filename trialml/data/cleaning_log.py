@@ -10,7 +10,7 @@ import pandas as pd
 from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.quality_catalogue import check_of_rule
 from trialml.data.trial import Trial
-from trialml.result import Result, format_count
+from trialml.result import Result, counted, format_count
 
 __all__ = ["CleaningLog", "cleaning_log"]
 
@@ -39,8 +39,9 @@ class CleaningLog(Result):
         if changed.empty:
             return "Nothing was changed while the data were read."
         rules = ", ".join(changed["rule"].drop_duplicates())
-        columns = changed["subject"].nunique()
-        return f"While the data were read, {changed['rule'].nunique()} rule(s) were applied to {columns} column(s): {rules}."
+        applied = changed["rule"].nunique()
+        columns = counted(changed["subject"].nunique(), "column")
+        return f"While the data were read, {counted(applied, 'rule')} {'was' if applied == 1 else 'were'} applied to {columns}: {rules}."
 
     def scalars(self) -> dict[str, float]:
         """Return how many rules were applied."""

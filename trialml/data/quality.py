@@ -18,7 +18,7 @@ from trialml.data.quality_sites import check_sites
 from trialml.data.quality_units import check_units
 from trialml.data.quality_values import check_values
 from trialml.data.trial import Trial
-from trialml.result import Result, format_count
+from trialml.result import Result, counted, format_count
 
 __all__ = ["DataQuality", "data_quality", "examine", "told"]
 
@@ -67,8 +67,8 @@ class DataQuality(Result):
         """Return how many findings need attention, and the gravest themselves."""
         counts = self._counts()
         said = f"{self.made} checks were made: "
-        said += f"{counts['error']} error(s), " if counts["error"] else ""
-        said += f"{counts['warning']} warning(s) and {counts['note']} note(s)."
+        said += f"{counted(counts['error'], 'error')}, " if counts["error"] else ""
+        said += f"{counted(counts['warning'], 'warning')} and {counted(counts['note'], 'note')}."
         grave = self.checks[self.checks["verdict"].isin(["error", "warning"])].sort_values(
             "verdict", key=lambda verdicts: verdicts.map(_ORDER.index), kind="stable"
         )

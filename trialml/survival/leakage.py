@@ -94,7 +94,7 @@ class Leakage(Result):
         shown = self.rows.assign(order=order).sort_values(["order", "c"], ascending=[True, False], kind="stable")
         shown = shown.head(_MOST_SHOWN)
         intervals = [f"{row.c:.2f} ({row.low:.2f} to {row.high:.2f})" for row in shown.itertuples()]
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "Covariate": shown["covariate"].to_numpy(),
                 "What of it": shown["what"].to_numpy(),
@@ -103,6 +103,7 @@ class Leakage(Result):
                 "Why": shown["reason"].to_numpy(),
             }
         )
+        return table if (shown["reason"] != "").any() else table.drop(columns="Why")
 
 
 class _Stratified(NamedTuple):
