@@ -18,6 +18,7 @@ from response_models import TAU, outcome_model, trial, true_benefit
 
 from trialml.effects.scores import crossfit_scores, fit_nuisance
 from trialml.models.ridge_scores import RidgeScores
+from trialml.strata.effects import DEPENDENCE
 from trialml.validation.benefit import crossvalidate_response, group_influence, group_mean, repeated_se
 
 SCENARIOS = ("N1 constant effect", "N2 prognosis, no effect", "A2 effect linear in a marker")
@@ -32,7 +33,7 @@ def replicate(scenario: str, n: int, seed: int) -> tuple[float, ...]:
 
     def fit(rows):
         part = (X.iloc[rows], time[rows], event[rows], arm[rows])
-        model = RidgeScores(seed=seed, repeats=2).fit(part[0], crossfit_scores(*part, folds=5, seed=seed, **known))
+        model = RidgeScores(seed=seed, repeats=10).fit(part[0], crossfit_scores(*part, folds=5, seed=seed, **known))
         nuisance = fit_nuisance(*part, **known)
         return model, lambda test: nuisance.scores(X.iloc[test], time[test], event[test], arm[test])
 
@@ -45,7 +46,7 @@ def replicate(scenario: str, n: int, seed: int) -> tuple[float, ...]:
     low_value, _ = group_mean(held.score, low)
     terms = group_influence(held.score, high)[1] - group_influence(held.score, low)[1]
     high_truth, low_truth = group_mean(expected, high)[0], group_mean(expected, low)[0]
-    return value - high_truth, se, (value - low_value) - (high_truth - low_truth), repeated_se(terms)
+    return value - high_truth, se, (value - low_value) - (high_truth - low_truth), DEPENDENCE * repeated_se(terms)
 
 
 def main() -> None:

@@ -151,14 +151,13 @@ def _certainty(analysis: Analysis, facts: Facts) -> list[str]:
     )
     benefit = facts.benefit
     sure.append(
-        f"Expected benefit is shrunk: the model keeps {100 * benefit.shrinkage:.0f} % of its score's spread. On unseen patients the effect "
-        f"changed by {interval_words(benefit.expected_slope)} for each unit of expected benefit (1 would mean that differences come true in "
-        "full, 0 that they are noise). Effects in strata are cross-fitted; a single patient's benefit cannot be observed."
+        f"Expected benefit keeps {100 * benefit.shrinkage:.0f} % of its score's spread. On unseen patients it came true with a slope of "
+        f"{interval_words(benefit.expected_slope)}: 1 would be in full, 0 noise. A single patient's benefit cannot be observed."
     )
     calibrated = facts.calibration.slope_under_control
     sure.append(
-        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {interval_words(calibrated)} "
-        f"under control, observed over expected {interval_words(facts.calibration.ratio_under_control)}."
+        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope under control "
+        f"{interval_words(calibrated)}."
     )
     flow = analysis.only(AnalysisSet)
     if flow.randomised is not None and flow.randomised > flow.read:
