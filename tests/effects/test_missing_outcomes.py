@@ -285,3 +285,16 @@ def test_tipping_points_survive_a_round_trip_and_can_be_drawn(actg):
     figure = Figure()
     again.draw(figure)
     assert figure.axes[0].get_ylabel().startswith("Hazard ratio")
+
+
+def test_a_comparison_in_favour_of_control_is_not_said_to_include_no_effect():
+    generator = np.random.default_rng(31)
+    treated = np.arange(300) % 2 == 0
+    event_time = generator.exponential(np.where(treated, 20.0, 90.0))
+    last = generator.uniform(5, 60, 300)
+    found = tipping_point_survival(
+        np.minimum(event_time, last), event_time <= last, treated, until=40.0, imputations=5, unit="days", seed=1
+    )
+    assert found.rows["low"].iloc[0] > 1
+    assert "it favours the control arm" in found.text()
+    assert "includes 1" not in found.text()

@@ -106,7 +106,7 @@ def test_no_gradient_is_explained_where_no_effect_was_shown():
     shown = dataclasses.replace(found.one_hazard_ratio, value=0.5, low=0.4, high=0.6)
     unsure = dataclasses.replace(found.one_hazard_ratio, value=0.9, low=0.7, high=1.2)
     with_effect = dataclasses.replace(found, rows=rows, difference=difference, one_hazard_ratio=shown)
-    assert "gains of 10.0 and 50.0 days, 40.0 of the difference of 60.0" in with_effect.text()
+    assert "gains of 10.0 and 50.0 days, a difference of 40.0 beside the 60.0 found" in with_effect.text()
     assert not dataclasses.replace(with_effect, one_hazard_ratio=unsure).risk_explains
 
 

@@ -35,7 +35,7 @@ class CleaningLog(Result):
 
     def text(self) -> str:
         """Return how many rules changed something."""
-        changed = self.rows[self.rows["done"] != ""]
+        changed = self.rows[(self.rows["done"] != "") & (self.rows["count"] != 0)]
         if changed.empty:
             return "Nothing was changed while the data were read."
         rules = ", ".join(changed["rule"].drop_duplicates())

@@ -93,8 +93,10 @@ class TippingPoint(Result):
             f"{self.assumption} ({format_count(self.imputed)} patients, {self.imputations} imputations). With delta = {self.start:g} the "
             f"{self.scale}, is {_interval(first)}{unit}"
         )
-        if not self.concluded:
+        if not self.concluded and first["low"] <= self.null <= first["high"]:
             said += f"; its interval includes {self.null:g}, so there is no conclusion that could tip."
+        elif not self.concluded:
+            said += "; it favours the control arm, and what is assumed of the experimental arm's missing outcomes makes it no better."
         elif math.isnan(self.tipping):
             said += (
                 f"; up to delta = {last['delta']:g}, where it is {_interval(last)}{unit}, the interval stays clear of {self.null:g}: "

@@ -90,8 +90,8 @@ class StratumEffects(Result):
             gains = [format_number(row["gain_at_one_hazard_ratio"]) for row in (first, last)]
             said += (
                 f" Those risks and the one hazard ratio of all patients ({format_number(self.one_hazard_ratio.value)}) would by themselves "
-                f"give gains of {gains[0]} and {gains[1]} {self.unit}, {format_number(self.explained)} of the difference of "
-                f"{format_number(self.difference.value)}."
+                f"give gains of {gains[0]} and {gains[1]} {self.unit}, a difference of {format_number(self.explained)} beside the "
+                f"{format_number(self.difference.value)} found."
             )
         if math.isnan(self.difference.value):
             said += " The difference cannot be estimated: a repeat left an outer stratum empty."
