@@ -28,6 +28,7 @@ __all__ = [
     "format_number",
     "format_p",
     "plain_text",
+    "with_limits",
 ]
 
 CHAPTERS = ("data", "survival", "effects", "models", "validation", "explain", "strata", "design")
@@ -152,6 +153,14 @@ class Estimate:
 
     def __str__(self) -> str:
         return self.text()
+
+
+def with_limits(named: Mapping[str, Estimate]) -> dict[str, float]:
+    """Return each estimate as headline numbers: its value under its name, its limits under ``_low`` and ``_high``."""
+    numbers: dict[str, float] = {}
+    for name, estimate in named.items():
+        numbers |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return numbers
 
 
 class Result(ABC):

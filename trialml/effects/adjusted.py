@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trialml.effects.continuous import t_quantile
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number
+from trialml.result import Estimate, Result, format_count, format_number, with_limits
 
 __all__ = ["AdjustedContrast", "adjusted_contrast"]
 
@@ -65,12 +65,8 @@ class AdjustedContrast(Result):
 
     def scalars(self) -> dict[str, float]:
         """Return the adjusted estimate with limits and the gain in precision."""
-        return {
-            "adjusted_rmst_difference_crossfit": self.adjusted.value,
-            "adjusted_rmst_difference_crossfit_low": self.adjusted.low,
-            "adjusted_rmst_difference_crossfit_high": self.adjusted.high,
-            "precision_gain": self.precision_gain,
-        }
+        adjusted = with_limits({"adjusted_rmst_difference_crossfit": self.adjusted})
+        return adjusted | {"precision_gain": self.precision_gain}
 
     def table(self) -> pd.DataFrame:
         """Return the two estimates as words."""

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from trialml.errors import AnalysisError, nearest
-from trialml.result import Estimate, Result, format_count, format_number
+from trialml.result import Estimate, Result, format_count, format_number, with_limits
 
 __all__ = ["EndpointContrast", "interval_of", "not_estimable", "ratio_estimate"]
 
@@ -79,10 +79,7 @@ class EndpointContrast(Result):
 
     def scalars(self) -> dict[str, float]:
         """Return every estimate with its limits."""
-        numbers: dict[str, float] = {}
-        for name, one in self.estimates.items():
-            numbers |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
-        return numbers
+        return with_limits(self.estimates)
 
     def table(self) -> pd.DataFrame:
         """Return the estimates as words."""

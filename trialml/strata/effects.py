@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
 from trialml.strata.strata import Strata
 from trialml.survival.cox import fit_cox, score_residuals
 from trialml.survival.product_limit import product_limit, step_at
@@ -130,12 +130,7 @@ class StratumEffects(Result):
                 f"{name}_high": row.rmst_difference_high,
             }
         if len(self.rows) > 1:
-            name = "rmst_difference_crossfit_highest_less_lowest"
-            numbers |= {
-                name: self.difference.value,
-                f"{name}_low": self.difference.low,
-                f"{name}_high": self.difference.high,
-            }
+            numbers |= with_limits({"rmst_difference_crossfit_highest_less_lowest": self.difference})
         return numbers
 
     def table(self) -> pd.DataFrame:

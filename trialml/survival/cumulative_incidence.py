@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Estimate, Result, format_count, format_number
+from trialml.result import Estimate, Result, format_count, format_number, with_limits
 from trialml.survival.aalen_johansen import (
     IncidenceCurves,
     IncidenceVariance,
@@ -150,7 +150,7 @@ class CumulativeIncidence(Result):
             if read is not None:
                 when = f"at_{t:g}_{self.unit}" if self.milestone else "at_end"
                 name = f"incidence_{cause}_{when}" + ("" if len(self.groups) == 1 else f"_{group}")
-                numbers |= {name: read.value, f"{name}_low": read.low, f"{name}_high": read.high}
+                numbers |= with_limits({name: read})
         return numbers
 
     def draw(self, figure: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import COLOURS, Estimate, Result, format_count, format_number
+from trialml.result import COLOURS, Estimate, Result, format_count, format_number, with_limits
 from trialml.survival.intervals import Interval, crossing_time, survival_limits
 from trialml.survival.product_limit import (
     Curve,
@@ -239,12 +239,7 @@ class KaplanMeier(Result):
             found = [("median", self.median(group))]
             if self.milestone is not None and self._milestone(group) != "beyond follow-up":
                 found.append((f"event_free_at_{self.milestone:g}_{self.unit}", self.at(self.milestone, group)))
-            for name, estimate in found:
-                numbers |= {
-                    f"{name}{suffix}": estimate.value,
-                    f"{name}{suffix}_low": estimate.low,
-                    f"{name}{suffix}_high": estimate.high,
-                }
+            numbers |= with_limits({f"{name}{suffix}": estimate for name, estimate in found})
         return numbers
 
     def draw(self, figure: Any) -> None:

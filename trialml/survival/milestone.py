@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number, format_p
+from trialml.result import Estimate, Result, format_count, format_number, format_p, with_limits
 from trialml.survival.intervals import Interval, survival_limits
 from trialml.survival.product_limit import Curve, step_at
 from trialml.survival.ties import TIE_TOLERANCE
@@ -130,14 +130,7 @@ class Milestone(Result):
     def scalars(self) -> Mapping[str, float]:
         """Return difference and ratio with their limits."""
         name = f"at_{self.at:g}_{self.unit}"
-        return {
-            f"milestone_difference_{name}": self.difference.value,
-            f"milestone_difference_{name}_low": self.difference.low,
-            f"milestone_difference_{name}_high": self.difference.high,
-            f"milestone_ratio_{name}": self.ratio.value,
-            f"milestone_ratio_{name}_low": self.ratio.low,
-            f"milestone_ratio_{name}_high": self.ratio.high,
-        }
+        return with_limits({f"milestone_difference_{name}": self.difference, f"milestone_ratio_{name}": self.ratio})
 
 
 def _limits(value: float, low: float, high: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number, format_p
+from trialml.result import Estimate, Result, format_count, format_number, format_p, with_limits
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import Curve, product_limit
 from trialml.survival.ties import TIE_TOLERANCE
@@ -185,14 +185,7 @@ class RestrictedMean(Result):
 
     def scalars(self) -> Mapping[str, float]:
         """Return difference and ratio with their limits."""
-        return {
-            "rmst_difference": self.difference.value,
-            "rmst_difference_low": self.difference.low,
-            "rmst_difference_high": self.difference.high,
-            "rmst_ratio": self.ratio.value,
-            "rmst_ratio_low": self.ratio.low,
-            "rmst_ratio_high": self.ratio.high,
-        }
+        return with_limits({"rmst_difference": self.difference, "rmst_ratio": self.ratio})
 
 
 def _interval(value: float, low: float, high: float) -> str:

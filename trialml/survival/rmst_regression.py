@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number, format_p
+from trialml.result import Estimate, Result, format_count, format_number, format_p, with_limits
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import product_limit, step_at
 from trialml.survival.rmst import refuse_tau
@@ -101,7 +101,7 @@ class AdjustedRestrictedMean(Result):
     def scalars(self) -> Mapping[str, float]:
         """Return the effect with its limits."""
         name = "adjusted_rmst_" + self.scale.replace(" ", "_")
-        return {name: self.effect.value, f"{name}_low": self.effect.low, f"{name}_high": self.effect.high}
+        return with_limits({name: self.effect})
 
 
 def adjusted_restricted_mean(

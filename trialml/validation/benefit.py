@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, with_limits
 
 __all__ = [
     "BenefitCalibration",
@@ -181,13 +181,8 @@ class BenefitCalibration(Result):
 
     def scalars(self) -> dict[str, float]:
         """Return both slopes with limits, and the shrinkage with its Monte Carlo error."""
-        numbers: dict[str, float] = {}
-        for name, slope in (
-            ("benefit_slope_crossfit", self.slope),
-            ("expected_benefit_slope_crossfit", self.expected_slope),
-        ):
-            numbers |= {name: slope.value, f"{name}_low": slope.low, f"{name}_high": slope.high}
-        return numbers | {
+        slopes = {"benefit_slope_crossfit": self.slope, "expected_benefit_slope_crossfit": self.expected_slope}
+        return with_limits(slopes) | {
             "benefit_shrinkage": self.shrinkage,
             "benefit_shrinkage_mc_error": self.shrinkage_mc_error,
         }

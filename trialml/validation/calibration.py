@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, with_limits
 from trialml.survival.cox import fit_cox
 from trialml.survival.kaplan_meier import kaplan_meier
 from trialml.survival.product_limit import product_limit, step_at
@@ -85,10 +85,7 @@ class Calibration(Result):
             f"calibration_slope_{at}_control_crossfit": self.slope_under_control,
             f"observed_over_expected_{at}_control_crossfit": self.ratio_under_control,
         }
-        numbers: dict[str, float] = {}
-        for name, estimate in named.items():
-            numbers |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-        return numbers
+        return with_limits(named)
 
     def table(self) -> pd.DataFrame:
         """Return the groups as words."""

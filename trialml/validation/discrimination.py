@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
-from trialml.result import Z95, Estimate, Result, format_count
+from trialml.result import Z95, Estimate, Result, format_count, with_limits
 from trialml.survival.concordance import concordance
 from trialml.survival.ties import not_after
 from trialml.validation.crossvalidation import HeldOut
@@ -70,15 +70,8 @@ class Discrimination(Result):
     def scalars(self) -> dict[str, float]:
         """Return the C-indices by kind."""
         name = f"c_index_{self.horizon:g}{self.unit}"
-        return {
-            f"{name}_crossfit": self.crossfit.value,
-            f"{name}_crossfit_low": self.crossfit.low,
-            f"{name}_crossfit_high": self.crossfit.high,
-            f"{name}_within_arm_crossfit": self.without_arm.value,
-            f"{name}_within_arm_crossfit_low": self.without_arm.low,
-            f"{name}_within_arm_crossfit_high": self.without_arm.high,
-            f"{name}_apparent": self.apparent.value,
-        }
+        unseen = {f"{name}_crossfit": self.crossfit, f"{name}_within_arm_crossfit": self.without_arm}
+        return with_limits(unseen) | {f"{name}_apparent": self.apparent.value}
 
     def table(self) -> pd.DataFrame:
         """Return the estimates as words."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.result import Z95, Estimate, Result, format_count, format_number
+from trialml.result import Z95, Estimate, Result, format_count, format_number, with_limits
 from trialml.survival.brier import brier
 from trialml.survival.ties import not_after
 from trialml.validation.crossvalidation import HeldOut
@@ -71,17 +71,12 @@ class PredictionError(Result):
     def scalars(self) -> dict[str, float]:
         """Return the Brier score and the IPA with limits."""
         at = f"{self.horizon:g}{self.unit}"
-        return {
-            f"brier_{at}_crossfit": self.model.value,
-            f"brier_{at}_crossfit_low": self.model.low,
-            f"brier_{at}_crossfit_high": self.model.high,
-            f"ipa_{at}_crossfit": self.ipa.value,
-            f"ipa_{at}_crossfit_low": self.ipa.low,
-            f"ipa_{at}_crossfit_high": self.ipa.high,
-            f"ipa_{at}_within_arm_crossfit": self.ipa_within_arm.value,
-            f"ipa_{at}_within_arm_crossfit_low": self.ipa_within_arm.low,
-            f"ipa_{at}_within_arm_crossfit_high": self.ipa_within_arm.high,
+        named = {
+            f"brier_{at}_crossfit": self.model,
+            f"ipa_{at}_crossfit": self.ipa,
+            f"ipa_{at}_within_arm_crossfit": self.ipa_within_arm,
         }
+        return with_limits(named)
 
     def table(self) -> pd.DataFrame:
         """Return the estimates as words."""
