@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from trialml.check import check_data, say_check
+from trialml.check import say_check
 from trialml.config import read_study
+from trialml.study import look_at_data
 
 
 def said(study, *, terminal=True, width=80):
@@ -72,7 +73,7 @@ def test_no_identifier_is_printed(write_study, tmp_path, subject_mark):
 
 
 def test_the_results_of_a_check_hold_no_file_rows_and_no_small_counts(write_study, tmp_path, subject_mark):
-    checked = check_data(read_study(write_study(tmp_path, change=faults)))
+    checked = look_at_data(read_study(write_study(tmp_path, change=faults)))
     titles = [result.title for result in checked.results]
     assert titles == [
         "Patients analysed",
@@ -99,7 +100,7 @@ def test_the_site_of_the_study_file_is_checked_and_is_no_covariate(write_study, 
 
     study = write_study(tmp_path, change=change, rows=600, study={"data.site": "hospital"})
     assert "DQ028  warning  site: Site 'B': it has 0 times the events" in said(study, terminal=False)
-    assert "hospital" not in pd.DataFrame(check_data(read_study(study)).trial.baseline)
+    assert "hospital" not in pd.DataFrame(look_at_data(read_study(study)).trial.baseline)
 
 
 def test_a_covariate_that_knows_the_outcome_is_said_by_check(write_study, tmp_path):

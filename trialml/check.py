@@ -7,78 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from trialml.config import Study, read_study
-from trialml.data.analysis_set import analysis_set
-from trialml.data.cleaning_log import cleaning_log
-from trialml.data.missingness import Missingness, missingness
-from trialml.data.quality import DataQuality, data_quality, examine, told
+from trialml.config import read_study
+from trialml.data.missingness import Missingness
+from trialml.data.quality import DataQuality, told
 from trialml.data.quality_catalogue import Seen, title_of
 from trialml.data.trial import Trial
-from trialml.result import Result, counted, format_count
-from trialml.study import read_trial
+from trialml.result import counted, format_count
+from trialml.study import look_at_data
 
-__all__ = ["check_data", "say_check"]
+__all__ = ["say_check"]
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green", "not made": "dim"}
 _ORDER = ("error", "warning", "note")
 _MOST_ROWS = 8
-
-
-class Checked(NamedTuple):
-    """What a check of the data found.
-
-    Attributes
-    ----------
-    results
-        The flow, the checks, the cleaning log, missing values and, for a time to event, covariates that know the outcome.
-    seen
-        The findings with their file rows, for the terminal alone.
-    trial
-        The analysis set.
-    """
-
-    results: tuple[Result, ...]
-    seen: tuple[Seen, ...]
-    trial: Trial
-
-
-def check_data(study: Study) -> Checked:
-    """Read the data of a study file and check them; nothing is fitted.
-
-    Parameters
-    ----------
-    study
-        The study file.
-
-    Returns
-    -------
-    Checked
-        Results and findings.
-
-    Raises
-    ------
-    DataError, AnalysisError
-        If the data cannot be read, contradict the study file, or hold too little for an analysis.
-    """
-    from trialml.survival.leakage import leakage
-
-    read = read_trial(study)
-    selected, flow = analysis_set(read, randomised=study.data.randomised)
-    seen = examine(selected)
-    results: list[Result] = [
-        flow,
-        data_quality(selected, seen),
-        cleaning_log(selected),
-        missingness(selected, read=read),
-    ]
-    if selected.endpoint.kind == "time to event":
-        arm = selected.arm_labels
-        results.append(
-            leakage(selected.time, selected.event, selected.baseline, covariates=selected.covariates, arm=arm)
-        )
-    return Checked(tuple(results), seen, selected)
 
 
 def say_check(study_file: Path, console: Any, before: Any = None) -> None:
@@ -96,7 +39,7 @@ def say_check(study_file: Path, console: Any, before: Any = None) -> None:
     study = read_study(study_file)
     if before is not None:
         before(study)
-    checked = check_data(study)
+    checked = look_at_data(study)
     for result in checked.results:
         if console.is_terminal:
             console.print()

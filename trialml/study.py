@@ -5,7 +5,7 @@ Nothing is written here: `publish.py` writes the report and tracks the runs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
@@ -14,11 +14,12 @@ from trialml.comparing import compare
 from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
 from trialml.data.adverse_events import AdverseEvents, adverse_events
-from trialml.data.analysis_set import analysis_set
+from trialml.data.analysis_set import AnalysisSet, analysis_set
 from trialml.data.baseline import baseline_table
-from trialml.data.cleaning_log import cleaning_log
-from trialml.data.missingness import missingness
-from trialml.data.quality import data_quality
+from trialml.data.cleaning_log import CleaningLog, cleaning_log
+from trialml.data.missingness import Missingness, missingness
+from trialml.data.quality import DataQuality, data_quality, examine
+from trialml.data.quality_catalogue import Seen
 from trialml.data.read import locate, read_table
 from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
@@ -27,9 +28,10 @@ from trialml.errors import AnalysisError, DataError
 from trialml.following import follow
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
-from trialml.survival.leakage import leakage
+from trialml.result import Result
+from trialml.survival.leakage import Leakage, leakage
 
-__all__ = ["analyse", "read_adverse_events", "read_trial"]
+__all__ = ["DataLook", "analyse", "look_at_data", "read_adverse_events", "read_trial"]
 
 
 def read_trial(study: Study) -> Trial:
@@ -116,6 +118,54 @@ def _columns(study: Study) -> set[str]:
     return named | {column for column in others if column is not None}
 
 
+class DataLook(NamedTuple):
+    """What the data show before anything is estimated; `seen` names file rows and is for the terminal alone.
+
+    Attributes
+    ----------
+    trial
+        The analysis set.
+    flow, quality, log, missing
+        Who is analysed, the numbered checks, what reading changed, and missing values.
+    leakage
+        Covariates that know the outcome; None where the endpoint is no time to event.
+    seen
+        The findings with their file rows.
+    """
+
+    trial: Trial
+    flow: AnalysisSet
+    quality: DataQuality
+    log: CleaningLog
+    missing: Missingness
+    leakage: Leakage | None
+    seen: tuple[Seen, ...]
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What there is to say, in the order in which a check says it."""
+        every = (self.flow, self.quality, self.log, self.missing, self.leakage)
+        return tuple(result for result in every if result is not None)
+
+
+def look_at_data(study: Study) -> DataLook:
+    """Read the data of a study file and check them; a check and a run look alike, and refuse alike.
+
+    Raises
+    ------
+    DataError, AnalysisError
+        If the data cannot be read, contradict the study file, or hold too little for an analysis.
+    """
+    read = read_trial(study)
+    selected, flow = analysis_set(read, randomised=study.data.randomised)
+    seen = examine(selected)
+    quality, log, missing = data_quality(selected, seen), cleaning_log(selected), missingness(selected, read=read)
+    known: dict[str, Any] = {"covariates": selected.covariates, "arm": selected.arm_labels}
+    timed = selected.endpoint.kind == "time to event"
+    leaks = leakage(selected.time, selected.event, selected.baseline, **known) if timed else None
+    return DataLook(selected, flow, quality, log, missing, leaks, seen)
+
+
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:
     """Run everything that the study file asks for.
 
@@ -149,28 +199,21 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
             f"The endpoint '{study.endpoint.name}' is {study.endpoint.kind}, and a whole run analyses a time to event: read and check it "
             "with 'trialml check', or name a time to event."
         )
-    read = read_trial(study)
-    selected, flow = analysis_set(read, randomised=study.data.randomised)
+    look = look_at_data(study)
+    selected = look.trial
     analysis = Analysis(study, selected, quick, watcher)
-    analysis.add(flow)
-    quality = data_quality(selected)
-    analysis.add(quality)
-    analysis.add(cleaning_log(selected))
-    analysis.add(missingness(selected, read=read))
-    analysis.add(baseline_table(selected))
+    for result in (look.flow, look.quality, look.log, look.missing, baseline_table(selected)):
+        analysis.add(result)
     if len(set(selected.factor)) > 1:
         analysis.add(baseline_table(selected, by="factor"))
-    analysis.add(
-        leakage(
-            selected.time, selected.event, selected.baseline, covariates=selected.covariates, arm=selected.arm_labels
-        )
-    )
+    if look.leakage is not None:
+        analysis.add(look.leakage)
     harms = read_adverse_events(study)
     if harms is not None:
         analysis.add(harms)
     follow(analysis)
-    effect = compare(analysis, quality)
-    learning = Learning(analysis, quality)
+    effect = compare(analysis, look.quality)
+    learning = Learning(analysis, look.quality)
     heterogeneity = learning.ask_heterogeneity()
     learning.learn_risk()
     held, by_stratum = learning.learn_response(heterogeneity)

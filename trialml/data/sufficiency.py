@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from trialml.data.tolerance import TIE_TOLERANCE
 from trialml.data.trial import Trial
 from trialml.errors import AnalysisError
 from trialml.result import format_p
@@ -20,7 +21,6 @@ MINIMUM_AT_RISK = 10
 """Patients of each arm followed to the horizon and to tau: with fewer, censoring weights rest on a handful of them."""
 IMPOSSIBLE_ALLOCATION = 1e-6
 """An exact binomial p below this is no chance imbalance."""
-_ROUNDING = 1e-9
 
 
 def refuse_too_little(trial: Trial, by_arm: pd.DataFrame) -> None:
@@ -113,7 +113,7 @@ def _refuse_reading_times(trial: Trial) -> None:
     endpoint, treatment = trial.endpoint, trial.treatment
     primary = trial.only(treatment.control, treatment.experimental)
     for name, asked in (("horizon", endpoint.horizon), ("tau", endpoint.tau)):
-        events = int((primary.event & (primary.time <= asked * (1 + _ROUNDING))).sum())
+        events = int((primary.event & (primary.time <= asked * (1 + TIE_TOLERANCE))).sum())
         if events < MINIMUM_EVENTS_BY_THEN:
             message = (
                 f"[[endpoints]] {name} = {asked:g} {endpoint.unit}, by when the primary contrast has {events} events: choose a time "
@@ -123,7 +123,7 @@ def _refuse_reading_times(trial: Trial) -> None:
         for arm in (treatment.control, treatment.experimental):
             time = np.sort(trial.only(arm).time)
             # The rounding of a unit's conversion must not take those who were followed just to this time.
-            followed = int((time >= asked * (1 - _ROUNDING)).sum())
+            followed = int((time >= asked * (1 - TIE_TOLERANCE)).sum())
             if followed < MINIMUM_AT_RISK:
                 message = (
                     f"[[endpoints]] {name} = {asked:g} {endpoint.unit}, to when {followed} of the {len(time):,} patients of the arm "

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.effects.contrast import HAZARD_RATIO
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
 from trialml.strata.strata import Strata
-from trialml.survival.cox import fit_cox, score_residuals
+from trialml.survival.cox import cox, fit_cox, score_residuals
 from trialml.survival.product_limit import product_limit, step_at
 from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
@@ -333,16 +334,12 @@ def _log_hazard_ratio(outcomes: StratumOutcomes, inside: Flags) -> tuple[float, 
 
 def _one_hazard_ratio(outcomes: StratumOutcomes) -> Estimate:
     """Return the hazard ratio of all patients, stratified by the cells of the randomisation; NaN where it has none."""
-    known = {"scale": "hazard ratio, conditional on the stratification factors", "n": len(outcomes.time)}
-    events = int(outcomes.event.sum())
+    arm = pd.DataFrame({"arm": outcomes.treated.astype(np.float64)})
     try:
-        arm = outcomes.treated.astype(np.float64)[:, None]
-        fit = fit_cox(outcomes.time, outcomes.event, arm, strata=outcomes.factor)
+        found = cox(outcomes.time, outcomes.event, arm, strata=outcomes.factor).hazard_ratio("arm")
     except AnalysisError:
-        return Estimate(math.nan, events=events, **known)  # type: ignore[arg-type]
-    value, se = float(fit.coefficients[0]), math.sqrt(float(fit.covariance[0, 0]))
-    low, high = math.exp(value - Z95 * se), math.exp(value + Z95 * se)
-    return Estimate(math.exp(value), low, high, se=se, events=events, **known)  # type: ignore[arg-type]
+        return Estimate(math.nan, scale=HAZARD_RATIO, n=len(outcomes.time), events=int(outcomes.event.sum()))
+    return replace(found, scale=HAZARD_RATIO)
 
 
 def _gain(outcomes: StratumOutcomes, inside: Flags, ratio: float, tau: float) -> float:

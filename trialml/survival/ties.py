@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trialml.data.tolerance import TIE_TOLERANCE
 from trialml.errors import AnalysisError, DataError
 
 __all__ = [
@@ -29,9 +30,6 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
-
-TIE_TOLERANCE = 1e-9
-"""Times closer than this, relative to the time, are one time: 365.25 / 12 and its rounded sum must not differ."""
 
 
 def checked_times(time: Any, event: Any, *, needs_event: bool = False) -> tuple[Array, Flags]:
