@@ -1,0 +1,99 @@
+"""What a design is asked with: one table for each kind, the same on the command line and in `study.toml`.
+
+A key `control_median` of `[design.survival]` is the option ``--control-median`` of ``trialml design survival``;
+the description beside it is what ``--help`` prints. Alpha is one-sided, times are months.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from trialml.study_tables import FileTable, Real, Whole
+
+__all__ = ["DESIGN_KINDS", "EnrichmentTable", "MeansTable", "RatesTable", "RulesTable", "SurvivalTable"]
+
+
+def _listed(value: Any) -> Any:
+    """A number stands for a list of one."""
+    return (value,) if isinstance(value, int | float) else value
+
+
+Positive = Annotated[Real, Field(gt=0)]
+NotNegative = Annotated[Real, Field(ge=0)]
+Share = Annotated[Real, Field(gt=0, lt=1)]
+Reals = Annotated[tuple[Real, ...], BeforeValidator(_listed)]
+Positives = Annotated[tuple[Positive, ...], BeforeValidator(_listed)]
+Spending = Literal[
+    "lan-demets-obrien-fleming",
+    "lan-demets-pocock",
+    "hwang-shih-decani",
+    "kim-demets",
+    "user",
+    "obrien-fleming",
+    "pocock",
+    "wang-tsiatis",
+    "haybittle-peto",
+]
+FutilitySpending = Literal["lan-demets-obrien-fleming", "lan-demets-pocock", "hwang-shih-decani", "kim-demets"]
+
+
+class RulesTable(FileTable):
+    """The rules that every kind of design shares."""
+
+    alpha: Annotated[Share, Field(description="one-sided significance level, on each side where there are two")] = 0.025
+    power: Annotated[Share, Field(description="wanted probability of rejecting under the assumed effect")] = 0.9
+    sides: Annotated[Literal[1, 2], Field(description="1, or 2 for rejecting in both directions")] = 1
+    information: Annotated[Reals, Field(description="information fractions of the looks, the last one 1")] = (1.0,)
+    spending: Annotated[Spending, Field(description="how alpha is spent over the looks")] = "lan-demets-obrien-fleming"
+    spending_parameter: Annotated[
+        Real | None, Field(description="gamma of hwang-shih-decani, rho of kim-demets, delta of wang-tsiatis, z of haybittle-peto")
+    ] = None
+    user_alpha: Annotated[Reals, Field(description="cumulative one-sided alpha at each look, for spending user")] = ()
+    futility_z: Annotated[Reals, Field(description="z at and below which each look but the last stops for futility")] = ()
+    futility_spending: Annotated[
+        FutilitySpending | None, Field(description="how 1 - power is spent over the looks for futility")
+    ] = None
+    futility_parameter: Annotated[Real | None, Field(description="parameter of the futility spending")] = None
+    binding: Annotated[
+        bool, Field(description="efficacy bounds count on stopping for futility; alpha fails if it is overruled")
+    ] = False
+    allocation_ratio: Annotated[Positive, Field(description="experimental to control")] = 1.0
+    block: Annotated[
+        Whole | None, Field(ge=1, le=1000, description="patients are rounded up to whole blocks; not given, the smallest of 4 or more that holds whole arms")
+    ] = None
+
+
+class SurvivalTable(RulesTable):
+    """`[design.survival]`: two arms compared by the time to an event; times in months."""
+
+    hazard_ratio: Annotated[
+        Positives, Field(description="assumed, experimental to control; several for an effect that changes over time")
+    ] = ()
+    effect_breaks: Annotated[
+        Reals, Field(description="months since entry at which each hazard ratio begins, the first one 0")
+    ] = ()
+    scenario: Annotated[str | None, Field(description="a named scenario of the gallery instead of a hazard ratio")] = None
+    control_median: Annotated[Positive | None, Field(description="median of the control arm, months")] = None
+    control_hazards: Annotated[Reals, Field(description="event hazards of the control arm a month, one a piece")] = ()
+    hazard_breaks: Annotated[Reals, Field(description="months at which the pieces begin, the first one 0")] = ()
+    accrual: Annotated[Positive | None, Field(description="months of recruitment")] = None
+    accrual_rate: Annotated[Positives, Field(description="patients who enter a month, one or one a piece")] = ()
+    accrual_breaks: Annotated[Reals, Field(description="months at which the pieces of recruitment begin")] = ()
+    patients: Annotated[Positive | None, Field(description="patients in all; not given, solved for")] = None
+    follow_up: Annotated[NotNegative | None, Field(description="months from the last patient in to the end")] = None
+    duration: Annotated[Positive | None, Field(description="months from the first patient in to the end")] = None
+    dropout: Annotated[Real, Field(ge=0, lt=1, description="share who leave without an event in a year")] = 0.0
+    formula: Annotated[
+        Literal["schoenfeld", "freedman", "hsieh-freedman", "lachin-foulkes"], Field(description="number of events")
+    ] = "schoenfeld"
+    covariate_r2: Annotated[
+        Real, Field(ge=0, lt=1, description="share of the log-rank test's variance that adjustment removes")
+    ] = 0.0
+    log_hazard_ratio_se: Annotated[
+        Positive | None, Field(description="uncertainty of the assumed log hazard ratio, for assurance")
+    ] = None
+    no_effect: Annotated[Real, Field(ge=0, lt=1, description="prior probability of no effect, for assurance")] = 0.0
+    simulate: Annotated[Whole, Field(ge=0, le=100_000_000, description="trials to simulate; 0 for none")] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32, description="seed of the simulation")] = 1
