@@ -12,6 +12,7 @@ import pandas as pd
 
 from trialml.data.tolerance import TIE_TOLERANCE
 from trialml.design.group_sequential import Design
+from trialml.design.look_tests import TestName, look_test
 from trialml.design.refusals import require_finite, require_positive
 from trialml.design.sample_size import round_up, survival_events
 from trialml.design.scenario import Scenario
@@ -35,6 +36,9 @@ def simulate(
     patients: float | None = None,
     timing: Timing = "events",
     look_months: Sequence[float] = (),
+    test: TestName = "logrank",
+    weightings: Sequence[tuple[float, float]] = (),
+    tau_months: float | None = None,
     stratified: bool = True,
     follow_futility: bool = True,
     entry: Entry = "poisson",
@@ -45,9 +49,9 @@ def simulate(
     """Simulate trials of a design under a scenario.
 
     Patients enter one by one, are allocated in permuted blocks within their group, and have an event, drop out or are
-    cut off. At each look the log-rank statistic z, positive in favour of the experimental arm, is compared with the
-    design's bounds, and the trial ends where one is crossed. Events at the looks are planned, so the bounds are those
-    of the design, whatever the number of events.
+    cut off. At each look the statistic z, positive in favour of the experimental arm, is compared with the design's
+    bounds, and the trial ends where one is crossed. The bounds are those of the planned events; they are not computed
+    again from the events that a look at a calendar month happens to have.
 
     Parameters
     ----------
@@ -67,8 +71,17 @@ def simulate(
         is later. Where the patients have fewer events than planned, the look is at their last event.
     look_months
         Calendar month of each look, where the timing has one.
+    test
+        ``"logrank"``, in compiled loops; or, a trial at a time and slower, ``"fleming-harrington"``, ``"maxcombo"`` (its joint
+        one-sided p against the bound's nominal one) or ``"rmst"``. Bounds of a design with several looks assume
+        increments as those of the log-rank test; how far that holds for another test is what the simulation shows.
+    weightings
+        Fleming and Harrington's pairs of rho and gamma: one for ``"fleming-harrington"``, several for ``"maxcombo"``.
+    tau_months
+        Up to when ``"rmst"`` takes restricted means; a look at which an arm's follow-up is shorter never stops.
     stratified
-        Whether the test is stratified by the groups of patients, where the scenario has several.
+        Whether the test is stratified by the groups of patients, where the scenario has several; restricted means
+        never are.
     follow_futility
         False goes on where a futility bound is crossed, which is what a non-binding bound must allow for.
     entry
@@ -101,10 +114,12 @@ def simulate(
         )
     plan = trial_plan(scenario, patients=patients, block=block, entry=entry)
     rules = _look_rules(design, scenario, plan, events, timing, look_months, stratified, follow_futility)
+    compared = look_test(test, weightings, tau_months)
+    threads = (workers or os.cpu_count() or 1) if test == "logrank" else 1
     tally = run_plan(
-        plan, rules, trials=count, seed=start, workers=workers or os.cpu_count() or 1, progress=progress
+        plan, rules, trials=count, seed=start, workers=threads, progress=progress, run=compared.run
     )  # fmt: skip
-    return simulated_trials(design, scenario, plan, rules, tally, start)
+    return simulated_trials(design, scenario, plan, rules, tally, start, compared.words)
 
 
 def _whole(name: str, value: float, low: int, high: int) -> int:

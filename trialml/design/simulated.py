@@ -19,8 +19,6 @@ from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_
 
 __all__ = ["SimulatedTrials", "simulated_trials"]
 
-TESTS = {"logrank": "log-rank test"}
-
 
 @dataclass(frozen=True, eq=False)
 class SimulatedTrials(Result):
@@ -216,8 +214,9 @@ def _total_frame(tally: Tally) -> pd.DataFrame:
     mean, error = _means(tally.final_sums, tally.final_squares, tally.trials)
     for name, k in (("events", 3), ("enrolled", 4), ("duration_months", 2)):
         rows.append((name, mean[k], mean[k] - Z95 * error[k], mean[k] + Z95 * error[k], error[k]))
-    ratio, spread = math.exp(mean[1]), math.exp(Z95 * error[1])
-    rows.append(("hazard_ratio", ratio, ratio / spread, ratio * spread, ratio * error[1]))
+    if not math.isnan(mean[1]):  # weighted tests and restricted means estimate no hazard ratio
+        ratio, spread = math.exp(mean[1]), math.exp(Z95 * error[1])
+        rows.append(("hazard_ratio", ratio, ratio / spread, ratio * spread, ratio * error[1]))
     return pd.DataFrame(rows, columns=["figure", "value", "low", "high", "mc_error"]).astype({"value": float})
 
 
@@ -240,7 +239,7 @@ def simulated_trials(
         trials=tally.trials,
         seed=seed,
         patients=plan.patients,
-        test=kind + TESTS[test],
+        test=kind + test,
         timing=rules.timing,
         entry=plan.entry,
     )
