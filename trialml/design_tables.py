@@ -6,13 +6,14 @@ the description beside it is what ``--help`` prints. Alpha is one-sided, times a
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from trialml.study_tables import FileTable, Real, Whole
 
-__all__ = ["DESIGN_KINDS", "EnrichmentTable", "MeansTable", "RatesTable", "RulesTable", "SurvivalTable"]
+__all__ = ["DESIGN_KINDS", "DesignTable", "EnrichmentTable", "MeansTable", "RatesTable", "RulesTable", "SurvivalTable"]
 
 
 def _listed(value: Any) -> Any:
@@ -97,3 +98,83 @@ class SurvivalTable(RulesTable):
     no_effect: Annotated[Real, Field(ge=0, lt=1, description="prior probability of no effect, for assurance")] = 0.0
     simulate: Annotated[Whole, Field(ge=0, le=100_000_000, description="trials to simulate; 0 for none")] = 0
     seed: Annotated[Whole, Field(ge=0, lt=2**32, description="seed of the simulation")] = 1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.hazard_ratio and self.scenario is None:
+            raise ValueError("the effect is not given: give the hazard ratio, or a named scenario")
+        if self.hazard_ratio and self.scenario is not None:
+            raise ValueError("both a hazard ratio and a named scenario are given: give one of the two")
+        if (self.control_median is None) == (not self.control_hazards):
+            raise ValueError("the control arm must be given once: give its median, or its hazards with their breaks")
+        if self.accrual is not None and self.accrual_rate and self.patients is not None:
+            raise ValueError(
+                "recruitment is given three times, by its months, its rate and the patients: leave out one of the three"
+            )
+        return self
+
+
+class MeansTable(RulesTable):
+    """`[design.means]`: two arms compared by their means"""
+
+
+class RatesTable(RulesTable):
+    """`[design.rates]`: two arms compared by the share of patients with a response"""
+
+
+class EnrichmentTable(RulesTable):
+    """`[design.enrichment]`: a subgroup and the full population by the time to an event, in two stages; times in months."""
+
+
+DESIGN_KINDS: dict[str, type[RulesTable]] = {
+    "survival": SurvivalTable,
+    "means": MeansTable,
+    "rates": RatesTable,
+    "enrichment": EnrichmentTable,
+}
+"""The kinds of design by name, in the order of the help."""
+
+
+class DesignTable(FileTable):
+    """`[design]`: the rules and the assumptions of the next trial; alpha is one-sided."""
+
+    alpha: Annotated[Real, Field(ge=1e-6, lt=0.5)] = 0.025
+    power: Annotated[Real, Field(gt=0, lt=1)] = 0.9
+    information_fractions: Annotated[tuple[Real, ...], Field(min_length=1, max_length=20)] = (0.5, 1.0)
+    spending: Literal["lan-demets-obrien-fleming", "lan-demets-pocock"] = "lan-demets-obrien-fleming"
+    screened_per_month: Annotated[Real, Field(ge=0.01, le=100_000)] = 50.0
+    follow_up_months: Annotated[Real, Field(gt=0, le=600)] = 12.0
+    dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    block: Annotated[Whole, Field(ge=2, le=100)] | None = None
+    discount_standard_errors: Annotated[Real, Field(ge=0, le=3)] = 1.0
+    cost_screen: Annotated[Real, Field(ge=0)] = 0.0
+    cost_patient: Annotated[Real, Field(ge=0)] = 0.0
+    survival: SurvivalTable | None = None
+    means: MeansTable | None = None
+    rates: RatesTable | None = None
+    enrichment: EnrichmentTable | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.power <= self.alpha:
+            raise ValueError(
+                f"[design] power = {self.power} is not above alpha = {self.alpha}: give a power such as 0.9"
+            )
+        fractions = (0.0, *self.information_fractions)
+        if fractions[-1] != 1 or any(later <= earlier for earlier, later in itertools.pairwise(fractions)):
+            shown = ", ".join(f"{fraction:g}" for fraction in self.information_fractions)
+            raise ValueError(
+                f"[design] information_fractions = {shown} do not rise from above 0 to 1: give fractions such as 0.5, 1.0"
+            )
+        return self
+
+    def requests(self) -> dict[str, RulesTable]:
+        """Return the designs that are asked for by kind; alpha and power of `[design]` where a table has none of its own."""
+        asked = {kind: getattr(self, kind) for kind in DESIGN_KINDS}
+        shared = {name: getattr(self, name) for name in ("alpha", "power") if name in self.model_fields_set}
+        return {
+            kind: type(table).model_validate({**shared, **table.model_dump(exclude_unset=True)})
+            for kind, table in asked.items()
+            if table is not None
+        }
+

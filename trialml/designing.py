@@ -1,0 +1,156 @@
+"""From what was asked of the next trial to its design: tables to rules and scenarios, and these to results."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from trialml.analysis import Watcher
+from trialml.design.group_sequential import Design
+from trialml.design.next_trial import OperatingCharacteristics, plan_trial
+from trialml.design.scenario import Scenario
+from trialml.design.simulate import simulate
+from trialml.design_tables import RulesTable, SurvivalTable
+from trialml.errors import AnalysisError
+from trialml.planning import smallest_block
+from trialml.result import Result
+
+__all__ = ["Designed", "block_of", "compute_design", "rules_of"]
+
+
+@dataclass(frozen=True)
+class Designed:
+    """A design that was asked for: its kind, what was asked, and the results."""
+
+    kind: str
+    asked: RulesTable
+    results: tuple[Result, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types: what was asked, and of each result its words, its numbers and its rows."""
+        return {
+            "design": self.kind,
+            "asked": self.asked.model_dump(mode="json"),
+            "results": [
+                {
+                    "title": result.heading(),
+                    "text": result.text(),
+                    "numbers": {name: _finite(value) for name, value in result.scalars().items()},
+                    "rows": [
+                        {str(name): _finite(value) for name, value in row.items()}
+                        for row in result.frame().to_dict("records")
+                    ],
+                }
+                for result in self.results
+            ],
+        }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: both are null."""
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def compute_design(asked: RulesTable, watcher: Watcher) -> Designed:
+    """Return the design that a table asks for.
+
+    Parameters
+    ----------
+    asked
+        A table of `design_tables`.
+    watcher
+        Sees the progress of simulations.
+
+    Returns
+    -------
+    Designed
+        With its results, the plan first.
+
+    Raises
+    ------
+    AnalysisError
+        If there is no such trial.
+    """
+    if isinstance(asked, SurvivalTable):
+        return Designed("survival", asked, tuple(_survival(asked, watcher)))
+    raise AssertionError(type(asked))
+
+
+def rules_of(asked: RulesTable) -> Design:
+    """Return the design's rules as the design room knows them."""
+    return Design(
+        alpha=asked.alpha,
+        power=asked.power,
+        information_fractions=asked.information,
+        spending=asked.spending,
+        spending_parameter=asked.spending_parameter,
+        user_alpha=asked.user_alpha or None,
+        allocation_ratio=asked.allocation_ratio,
+        sides=asked.sides,
+        futility_z=asked.futility_z or None,
+        futility_spending=asked.futility_spending,
+        futility_parameter=asked.futility_parameter,
+        binding=asked.binding,
+    )
+
+
+def block_of(asked: RulesTable) -> int:
+    """Return the block to whose multiple patients are rounded up."""
+    return asked.block or smallest_block(asked.allocation_ratio / (1 + asked.allocation_ratio))
+
+
+def _survival(asked: SurvivalTable, watcher: Watcher) -> list[Result]:
+    design, truth = rules_of(asked), _truth(asked)
+    plan = plan_trial(
+        design,
+        truth,
+        follow_up_months=asked.follow_up,
+        duration_months=asked.duration,
+        block=block_of(asked),
+        events_formula=asked.formula,
+    )
+    results: list[Result] = [plan]
+    if asked.simulate:
+        results.append(_simulated(plan, asked, watcher))
+    return results
+
+
+def _simulated(plan: OperatingCharacteristics, asked: SurvivalTable, watcher: Watcher) -> Result:
+    words = f"Simulating {asked.simulate:,} trials"
+    with watcher.step(words, math.ceil(asked.simulate / 1000)) as done:
+        return simulate(plan.design, plan.scenario, asked.simulate, asked.seed, events=plan.events, progress=done)
+
+
+def _truth(asked: SurvivalTable) -> Scenario:
+    hazard: dict[str, Any] = {"hazard_breaks_months": asked.hazard_breaks, "control_hazards_per_month": asked.control_hazards}
+    if asked.control_median is not None:
+        hazard = {"control_hazard_per_month": math.log(2) / asked.control_median}
+    effect: dict[str, Any] = {"hazard_ratio_breaks_months": asked.effect_breaks, "hazard_ratios": asked.hazard_ratio}
+    if len(asked.hazard_ratio) == 1 and not asked.effect_breaks:
+        effect = {"hazard_ratio": asked.hazard_ratio[0]}
+    return Scenario(
+        "as assumed",
+        **hazard,
+        **effect,
+        **_recruitment(asked),
+        dropout_per_month=-math.log1p(-asked.dropout) / 12,
+        allocation_ratio=asked.allocation_ratio,
+    )
+
+
+def _recruitment(asked: SurvivalTable) -> dict[str, Any]:
+    """Return rate and size: of months, rate and patients two give the third, and the end of the trial solves for one."""
+    if asked.accrual is not None and asked.patients is not None:
+        return {"accrual_per_month": asked.patients / asked.accrual, "patients": asked.patients}
+    if not asked.accrual_rate:
+        raise AnalysisError(
+            "recruitment is not known: give the patients a month (accrual_rate), or months of accrual and patients"
+        )
+    rate = asked.accrual_rate[0] if len(asked.accrual_rate) == 1 and not asked.accrual_breaks else asked.accrual_rate
+    known: dict[str, Any] = {"accrual_per_month": rate, "accrual_breaks_months": asked.accrual_breaks}
+    if asked.accrual is not None:
+        known["accrual_months"] = asked.accrual
+    return known | ({} if asked.patients is None else {"patients": asked.patients})
