@@ -69,7 +69,6 @@ def _document(designed: Sequence[Designed], command: Sequence[str]) -> Document:
             certainty=_LIMITATIONS[:1],
             verdict=" ".join(one.results[0].text() for one in designed),
         ),
-        leads={"design": " ".join(one.results[0].text() for one in designed)},
         defaults=[(f"{one.kind}.{name}", value) for one in designed for name, value in _defaults(one)],
         reproduce={
             "versions": {
@@ -85,7 +84,6 @@ def _document(designed: Sequence[Designed], command: Sequence[str]) -> Document:
 
 def _findings(designed: Designed) -> list[Finding]:
     numbers = designed.results[0].scalars()
-    several = len(designed.results) > 1
     found = []
     for name, words in _SHOWN.items():
         if name in numbers:
@@ -94,7 +92,6 @@ def _findings(designed: Designed) -> list[Finding]:
             if name.endswith("months"):
                 shown = format_number(value)
             found.append(Finding(words, shown, f"{designed.kind}, computed"))
-    del several
     return found
 
 

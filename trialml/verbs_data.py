@@ -204,14 +204,16 @@ def _rules(asked: argparse.Namespace) -> Rules:
 
 
 def show_table(table: pd.DataFrame, console: Any) -> None:
-    """Print a table in columns that wrap rather than break off."""
+    """Print a table in columns that wrap between words; what does not fit runs over the edge rather than off it."""
     from rich.table import Table as Grid
     from rich.text import Text
 
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    least = 0
     for name in table.columns:
         longest = max(len(word) for word in str(name).split() or [""])
         grid.add_column(Text(str(name)), overflow="fold", min_width=longest)
+        least += longest + 2
     for row in table.itertuples(index=False):
         grid.add_row(*(Text(str(cell)) for cell in row))
-    console.print(grid, soft_wrap=False)
+    console.print(grid, soft_wrap=False, width=max(console.width, least), crop=False, no_wrap=False)
