@@ -76,10 +76,24 @@ def of_ends(tally):
 
 
 DELAYED = [(1.0, [0.0, 4.0], [HAZARD, HAZARD], [HAZARD, 0.6 * HAZARD])]
-RESTATED = (
-    "maxNumberOfIterations seed allocationRatioPlanned directionUpper plannedEvents accrualTime maxNumberOfSubjects "
-    "dropoutRate1 dropoutRate2 dropoutTime thetaH0 allocation1 allocation2 kappa lambda1 hazardRatio"
-).split()
+RESTATED = [
+    "maxNumberOfIterations",
+    "seed",
+    "allocationRatioPlanned",
+    "directionUpper",
+    "plannedEvents",
+    "accrualTime",
+    "maxNumberOfSubjects",
+    "dropoutRate1",
+    "dropoutRate2",
+    "dropoutTime",
+    "thetaH0",
+    "allocation1",
+    "allocation2",
+    "kappa",
+    "lambda1",
+    "hazardRatio",
+]
 
 
 def compare_with_rpact(case, family, place, tally, column, trials):

@@ -326,7 +326,8 @@ def run_trials(
                     cut, parts[1, s], parts[2, s], entry[a:b], time[a:b], arm[a:b], reals[6, a:b], reals[7, a:b],
                     small[5, a:b], reals[3], small[6], sums,
                 )  # fmt: skip
-            z = -sums[0] / math.sqrt(sums[1]) if sums[1] > 0 else 0.0
+            # Without information there is no test, so nothing stops the trial.
+            z = -sums[0] / math.sqrt(sums[1]) if sums[1] > 0 else np.nan
             happened = 0
             for i in range(n):
                 happened += month[i] <= cut
