@@ -146,7 +146,7 @@ def test_trials_stop_at_the_first_bound_they_cross():
                 else -1
                 if z[look] <= -3
                 else -2
-                if z[look] <= bounded.futility[look]
+                if z[look] < bounded.futility[look]
                 else 0
             )
             if hit or look == 2:

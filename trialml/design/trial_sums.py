@@ -36,7 +36,7 @@ class LookRules(NamedTuple):
         ``"events"``, ``"months"`` or ``"events-and-months"`` (the later of the two).
     upper, lower, futility
         A trial stops where z, positive in favour of the experimental arm, is at least `upper`, at most `lower` (harm)
-        or at most `futility`; infinite where there is no such bound.
+        or below `futility`; infinite where there is no such bound.
     stratified
         Whether the test is stratified by the groups of patients.
     horizon
