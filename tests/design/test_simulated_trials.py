@@ -119,6 +119,16 @@ def test_too_few_events_are_looked_at_when_the_last_one_is_in_and_counted():
     assert looks.months[j, 1] == np.max((drawn.entry + drawn.time)[np.isfinite(drawn.time)])
 
 
+def test_a_look_without_an_event_is_no_test_and_stops_nothing():
+    plan = plan_of(40, accrual=([0.0], [10.0]), groups=[(1.0, [0.0], [0.05], [0.05])])
+    rules = no_bounds((0, 0), months=(1e-6, 20.0), timing="months")._replace(futility=np.array([0.5, -np.inf]))
+    looks = run_logrank(plan, rules, 1, 0, 20)
+    assert not looks.events[:, 0].any()
+    assert not looks.decision[:, 0].any()
+    assert not looks.z[:, 0].any()
+    assert looks.events[:, 1].all()
+
+
 def test_trials_stop_at_the_first_bound_they_cross():
     plan = plan_of(200, accrual=([0.0], [20.0]), groups=[(1.0, [0.0], [0.05], [0.03])])
     free = no_bounds((50, 80, 110))
@@ -136,7 +146,7 @@ def test_trials_stop_at_the_first_bound_they_cross():
                 else -1
                 if z[look] <= -3
                 else -2
-                if z[look] <= bounded.futility[look]
+                if z[look] < bounded.futility[look]
                 else 0
             )
             if hit or look == 2:

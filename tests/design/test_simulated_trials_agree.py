@@ -13,6 +13,7 @@ import pytest
 from scipy.special import ndtri
 
 from trialml.design.group_sequential import Design
+from trialml.design.integration import crossing_probabilities
 from trialml.design.look_tests import cut_patients, look_test
 from trialml.design.scenario import Scenario
 from trialml.design.simulate import simulate
@@ -76,10 +77,24 @@ def of_ends(tally):
 
 
 DELAYED = [(1.0, [0.0, 4.0], [HAZARD, HAZARD], [HAZARD, 0.6 * HAZARD])]
-RESTATED = (
-    "maxNumberOfIterations seed allocationRatioPlanned directionUpper plannedEvents accrualTime maxNumberOfSubjects "
-    "dropoutRate1 dropoutRate2 dropoutTime thetaH0 allocation1 allocation2 kappa lambda1 hazardRatio"
-).split()
+RESTATED = [
+    "maxNumberOfIterations",
+    "seed",
+    "allocationRatioPlanned",
+    "directionUpper",
+    "plannedEvents",
+    "accrualTime",
+    "maxNumberOfSubjects",
+    "dropoutRate1",
+    "dropoutRate2",
+    "dropoutTime",
+    "thetaH0",
+    "allocation1",
+    "allocation2",
+    "kappa",
+    "lambda1",
+    "hazardRatio",
+]
 
 
 def compare_with_rpact(case, family, place, tally, column, trials):
@@ -273,14 +288,42 @@ def test_rejection_agrees_with_the_integrals_where_the_normal_approximation_is_c
         family.shares("power", found.power.value, 50_000, exits.sum(), math.inf)
 
 
-def test_type_one_error_holds_with_a_futility_bound_followed_or_not():
-    plan = plan_of(500, accrual=([0.0], [500 / 18]), groups=[(1.0, [0.0], [HAZARD], [HAZARD])])
-    design = Design(information_fractions=(0.5, 0.75, 1.0))
-    bounds = rules((169, 253, 337), design.critical_values, futility=(0.0, 0.5, -np.inf))
-    followed = run_plan(plan, bounds, trials=60_000, seed=4, workers=2)
-    overruled = run_plan(plan, bounds._replace(futility=np.full(3, -np.inf)), trials=60_000, seed=4, workers=2)
+NO_EFFECT = Scenario.from_median(
+    "", control_median_months=12, hazard_ratio=1, accrual_per_month=50, patients=1000, dropout_per_month=0.005
+)
+"""With 700 events the normal approximation leaves little error."""
+
+
+@pytest.mark.parametrize(
+    "rules_of_futility",
+    [
+        {"futility_z": (0.0, 0.5)},
+        {"futility_spending": "lan-demets-obrien-fleming"},
+        {"futility_z": (1.0, 1.5), "binding": True},
+    ],
+    ids=["by z", "by spending", "binding"],
+)
+def test_type_one_error_with_a_futility_bound_followed_and_not(rules_of_futility):
+    """Against the integrals, and against alpha itself where efficacy bounds do not count on the futility bound."""
+    design, trials = Design(information_fractions=(0.5, 0.75, 1.0), **rules_of_futility), 60_000
+    followed = simulate(design, NO_EFFECT, trials, 4, events=700)
+    overruled = simulate(design, NO_EFFECT, trials, 4, events=700, follow_futility=False)
     with Family() as family:
-        family.shares("level", overruled.stopped[:, 0].sum() / 60_000, 60_000, 0.025, math.inf)
-        # Half of all trials without effect have z below 0 at the first look.
-        family.shares("futility", followed.stopped[0, 2] / 60_000, 60_000, 0.5, math.inf)
-    assert followed.stopped[:, 0].sum() < overruled.stopped[:, 0].sum()
+        family.shares("reject", followed.looks["reject"], trials, design.exit_probabilities(0.0), math.inf)
+        stops = design.futility_probabilities(0.0)[:-1]
+        family.shares("futility", followed.looks["futility"][:-1], trials, stops, math.inf)
+        free = np.full(3, -np.inf)
+        level = crossing_probabilities(design.critical_values, free, design.information_fractions, np.zeros(3))[0].sum()
+        family.shares("level", overruled.power.value, trials, level, math.inf)
+    assert followed.power.value < overruled.power.value
+    # Who overrules a binding bound pays with alpha.
+    assert level == pytest.approx(0.025, abs=1e-7) if not design.binding else level > 0.026
+
+
+def test_a_two_sided_design_rejects_in_favour_of_either_arm():
+    design, trials = Design(information_fractions=(0.5, 1.0), sides=2), 60_000
+    found = simulate(design, NO_EFFECT, trials, 6, events=700)
+    exits = design.exit_probabilities(0.0)
+    with Family() as family:
+        family.shares("reject", found.looks["reject"], trials, exits, math.inf)
+        family.shares("harm", found.looks["harm"], trials, exits, math.inf)

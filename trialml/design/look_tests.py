@@ -139,7 +139,7 @@ class LookTest:
                 return z, 1
         if not tested:
             return 0.0, 0
-        return z, 1 if z >= upper else -1 if z <= lower else -2 if z <= futility else 0
+        return z, 1 if z >= upper else -1 if z <= lower else -2 if z < futility else 0
 
 
 def _restricted_mean_z(data: Cut, tau: float) -> float:

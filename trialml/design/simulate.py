@@ -149,9 +149,9 @@ def _look_rules(
         horizon = scenario.months_to_events(final, plan.patients)
     upper = np.array(design.critical_values)
     none = np.full(design.looks, -np.inf)
-    futility_values = getattr(design, "futility_values", tuple(none))
-    futility = np.array([*futility_values[:-1], -np.inf]) if follow_futility else none
-    lower = -upper if getattr(design, "sides", 1) == 2 else none
+    # The last futility bound is the efficacy bound, or none: the final look ends the trial anyway.
+    futility = np.array([*design.futility_values[:-1], -np.inf]) if follow_futility else none
+    lower = -upper if design.sides == 2 else none
     return LookRules(
         targets, months, timing, upper, lower, futility, stratified and plan.groups > 1,
         1.25 * max(horizon, float(months[-1]), 1.0),

@@ -164,6 +164,8 @@ def plan_of(
     if not 2 <= round(size) <= MOST_PATIENTS:
         raise AnalysisError(f"a simulated trial has {size:,.0f} patients: give 2 to {MOST_PATIENTS:,}")
     ratio = require_positive("allocation_ratio (experimental to control)", allocation_ratio)
+    if not 1 <= len(groups) <= 255:
+        raise AnalysisError(f"there are {len(groups)} groups of patients: give 1 to 255")
     places, experimental = _block(ratio, block)
     prevalence = np.array([require_positive("a prevalence", group[0]) for group in groups])
     if abs(prevalence.sum() - 1) > 1e-6:
