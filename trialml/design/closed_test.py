@@ -262,6 +262,6 @@ def _checked_shares(test: str, share: Sequence[float] | float | None, z: NDArray
     shares = [share] * stages if isinstance(share, int | float) else list(share)
     if len(shares) != stages:
         raise AnalysisError(f"subgroup_share has {len(shares)} numbers for {stages} stages: give one, or one a stage")
-    kept = ~np.isnan(z).any(axis=0)
+    kept = np.isfinite(z[0]) & np.isfinite(z[1])
     name = "the subgroup's share of the information"
     return [require_between(name, one, 0.0, 1.0) if both else 0.5 for one, both in zip(shares, kept, strict=True)]
