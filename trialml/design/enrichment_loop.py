@@ -20,45 +20,39 @@ from trialml.survival.compile import compiled
 __all__ = ["run_patients", "run_statistics"]
 
 
-@compiled(
-    "int64(int64, uint8[::1], uint8[::1], uint8[::1], float64[::1], float64[::1], uint8[::1], float64[:,::1], uint8[:,::1])"
-)
-def _split(
-    n: Any, member: Any, group: Any, arm: Any, entry: Any, time: Any, event: Any, reals: Any, small: Any
-) -> Any:  # fmt: skip
+@compiled("int64(int64, uint8[::1], float64[:,::1], uint8[:,::1])")
+def _split(n: Any, member: Any, reals: Any, small: Any) -> Any:
     """Fill the subgroup's patients (rows 6 and 7, 4 and 5) and the others (8 and 9, 6 and 7); return how many are in it."""
     inside, outside = 0, 0
     for i in range(n):
-        c = 2 * group[i] + arm[i]
-        if member[group[i]]:
-            reals[6, inside], reals[7, inside], small[4, inside], small[5, inside] = entry[i], time[i], event[i], c
+        if member[small[0, i]]:
+            reals[6, inside], reals[7, inside] = reals[0, i], reals[1, i]
+            small[4, inside], small[5, inside] = small[1, i], small[2, i]
             inside += 1
         else:
-            reals[8, outside], reals[9, outside], small[6, outside], small[7, outside] = entry[i], time[i], event[i], c
+            reals[8, outside], reals[9, outside] = reals[0, i], reals[1, i]
+            small[6, outside], small[7, outside] = small[1, i], small[2, i]
             outside += 1
     return inside
 
 
 @compiled(
     "int64(float64, float64, float64[::1], float64[::1], uint8[::1], uint8[::1], float64[:,::1], int64[::1],"
-    " uint8[:,::1], uint32[::1], int64[:,::1], float64[::1])"
+    " uint8[:,::1], uint32[:,::1], float64[::1])"
 )
 def _scores(
-    cut: Any, scale: Any, entry: Any, time: Any, event: Any, cell: Any, reals: Any, start: Any, small: Any, order: Any,
-    by_cell: Any, sums: Any,
+    cut: Any, scale: Any, entry: Any, time: Any, arm: Any, event: Any, reals: Any, start: Any, small: Any, order: Any,
+    sums: Any,
 ) -> Any:  # fmt: skip
     """Fill the log-rank sums at a cut and the events by then (`sums` 0 to 2); return how many have entered."""
-    at_risk, dead = by_cell[0], by_cell[1]
-    at_risk[:] = 0
     here = 0
     while here < entry.size and entry[here] <= cut:
-        at_risk[cell[here]] += 1
         here += 1
+    entry, time, arm, event = entry[:here], time[:here], arm[:here], event[:here]
     times, ends, marks = reals[4], reals[5], small[3]
-    used = order_ends(
-        cut, scale, entry[:here], time[:here], event[:here], cell[:here], start[: here + 2], order, times, ends, marks
-    )
-    logrank_at(cut, here, used, entry[:here], time[:here], cell[:here], times, ends, marks, at_risk, dead, sums)
+    used = order_ends(cut, scale, entry, time, arm, event, start, order[0], order[1], times, ends, marks)
+    sums[0] = sums[1] = 0.0
+    logrank_at(cut, here, used, entry, time, arm, times, ends, marks, reals[3], small[8], sums)
     happened = 0
     for k in range(used):
         happened += marks[k] & 1
@@ -67,34 +61,36 @@ def _scores(
 
 
 @compiled(
-    "void(float64, float64, int64, int64, int64, int64, float64[:,::1], int64[::1], uint8[:,::1], uint32[::1],"
-    " int64[:,::1], float64[::1])"
+    "void(float64, float64, int64, int64, int64, int64, float64[:,::1], int64[::1], uint8[:,::1], uint32[:,::1],"
+    " float64[::1])"
 )
 def _both_scores(
-    cut: Any, scale: Any, s0: Any, s1: Any, r0: Any, r1: Any, reals: Any, start: Any, small: Any, order: Any,
-    by_cell: Any, found: Any,
-) -> None:  # fmt: skip
+    cut: Any, scale: Any, s0: Any, s1: Any, r0: Any, r1: Any, reals: Any, start: Any, small: Any, order: Any, found: Any
+) -> None:
     """Fill score, variance, events and entered of the subgroup's patients `s0` to `s1` (0 to 3), and of the others' (4 to 7)."""
     found[3] = _scores(
         cut, scale, reals[6, s0:s1], reals[7, s0:s1], small[4, s0:s1], small[5, s0:s1], reals, start, small, order,
-        by_cell, found[0:3],
+        found[0:3],
     )  # fmt: skip
     found[7] = _scores(
         cut, scale, reals[8, r0:r1], reals[9, r0:r1], small[6, r0:r1], small[7, r0:r1], reals, start, small, order,
-        by_cell, found[4:7],
+        found[4:7],
     )  # fmt: skip
 
 
-@compiled("float64(int64, float64[::1], float64[::1], uint8[::1], float64, int64[::1], float64[:,::1])")
+@compiled(
+    "float64(int64, int64, int64, int64, int64, float64, float64[:,::1], uint8[:,::1], uint32[:,::1], int64[::1])"
+)
 def _month_of(
-    target: Any, entry: Any, time: Any, event: Any, horizon: Any, counts: Any, reals: Any
+    target: Any, rows: Any, flags: Any, first: Any, last: Any, horizon: Any, reals: Any, small: Any, order: Any, counts: Any
 ) -> Any:  # fmt: skip
-    """Return the month of event number `target`, of the last one where there are fewer, 0 where there is none."""
-    month, scratch = reals[2, : entry.size], reals[3]
-    total = count_calendar(entry, time, event, horizon, counts, month)
+    """Return the month of event number `target` of some patients, of the last one where there are fewer, 0 for none."""
+    month, piece = reals[2, first:last], order[1, first:last]
+    entry, time, event = reals[rows, first:last], reals[rows + 1, first:last], small[flags, first:last]
+    total = count_calendar(entry, time, event, horizon, piece, counts, month)
     if total == 0 or target <= 0:
         return 0.0
-    return nth_event_month(min(target, total), horizon, counts, month, scratch)
+    return nth_event_month(min(target, total), piece, counts, month, reals[3])
 
 
 @compiled("float64(float64, float64)")
@@ -115,63 +111,73 @@ def _finish(codes: Any, numbers: Any, first_month: Any, month: Any, before: Any,
 
 @compiled(
     "void(int64[::1], float64[::1], int64[::1], float64, float64, int64, int64, int64, int64, float64[:,::1],"
-    " int64[::1], uint8[:,::1], uint32[::1], int64[:,::1], int64[::1], float64[:,::1], float64[::1])"
+    " int64[::1], uint8[:,::1], uint32[:,::1], int64[::1], float64[:,::1], float64[::1])"
 )
 def _second_stage(
     codes: Any, numbers: Any, targets: Any, horizon: Any, scale: Any, s1: Any, ns: Any, r1: Any, nr: Any, reals: Any,
-    start: Any, small: Any, order: Any, by_cell: Any, counts: Any, found: Any, row: Any,
+    start: Any, small: Any, order: Any, counts: Any, found: Any, row: Any,
 ) -> None:  # fmt: skip
     """Fill the second stage of a trial with `ns` and `nr` patients of subgroup and rest, `s1` and `r1` by the interim."""
-    everyone = int(row[4]) & 2 != 0
+    everyone, apart = int(row[4]) & 2 != 0, codes[4] == 1
+    # All comers stand in rows 0 and 1 (flags 2), the subgroup alone in rows 6 and 7 (flags 5).
+    rows, flags = (0, 2) if everyone else (6, 5)
     first, last = (s1 + r1, ns + nr) if everyone else (s1, ns)
-    if codes[4] == 0:
-        first = 0
-    rows = 0 if everyone else 6
-    # All comers stand in rows 0 and 1, the subgroup alone in rows 6 and 7.
-    event = small[2] if everyone else small[4]
     more = targets[2] if everyone else targets[3]
-    if codes[4] == 0:
+    if not apart:
+        first = 0
         more += int(found[0, 2]) + (int(found[0, 6]) if everyone else 0)
-    month = _month_of(more, reals[rows, first:last], reals[rows + 1, first:last], event[first:last], horizon, counts, reals)
-    then = row[8]
+    month, then = _month_of(more, rows, flags, first, last, horizon, reals, small, order, counts), row[8]
     for k in range(8):
-        found[2, k] = 0.0
-    if codes[4] == 1:
+        found[2, k] = 0.0 if apart else found[0, k]
+    if apart:
         # The first stage's patients give their own test at their own number of events, whatever was selected.
-        rows, event = (0, small[2]) if codes[2] & 2 else (6, small[4])
-        first = s1 + r1
-        then = _month_of(targets[4], reals[rows, :first], reals[rows + 1, :first], event[:first], horizon, counts, reals)
-        _both_scores(then, scale, 0, s1, 0, r1, reals, start, small, order, by_cell, found[0])
-        v_f = found[0, 1] + found[0, 5]
-        selected = row[4]
-        decide_at_interim(codes, numbers, _z(found[0, 0], found[0, 1]), _z(found[0, 0] + found[0, 4], v_f), found[0, 1], v_f, row)
+        rows, flags = (0, 2) if codes[2] & 2 else (6, 5)
+        then = _month_of(targets[4], rows, flags, 0, s1 + r1, horizon, reals, small, order, counts)
+        _both_scores(then, scale, 0, s1, 0, r1, reals, start, small, order, found[0])
+        v_s, v_f, selected = found[0, 1], found[0, 1] + found[0, 5], row[4]
+        decide_at_interim(codes, numbers, _z(found[0, 0], v_s), _z(found[0, 0] + found[0, 4], v_f), v_s, v_f, row)
         row[4], row[7] = selected, 0.0
-        _both_scores(month, scale, s1, ns, r1, nr, reals, start, small, order, by_cell, found[1])
+        _both_scores(month, scale, s1, ns, r1, nr, reals, start, small, order, found[1])
     else:
-        _both_scores(month, scale, 0, ns, 0, nr if everyone else 0, reals, start, small, order, by_cell, found[1])
-        for k in range(8):
-            found[2, k] = found[0, k]
-            if not everyone and k > 3:
-                found[1, k] = found[0, k]
+        _both_scores(month, scale, 0, ns, 0, nr if everyone else 0, reals, start, small, order, found[1])
+        for k in range(4, 8):
+            found[1, k] = found[1, k] if everyone else found[0, k]
     _finish(codes, numbers, then, month, found[2], found[1], row)
-    row[12], row[13] = found[1, 2], found[1, 6]
-    if codes[4] == 1:
-        row[12] += found[0, 2]
-        row[13] += found[0, 6]
+    row[12] = found[1, 2] + (found[0, 2] if apart else 0.0)
+    row[13] = found[1, 6] + (found[0, 6] if apart else 0.0)
     row[14], row[15] = ns, nr
+
+
+@compiled(
+    "boolean(int64[::1], float64[::1], int64[::1], float64, float64, int64, int64, float64[:,::1], int64[::1],"
+    " uint8[:,::1], uint32[:,::1], int64[::1], float64[::1], float64[::1])"
+)
+def _interim(
+    codes: Any, numbers: Any, targets: Any, horizon: Any, scale: Any, ns: Any, nr: Any, reals: Any, start: Any,
+    small: Any, order: Any, counts: Any, found: Any, row: Any,
+) -> Any:  # fmt: skip
+    """Fill the interim analysis; return whether the subgroup alone goes on, of a trial that began with all comers."""
+    rows, flags = (0, 2) if codes[2] & 2 else (6, 5)
+    row[8] = _month_of(targets[1], rows, flags, 0, ns + nr, horizon, reals, small, order, counts)
+    _both_scores(row[8], scale, 0, ns, 0, nr, reals, start, small, order, found)
+    v_s, v_f = found[1], found[1] + found[5]
+    decide_at_interim(codes, numbers, _z(found[0], v_s), _z(found[0] + found[4], v_f), v_s, v_f, row)
+    row[9], row[14], row[15] = row[8], found[3], found[7]
+    row[10], row[11], row[12], row[13] = found[2], found[6], found[2], found[6]
+    return row[7] == 0 and codes[2] & 2 != 0 and int(row[4]) & 2 == 0
 
 
 @compiled(
     "void(uint64, int64, int64, float64[::1], float64[::1], float64[::1], float64[::1], float64[:,::1],"
     " float64[:,:,::1], float64[:,:,::1], float64[::1], float64, int64, int64, uint8[::1], int64[::1], int64[::1],"
-    " float64[::1], float64, float64, float64[:,::1], int64[::1], uint8[:,::1], uint32[::1], int64[:,::1],"
-    " int64[:,::1], int64[::1], float64[:,::1], float64[:,::1])"
+    " float64[::1], float64, float64, float64[:,::1], int64[::1], uint8[:,::1], uint32[:,::1], int64[:,::1],"
+    " int64[::1], float64[:,::1], float64[:,::1])"
 )
 def run_patients(
     seed: Any, first: Any, kind: Any, accrual_breaks: Any, accrual_rates: Any, accrual_enrolled: Any, prevalence: Any,
     breaks: Any, hazards: Any, cumulative: Any, dropout: Any, share: Any, block: Any, experimental: Any, member: Any,
     codes: Any, targets: Any, numbers: Any, horizon: Any, scale: Any, reals: Any, start: Any, small: Any, order: Any,
-    left: Any, by_cell: Any, counts: Any, found: Any, out: Any,
+    left: Any, counts: Any, found: Any, out: Any,
 ) -> None:  # fmt: skip
     """Simulate the trials `first`, `first` + 1, ... on patients; as many as `out` has rows.
 
@@ -184,7 +190,7 @@ def run_patients(
         As `draw_patients` takes them; the kind is `EVEN` or `POISSON`, whose first patients do not depend on how many
         follow.
     member
-        Shape (groups,): 1 for groups of the subgroup. The test is stratified by the groups.
+        Shape (groups,): 1 for groups of the subgroup. The full population's test is stratified by the subgroup.
     codes, numbers
         As `decide_at_interim` takes them.
     targets
@@ -192,46 +198,39 @@ def run_patients(
         and events of the first stage's patients where stages are made of patients.
     horizon, scale
         As `count_calendar` and `order_ends` take them.
-    reals, start, small, order, left, by_cell, counts, found
-        Scratch: shapes (10, m), (m + 2,), (8, m), (m,), (groups, 2), (2, 2 * groups), (slices of the calendar,) and
-        (3, 8), with m the patients who are screened at most.
+    reals, start, small, order, left, counts, found
+        Scratch: shapes (10, m + 1), (m + 1,), (9, m + 1), (2, m), (groups, 2), (slices of the calendar,) and (3, 8),
+        with m the patients who are screened at most.
     out
         Shape (trials, 18), filled by `COLUMNS`.
     """
-    n, most, tested = targets[0], reals.shape[1], codes[2]
-    group, arm, event = small[0], small[1], small[2]
+    n, most, tested = targets[0], order.shape[1], codes[2]
     for j in range(out.shape[0]):
         row, key = out[j], trial_key(seed, np.uint64(first + j))
+        ns, nr, s1, r1 = 0, 0, 0, 0
         drawn = n if tested & 2 else most
-        while True:
+        for again in range(2):
             draw_patients(
                 key, kind, accrual_breaks, accrual_rates, accrual_enrolled, prevalence, breaks, hazards, cumulative,
-                dropout, share, block, experimental, left, reals[0, :drawn], group[:drawn], arm[:drawn],
-                reals[1, :drawn], event[:drawn],
+                dropout, share, block, experimental, left, reals[0, :drawn], small[0, :drawn], small[1, :drawn],
+                reals[1, :drawn], small[2, :drawn],
             )  # fmt: skip
-            inside = _split(drawn, member, group, arm, reals[0], reals[1], event, reals, small)
-            if drawn == n and tested & 2:
-                ns, nr = inside, n - inside
-                row[8] = _month_of(targets[1], reals[0, :n], reals[1, :n], event[:n], horizon, counts, reals)
-            elif not tested & 2:
-                ns, nr = min(n, inside), 0
-                row[8] = _month_of(targets[1], reals[6, :ns], reals[7, :ns], small[4, :ns], horizon, counts, reals)
-            else:  # the same trial again, with enough screened for the subgroup to fill it
+            inside = _split(drawn, member, reals, small)
+            if again == 1:  # the same trial once more, with as many screened as the subgroup needs to fill it
                 ns, nr = min(n - r1, inside), r1
                 break
-            _both_scores(row[8], scale, 0, ns, 0, nr, reals, start, small, order, by_cell, found[0])
-            v_f, s1, r1 = found[0, 1] + found[0, 5], int(found[0, 3]), int(found[0, 7])
-            decide_at_interim(
-                codes, numbers, _z(found[0, 0], found[0, 1]), _z(found[0, 0] + found[0, 4], v_f), found[0, 1], v_f, row
-            )
-            row[9], row[14], row[15] = row[8], s1, r1
-            row[10], row[11], row[12], row[13] = found[0, 2], found[0, 6], found[0, 2], found[0, 6]
-            if row[7] > 0 or int(row[4]) & 2 or not tested & 2:
+            ns, nr = (inside, n - inside) if tested & 2 else (min(n, inside), 0)
+            alone = _interim(
+                codes, numbers, targets, horizon, scale, ns, nr, reals, start, small, order, counts, found[0], row
+            )  # fmt: skip
+            s1, r1 = int(found[0, 3]), int(found[0, 7])
+            if not alone:
                 break
-            drawn = most
+            lacking = n - s1 - r1
+            drawn = min(most, int(s1 + r1 + (lacking + 6.0 * math.sqrt(lacking)) / numbers[11]) + 64)
         if row[7] == 0:
             _second_stage(
-                codes, numbers, targets, horizon, scale, s1, ns, r1, nr, reals, start, small, order, by_cell, counts, found, row
+                codes, numbers, targets, horizon, scale, s1, ns, r1, nr, reals, start, small, order, counts, found, row
             )
 
 

@@ -87,8 +87,8 @@ def decide_at_interim(codes: Any, numbers: Any, z_s: Any, z_f: Any, v_s: Any, v_
         rejected (0: any), 1 where stages are made of patients rather than of increments.
     numbers
         Bounds of the two looks, weights of the two stages, information planned for the second stage if all comers go
-        on and if the subgroup alone does, epsilon, hazard ratios below which subgroup and full population go on, and
-        the conditional powers that keep all comers and the subgroup.
+        on and if the subgroup alone does, epsilon, hazard ratios below which subgroup and full population go on,
+        the conditional powers that keep all comers and the subgroup, and the subgroup's prevalence.
     z_s, z_f, v_s, v_f
         z and information of subgroup and full population.
     row
