@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.design.enrichment_characteristics import EnrichmentCharacteristics, characteristics_of, sums_of
 from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.refusals import require_between, require_finite, require_positive
 from trialml.design.sample_size import information_per_event
 from trialml.design.scenario import Scenario
 from trialml.design.trial_plan import TrialPlan, trial_plan
 from trialml.errors import AnalysisError
-from trialml.result import Z95, Estimate, Result, format_count, format_number
 
 __all__ = [
-    "EnrichmentCharacteristics",
     "simulate_enrichment",
     "simulate_enrichment_statistics",
     "simulated_enrichment_rows",
@@ -35,124 +32,6 @@ PART = 1000
 """Trials that a worker simulates in a go; the sums of the parts are added in order, whoever made them."""
 
 _SLICES = 512
-
-_MEASURES = {
-    "rejected_any": "At least one population rejected",
-    "rejected_subgroup": "Subgroup rejected",
-    "rejected_full": "Full population rejected",
-    "rejected_interim_subgroup": "Subgroup rejected at the interim analysis",
-    "rejected_interim_full": "Full population rejected at the interim analysis",
-    "false_rejection": "A true hypothesis rejected (familywise error)",
-    "stopped_success": "Stopped for success at the interim analysis",
-    "stopped_futility": "Stopped for futility at the interim analysis",
-    "selected_subgroup_alone": "Subgroup alone goes on",
-    "selected_full_alone": "Full population alone goes on",
-    "selected_both": "Both go on",
-    "events": "Events",
-    "events_subgroup": "Events in the subgroup",
-    "patients": "Patients enrolled",
-    "patients_subgroup": "Patients of the subgroup enrolled",
-    "interim_months": "Months to the interim analysis",
-    "duration_months": "Months in all",
-}
-"""The measures by name: rates first, then means."""
-
-_MEANS = ("events", "events_subgroup", "patients", "patients_subgroup", "interim_months", "duration_months")
-
-
-@dataclass(frozen=True, eq=False)
-class EnrichmentCharacteristics(Result):
-    """Simulated operating characteristics of an enrichment design under one truth.
-
-    Attributes
-    ----------
-    figures
-        One row a measure: measure (a key), label, value (a share of trials, or a mean), mc_error (Monte Carlo standard
-        error), low, high (95 % limits from it).
-    rules, truth
-        Design and assumed truth in words.
-    trials, seed
-        Of the simulation.
-    alpha
-        One-sided, familywise.
-    patientwise
-        Whether patients were simulated, not test statistics.
-    """
-
-    title: ClassVar[str] = "Enrichment design: simulated operating characteristics"
-    methods: ClassVar[str] = (
-        "Enrichment trials were simulated with groups of random size, staggered entry and analyses at numbers of "
-        "events. Stage-wise log-rank statistics (the full population's stratified by the subgroup) were combined by the "
-        "inverse normal method with weights fixed in advance, and hypotheses tested by the closure principle."
-    )
-    references: ClassVar[tuple[str, ...]] = (
-        "Jenkins M, Stone A, Jennison C. An adaptive seamless phase II/III design for oncology trials with "
-        "subpopulation selection using correlated survival endpoints. Pharm Stat 2011;10:347-356.",
-        "Mehta C, Schaefer H, Daniel H, Irle S. Biomarker driven population enrichment for adaptive oncology trials with "
-        "time to event endpoints. Stat Med 2014;33:4515-4531.",
-        "Wassmer G, Brannath W. Group Sequential and Confirmatory Adaptive Designs in Clinical Trials. Springer; 2016.",
-    )
-
-    figures: pd.DataFrame
-    rules: str
-    truth: str
-    trials: int
-    seed: int
-    alpha: float
-    patientwise: bool
-
-    def estimate(self, measure: str) -> Estimate:
-        """Return a measure with its Monte Carlo error and limits.
-
-        Raises
-        ------
-        AnalysisError
-            If there is no measure of that name.
-        """
-        rows = self.figures[self.figures["measure"] == measure]
-        if len(rows) == 0:
-            shown = ", ".join(self.figures["measure"])
-            raise AnalysisError(f"the simulation has no measure {measure!r}: choose one of {shown}")
-        row = rows.iloc[0]
-        return Estimate(
-            float(row["value"]), float(row["low"]), float(row["high"]), scale=str(row["label"]), kind="simulated",
-            se=float(row["mc_error"]), n=self.trials, method="simulation", mc_error=float(row["mc_error"]),
-        )  # fmt: skip
-
-    def frame(self) -> pd.DataFrame:
-        """Return one row a measure."""
-        return self.figures.assign(trials=self.trials, seed=self.seed, alpha_one_sided=self.alpha)
-
-    def table(self) -> pd.DataFrame:
-        """Return the measures with their Monte Carlo errors."""
-        mean = [name in _MEANS for name in self.figures["measure"]]
-
-        def shown(column: str) -> list[str]:
-            values = zip(self.figures[column], mean, strict=True)
-            return [format_number(value) if is_mean else f"{100 * value:.2f} %" for value, is_mean in values]
-
-        return pd.DataFrame(
-            {"Measure": self.figures["label"], "Value": shown("value"), "Monte Carlo error": shown("mc_error")}
-        )
-
-    def text(self) -> str:
-        """Return the chance of success and the size in words."""
-        rejected = self.estimate("rejected_any")
-        words = (
-            f"In {format_count(self.trials)} simulated trials ({self.rules}; {self.truth}) at least one population was "
-            f"rejected in {100 * rejected.value:.1f} % (Monte Carlo error {100 * (rejected.mc_error or 0.0):.2f} %), the "
-            f"subgroup in {100 * self.estimate('rejected_subgroup').value:.1f} % and the full population in "
-            f"{100 * self.estimate('rejected_full').value:.1f} %, after {format_number(self.estimate('events').value)} "
-            "events on average"
-        )
-        return f"{words}."
-
-    def scalars(self) -> Mapping[str, float]:
-        """Return each measure with its Monte Carlo error."""
-        numbers: dict[str, float] = {}
-        for row in self.figures.to_dict("records"):
-            numbers |= {row["measure"]: float(row["value"]), f"{row['measure']}_mc_error": float(row["mc_error"])}
-        return numbers
 
 
 class _Setting(NamedTuple):
@@ -182,7 +61,7 @@ def simulate_enrichment(
     Patients come from one stream of all comers whose groups are drawn at random, so that the populations have random
     sizes. Once the subgroup alone goes on, only its patients are enrolled from that stream, until the planned number is
     in. The interim analysis takes place at `interim_events`, the final one when the population that went on has had the
-    further events, or its last one.
+    further events, or its last one. A second stage without any event counts as z = 0.
 
     Parameters
     ----------
@@ -231,11 +110,17 @@ def simulate_enrichment(
         with ThreadPoolExecutor(threads) as pool:
             sums = list(pool.map(part, parts))
     name = "patients given piece by piece" if isinstance(truth, TrialPlan) else f"scenario '{truth.name}'"
-    return _characteristics(design, name, count, setting.seed, sums, patientwise=True)
+    return characteristics_of(design, name, count, setting.seed, sums, patientwise=True)
 
 
 def simulated_enrichment_rows(
-    design: EnrichmentDesign, plan: TrialPlan, trials: int, seed: int = 1, *, subgroup: Sequence[int] = (0,), first: int = 0
+    design: EnrichmentDesign,
+    plan: TrialPlan,
+    trials: int,
+    seed: int = 1,
+    *,
+    subgroup: Sequence[int] = (0,),
+    first: int = 0,
 ) -> pd.DataFrame:
     """Return simulated trials one by one: stage-wise z, what was selected and rejected, months, events and patients.
 
@@ -300,7 +185,9 @@ def simulate_enrichment_statistics(
 
     count, share = _whole("trials", trials, 1), require_between("the subgroup's prevalence", prevalence, 0.0, 1.0)
     if design.stages != "increments" or design.tested == "subgroup":
-        raise AnalysisError("test statistics alone are simulated for stages of increments in all comers: simulate patients")
+        raise AnalysisError(
+            "test statistics alone are simulated for stages of increments in all comers: simulate patients"
+        )
     ratios = np.array([require_positive("a hazard ratio", ratio) for ratio in hazard_ratios])
     weights = np.array([share, 1 - share]) * (1 + allocation_ratio * ratios)
     split = weights / weights.sum()
@@ -312,8 +199,8 @@ def simulate_enrichment_statistics(
     )  # fmt: skip
     null = np.array([ratios[0] >= 1, bool((ratios >= 1).all())])
     words = f"hazard ratio {ratios[0]:g} in the subgroup (prevalence {share:g}) and {ratios[1]:g} in the rest"
-    sums = [_sums_of(out[first : first + PART], null) for first in range(0, count, PART)]
-    found = _characteristics(design, words, count, seed, sums, patientwise=False)
+    sums = [sums_of(out[first : first + PART], null) for first in range(0, count, PART)]
+    found = characteristics_of(design, words, count, seed, sums, patientwise=False)
     return found, pd.DataFrame(out, columns=list(COLUMNS))
 
 
@@ -337,14 +224,18 @@ def _setting(design: EnrichmentDesign, plan: TrialPlan, subgroup: Sequence[int],
             f"the subgroup has prevalence {share:g}: name some of the {plan.groups} groups of patients, not all of them"
         )
     if plan.entry == "uniform":
-        raise AnalysisError("patients enter uniformly over a planned accrual, which selection changes: give poisson or even")
+        raise AnalysisError(
+            "patients enter uniformly over a planned accrual, which selection changes: give poisson or even"
+        )
     needed = design.interim_events + design.further_events
     if needed > plan.patients:
         raise AnalysisError(
             f"{needed} events are planned in {plan.patients} patients, who can give {plan.patients} at most: enrol more"
         )
     first = design.first_stage_events or 0
-    targets = np.array([plan.patients, design.interim_events, design.further_events, design.alone_events, first], np.int64)
+    targets = np.array(
+        [plan.patients, design.interim_events, design.further_events, design.alone_events, first], np.int64
+    )
     most = math.ceil((plan.patients + 8 * math.sqrt(plan.patients)) / share) + 64
     ratio = plan.share / (1 - plan.share)
     numbers = design.numbers(share, ratio)
@@ -367,47 +258,9 @@ def _run(setting: _Setting, first: int, trials: int, horizon: float) -> Vector:
 
 def _null_hypotheses(setting: _Setting) -> NDArray[np.bool_]:
     """Return whether no patient of the subgroup, and none at all, is better off under the experimental treatment."""
-    worse = (setting.plan.hazards[:, 1] >= setting.plan.hazards[:, 0]).all(axis=1)
-    return np.array([worse[setting.member == 1].all(), worse.all()])
+    better = np.any(setting.plan.hazards[:, 1] < setting.plan.hazards[:, 0], axis=1) * 1
+    return np.array([not np.any(better * setting.member), not np.any(better)])
 
 
 def _summed(rows: Vector, setting: _Setting) -> tuple[Vector, Vector]:
-    return _sums_of(rows, _null_hypotheses(setting))
-
-
-def _sums_of(rows: Vector, null: NDArray[np.bool_]) -> tuple[Vector, Vector]:
-    """Return sums and sums of squares of the measures over trials."""
-    from trialml.design.enrichment_rules import COLUMNS
-
-    column = dict(zip(COLUMNS, rows.T, strict=True))
-    selected, interim = column["selected"].astype(int), column["rejected_interim"].astype(int)
-    rejected, goes_on = column["rejected"].astype(int), column["stop"] == 0
-    true = int(null[0]) + 2 * int(null[1])
-    values = np.array(
-        [
-            rejected > 0, rejected & 1 > 0, rejected & 2 > 0, interim & 1 > 0, interim & 2 > 0, rejected & true > 0,
-            column["stop"] == 1, column["stop"] == 2, goes_on & (selected == 1), goes_on & (selected == 2),
-            goes_on & (selected == 3), column["events_subgroup"] + column["events_rest"], column["events_subgroup"],
-            column["patients_subgroup"] + column["patients_rest"], column["patients_subgroup"],
-            column["interim_month"], column["end_month"],
-        ],
-        dtype=float,
-    )  # fmt: skip
-    return values.sum(axis=1), (values * values).sum(axis=1)
-
-
-def _characteristics(
-    design: EnrichmentDesign, truth: str, trials: int, seed: int, sums: Sequence[tuple[Vector, Vector]], *, patientwise: bool
-) -> EnrichmentCharacteristics:
-    mean = np.sum([one for one, _ in sums], axis=0) / trials
-    square = np.sum([one for _, one in sums], axis=0) / trials
-    error = np.sqrt(np.maximum(square - mean * mean, 0.0) / max(trials - 1, 1))
-    rows: list[dict[str, Any]] = [
-        {"measure": name, "label": label, "value": value, "mc_error": se, "low": value - Z95 * se, "high": value + Z95 * se}
-        for (name, label), value, se in zip(_MEASURES.items(), mean, error, strict=True)
-        if not math.isnan(value)
-    ]
-    return EnrichmentCharacteristics(
-        figures=pd.DataFrame(rows), rules=design.text(), truth=truth, trials=trials, seed=seed, alpha=design.design.alpha,
-        patientwise=patientwise,
-    )  # fmt: skip
+    return sums_of(rows, _null_hypotheses(setting))

@@ -247,7 +247,7 @@ def run_statistics(
     codes, numbers, out
         As `run_patients` takes them; months and patients of `out` are NaN.
     effects
-        Shape (2,): minus the log hazard ratio in the subgroup and in the rest.
+        Shape (2,): the log hazard ratio in the subgroup and in the rest.
     per_event
         Information of an event.
     events
@@ -274,9 +274,9 @@ def run_statistics(
                     score_s, v_s = score, information
                 row[10 + 2 * stage + part] = events[which, part] + (row[10 + part] if stage else 0.0)
             if stage == 0:
-                decide_at_interim(codes, numbers, _z(-score_s, v_s), _z(-score_f, v_f), v_s, v_f, row)
+                decide_at_interim(codes, numbers, _z(score_s, v_s), _z(score_f, v_f), v_s, v_f, row)
                 row[12], row[13] = row[10], row[11]
                 if row[7] > 0:
                     break
             else:
-                decide_at_end(codes, numbers, _z(-score_s, v_s), _z(-score_f, v_f), v_s / v_f, row)
+                decide_at_end(codes, numbers, _z(score_s, v_s), _z(score_f, v_f), v_s / v_f, row)

@@ -3,8 +3,6 @@
 Import inside functions, since it imports numba. Trials simulated on patients and on test statistics share these.
 """
 
-# ruff: noqa: PLR0917 (compiled loops take plain arrays)
-
 from __future__ import annotations
 
 import math
@@ -15,7 +13,7 @@ import numpy as np
 from trialml.design.intersection_tests import intersection_z, upper_tail
 from trialml.survival.compile import compiled
 
-__all__ = ["COLUMNS", "RULES", "decide_at_interim", "decide_at_end"]
+__all__ = ["COLUMNS", "RULES", "decide_at_end", "decide_at_interim"]
 
 ALL, BEST, EPSILON, THRESHOLD, CONDITIONAL_POWER = range(5)
 
