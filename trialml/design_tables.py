@@ -13,12 +13,17 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from trialml.study_tables import FileTable, Real, Whole
 
-__all__ = ["DESIGN_KINDS", "DesignTable", "EnrichmentTable", "MeansTable", "RatesTable", "RulesTable", "SurvivalTable"]
+__all__ = ["DESIGN_KINDS", "AskedTable", "DesignTable", "EnrichmentTable", "MeansTable", "RatesTable", "RulesTable", "SurvivalTable"]
 
 
 def _listed(value: Any) -> Any:
     """A number stands for a list of one."""
     return (value,) if isinstance(value, int | float) else value
+
+
+def _split(value: Any) -> Any:
+    """A name stands for a list of one, or of several between commas."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 Positive = Annotated[Real, Field(gt=0)]
@@ -40,19 +45,28 @@ Spending = Literal[
 FutilitySpending = Literal["lan-demets-obrien-fleming", "lan-demets-pocock", "hwang-shih-decani", "kim-demets"]
 
 
-class RulesTable(FileTable):
-    """The rules that every kind of design shares."""
+class AskedTable(FileTable):
+    """What every kind of design is asked with."""
 
     alpha: Annotated[Share, Field(description="one-sided significance level, on each side where there are two")] = 0.025
     power: Annotated[Share, Field(description="wanted probability of rejecting under the assumed effect")] = 0.9
-    sides: Annotated[Literal[1, 2], Field(description="1, or 2 for rejecting in both directions")] = 1
-    information: Annotated[Reals, Field(description="information fractions of the looks, the last one 1")] = (1.0,)
     spending: Annotated[Spending, Field(description="how alpha is spent over the looks")] = "lan-demets-obrien-fleming"
     spending_parameter: Annotated[
-        Real | None, Field(description="gamma of hwang-shih-decani, rho of kim-demets, delta of wang-tsiatis, z of haybittle-peto")
+        Real | None,
+        Field(
+            description="gamma of hwang-shih-decani, rho of kim-demets, exponent of wang-tsiatis, z of haybittle-peto"
+        ),
     ] = None
+    allocation_ratio: Annotated[Positive, Field(description="experimental to control")] = 1.0
+
+
+class RulesTable(AskedTable):
+    """The rules of a trial with looks."""
+
+    sides: Annotated[Literal[1, 2], Field(description="1, or 2 for rejecting in both directions")] = 1
+    information: Annotated[Reals, Field(description="information fractions of the looks, the last one 1")] = (1.0,)
     user_alpha: Annotated[Reals, Field(description="cumulative one-sided alpha at each look, for spending user")] = ()
-    futility_z: Annotated[Reals, Field(description="z at and below which each look but the last stops for futility")] = ()
+    futility_z: Annotated[Reals, Field(description="z below which each look but the last stops for futility")] = ()
     futility_spending: Annotated[
         FutilitySpending | None, Field(description="how 1 - power is spent over the looks for futility")
     ] = None
@@ -60,9 +74,9 @@ class RulesTable(FileTable):
     binding: Annotated[
         bool, Field(description="efficacy bounds count on stopping for futility; alpha fails if it is overruled")
     ] = False
-    allocation_ratio: Annotated[Positive, Field(description="experimental to control")] = 1.0
     block: Annotated[
-        Whole | None, Field(ge=1, le=1000, description="patients are rounded up to whole blocks; not given, the smallest of 4 or more that holds whole arms")
+        Whole | None,
+        Field(ge=1, le=1000, description="patients are rounded up to whole blocks (smallest of 4 or more if not given)"),
     ] = None
 
 
@@ -122,11 +136,39 @@ class RatesTable(RulesTable):
     """`[design.rates]`: two arms compared by the share of patients with a response"""
 
 
-class EnrichmentTable(RulesTable):
-    """`[design.enrichment]`: a subgroup and the full population by the time to an event, in two stages; times in months."""
+class EnrichmentTable(AskedTable):
+    """`[design.enrichment]`: a subgroup and all comers by the time to an event, in two stages; times in months."""
+
+    prevalence: Annotated[Share, Field(description="share of patients who belong to the subgroup")]
+    hazard_ratio: Annotated[Positive, Field(description="assumed in the subgroup, experimental to control")]
+    rest_hazard_ratio: Annotated[Positive, Field(description="assumed in the rest of the patients")] = 1.0
+    control_median: Annotated[Positive, Field(description="median of the control arm, months")]
+    rest_control_median: Annotated[Positive | None, Field(description="median of the rest's control arm")] = None
+    accrual: Annotated[Positive, Field(description="months of recruitment of all comers")]
+    patients: Annotated[Positive, Field(description="patients in all")]
+    dropout: Annotated[Real, Field(ge=0, lt=1, description="share who leave without an event in a year")] = 0.0
+    events: Annotated[
+        Positive | None, Field(description="events in all (not given: for the power under the average effect)")
+    ] = None
+    interim: Annotated[Share, Field(description="fraction of the events at the interim analysis")] = 0.5
+    approach: Annotated[
+        tuple[Literal["all-comers", "enriched", "co-primary", "hierarchical", "adaptive"], ...],
+        BeforeValidator(_split),
+        Field(min_length=1, description="designs to compare"),
+    ] = ("all-comers", "enriched", "co-primary", "hierarchical", "adaptive")
+    rule: Annotated[
+        Literal["best", "epsilon", "threshold", "conditional-power", "all"],
+        Field(description="how the adaptive design chooses the population at the interim analysis"),
+    ] = "best"
+    epsilon: Annotated[NotNegative, Field(description="of rule epsilon, on the scale of 1 / hazard ratio")] = 0.1
+    test: Annotated[
+        Literal["simes", "bonferroni", "spiessens-debois"], Field(description="of the intersection hypothesis")
+    ] = "simes"
+    simulate: Annotated[Whole, Field(ge=100, le=100_000_000, description="trials to simulate of each design")] = 10_000
+    seed: Annotated[Whole, Field(ge=0, lt=2**32, description="seed of the simulation")] = 1
 
 
-DESIGN_KINDS: dict[str, type[RulesTable]] = {
+DESIGN_KINDS: dict[str, type[AskedTable]] = {
     "survival": SurvivalTable,
     "means": MeansTable,
     "rates": RatesTable,
@@ -168,7 +210,7 @@ class DesignTable(FileTable):
             )
         return self
 
-    def requests(self) -> dict[str, RulesTable]:
+    def requests(self) -> dict[str, AskedTable]:
         """Return the designs that are asked for by kind; alpha and power of `[design]` where a table has none of its own."""
         asked = {kind: getattr(self, kind) for kind in DESIGN_KINDS}
         shared = {name: getattr(self, name) for name in ("alpha", "power") if name in self.model_fields_set}

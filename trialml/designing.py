@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from trialml.analysis import Watcher
+from trialml.design.enrichment_comparison import compare_enrichment
+from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.group_sequential import Design
 from trialml.design.next_trial import OperatingCharacteristics, plan_trial
-from trialml.design.scenario import Scenario
+from trialml.design.sample_size import round_up, survival_events
+from trialml.design.scenario import Group, Scenario
 from trialml.design.simulate import simulate
-from trialml.design_tables import RulesTable, SurvivalTable
+from trialml.design_tables import AskedTable, EnrichmentTable, RulesTable, SurvivalTable
 from trialml.errors import AnalysisError
 from trialml.planning import smallest_block
 from trialml.result import Result
@@ -24,7 +28,7 @@ class Designed:
     """A design that was asked for: its kind, what was asked, and the results."""
 
     kind: str
-    asked: RulesTable
+    asked: AskedTable
     results: tuple[Result, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def compute_design(asked: RulesTable, watcher: Watcher) -> Designed:
+def compute_design(asked: AskedTable, watcher: Watcher) -> Designed:
     """Return the design that a table asks for.
 
     Parameters
@@ -76,6 +80,8 @@ def compute_design(asked: RulesTable, watcher: Watcher) -> Designed:
     """
     if isinstance(asked, SurvivalTable):
         return Designed("survival", asked, tuple(_survival(asked, watcher)))
+    if isinstance(asked, EnrichmentTable):
+        return Designed("enrichment", asked, tuple(_enrichment(asked, watcher)))
     raise AssertionError(type(asked))
 
 
@@ -122,6 +128,62 @@ def _simulated(plan: OperatingCharacteristics, asked: SurvivalTable, watcher: Wa
     words = f"Simulating {asked.simulate:,} trials"
     with watcher.step(words, math.ceil(asked.simulate / 1000)) as done:
         return simulate(plan.design, plan.scenario, asked.simulate, asked.seed, events=plan.events, progress=done)
+
+
+def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
+    everyone = asked.prevalence * math.log(asked.hazard_ratio) + (1 - asked.prevalence) * math.log(asked.rest_hazard_ratio)
+    design = Design(
+        alpha=asked.alpha,
+        power=asked.power,
+        information_fractions=(asked.interim, 1.0),
+        spending=asked.spending,
+        spending_parameter=asked.spending_parameter,
+        allocation_ratio=asked.allocation_ratio,
+    )
+    if asked.events is None and abs(everyone) < 1e-9:
+        raise AnalysisError("the average effect is none, so no number of events follows from the power: give the events")
+    events = asked.events or round_up(
+        design.inflation_factor
+        * survival_events(
+            math.exp(everyone), alpha=asked.alpha, power=asked.power, allocation_ratio=asked.allocation_ratio
+        )
+    )
+    interim = round_up(asked.interim * events)
+    designs = {name: _approach(name, asked, design, int(interim), int(events - interim)) for name in asked.approach}
+    steps = len(designs) * math.ceil(asked.simulate / 1000)
+    with watcher.step(f"Simulating {asked.simulate:,} trials of each design", steps) as done:
+        found = compare_enrichment(designs, _groups(asked), asked.simulate, asked.seed, progress=done)
+    return [found]
+
+
+def _approach(name: str, asked: EnrichmentTable, design: Design, interim: int, further: int) -> EnrichmentDesign:
+    make = {
+        "all-comers": EnrichmentDesign.all_comers,
+        "enriched": EnrichmentDesign.enriched,
+        "co-primary": partial(EnrichmentDesign.co_primary, test=asked.test),
+        "hierarchical": EnrichmentDesign.hierarchical,
+        "adaptive": partial(EnrichmentDesign, rule=asked.rule, test=asked.test, epsilon=asked.epsilon),
+    }
+    return make[name](interim, further, design=design)
+
+
+def _groups(asked: EnrichmentTable) -> Scenario:
+    rest = asked.rest_control_median or asked.control_median
+    groups = (
+        ("subgroup", asked.prevalence, asked.control_median, asked.hazard_ratio),
+        ("rest", 1 - asked.prevalence, rest, asked.rest_hazard_ratio),
+    )
+    return Scenario(
+        "as assumed",
+        groups=tuple(
+            Group(name, share, control_hazard_per_month=math.log(2) / median, hazard_ratio=ratio)
+            for name, share, median, ratio in groups
+        ),
+        accrual_per_month=asked.patients / asked.accrual,
+        patients=asked.patients,
+        dropout_per_month=-math.log1p(-asked.dropout) / 12,
+        allocation_ratio=asked.allocation_ratio,
+    )
 
 
 def _truth(asked: SurvivalTable) -> Scenario:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
 
-    from trialml.design_tables import RulesTable
+    from trialml.design_tables import AskedTable
     from trialml.designing import Designed
 
 __all__ = ["add_design_verb", "design", "joined_lists"]
@@ -68,7 +68,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
     names, listed = _accepted(field.annotation)
     if names and all(isinstance(one, str) for one in names):
         words += f": {', '.join(names)}"
-    if default not in (None, ()):
+    if not field.is_required() and default not in (None, ()):
         words += f" (default: {_written(default)})"
     metavar = "NAME" if str in (field.annotation, *get_args(field.annotation)) else "N,N,..." if listed else "N"
     metavar = "NAME" if names and isinstance(names[0], str) else metavar
@@ -134,7 +134,7 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     if asked.kind == "study":
         from trialml.config import read_design
 
-        requests: dict[str, RulesTable] = read_design(asked.study).requests()
+        requests: dict[str, AskedTable] = read_design(asked.study).requests()
         if not requests:
             raise StudyFileError(
                 f"{asked.study.name}: no design is asked for: add a table such as [design.survival] to it."
@@ -154,7 +154,7 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     return 0
 
 
-def _table(asked: argparse.Namespace) -> RulesTable:
+def _table(asked: argparse.Namespace) -> AskedTable:
     from pydantic import ValidationError
 
     from trialml.design_tables import DESIGN_KINDS
@@ -171,7 +171,7 @@ def _table(asked: argparse.Namespace) -> RulesTable:
 def _read(value: Any, annotation: Any) -> Any:
     """Return the numbers of an option's words; words that are none stay, and the table refuses them."""
     names, listed = _accepted(annotation)
-    if not isinstance(value, str) or value in names:
+    if not isinstance(value, str) or any(isinstance(name, str) for name in names):
         return value
     return tuple(_number(one.strip()) for one in value.split(",")) if listed else _number(value)
 
