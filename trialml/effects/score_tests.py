@@ -233,4 +233,6 @@ def _limit(excess: Callable[[float], float], estimate: float, end: float, goal: 
     # The score falls as the null rises; at the estimate it is 0.
     if abs(excess(end)) <= abs(goal) or (end - estimate) * (1 if goal < 0 else -1) <= 0:
         return end
-    return float(brentq(lambda null: excess(null) - goal, min(estimate, end), max(estimate, end), xtol=1e-14, rtol=1e-14))
+    return float(
+        brentq(lambda null: excess(null) - goal, min(estimate, end), max(estimate, end), xtol=1e-14, rtol=1e-14)
+    )
