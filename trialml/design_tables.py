@@ -128,12 +128,56 @@ class SurvivalTable(RulesTable):
         return self
 
 
-class MeansTable(RulesTable):
-    """`[design.means]`: two arms compared by their means"""
+class _SizedTable(RulesTable):
+    """What trials without a clock share."""
+
+    higher_is_better: Annotated[
+        bool | None, Field(description="yes or no; not given, the assumed effect says which direction is benefit")
+    ] = None
+    covariate_r2: Annotated[
+        Real, Field(ge=0, lt=1, description="share of the outcome's variance that baseline covariates explain")
+    ] = 0.0
+    optimal_allocation: Annotated[bool, Field(description="the allocation that needs the fewest patients")] = False
+    patients: Annotated[Positive | None, Field(description="patients in all; given, the power is computed")] = None
 
 
-class RatesTable(RulesTable):
-    """`[design.rates]`: two arms compared by the share of patients with a response"""
+class MeansTable(_SizedTable):
+    """`[design.means]`: two arms compared by their means; by the t-test unless normal_approximation."""
+
+    difference: Annotated[Real | None, Field(description="assumed, experimental less control")] = None
+    sd: Annotated[Positive | None, Field(description="standard deviation of the control arm, and of both by default")] = None
+    experimental_sd: Annotated[Positive | None, Field(description="standard deviation of the experimental arm")] = None
+    ratio: Annotated[Positive | None, Field(description="assumed ratio of means instead of a difference")] = None
+    variation: Annotated[Positive | None, Field(description="coefficient of variation, with a ratio")] = None
+    null: Annotated[
+        Real | None, Field(description="effect under the null hypothesis: a margin makes it non-inferiority")
+    ] = None
+    normal_approximation: Annotated[bool, Field(description="the normal distribution instead of t")] = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        by_difference, by_ratio = self.difference is not None, self.ratio is not None
+        if by_difference == by_ratio:
+            raise ValueError("the effect must be given once: give the difference of means with sd, or their ratio")
+        if by_difference and self.sd is None:
+            raise ValueError("the difference of means needs the standard deviation: give sd")
+        if by_ratio and self.variation is None:
+            raise ValueError("the ratio of means needs the coefficient of variation: give variation")
+        return self
+
+
+class RatesTable(_SizedTable):
+    """`[design.rates]`: two arms compared by the share of patients with an event or a response; normal approximation."""
+
+    experimental_rate: Annotated[Share, Field(description="assumed share in the experimental arm")]
+    control_rate: Annotated[Share, Field(description="assumed share in the control arm")]
+    scale: Annotated[
+        Literal["risk difference", "risk ratio", "odds ratio"], Field(description="scale of the effect")
+    ] = "risk difference"
+    null: Annotated[
+        Real | None, Field(description="effect under the null hypothesis: a margin makes it non-inferiority")
+    ] = None
+    unpooled: Annotated[bool, Field(description="variance of the test at the observed rates instead of the pooled")] = False
 
 
 class EnrichmentTable(AskedTable):

@@ -11,11 +11,13 @@ from trialml.analysis import Watcher
 from trialml.design.enrichment_comparison import compare_enrichment
 from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.group_sequential import Design
+from trialml.design.means import plan_mean_ratio, plan_means
 from trialml.design.next_trial import OperatingCharacteristics, plan_trial
+from trialml.design.rates import plan_rates
 from trialml.design.sample_size import round_up, survival_events
 from trialml.design.scenario import Group, Scenario
 from trialml.design.simulate import simulate
-from trialml.design_tables import AskedTable, EnrichmentTable, RulesTable, SurvivalTable
+from trialml.design_tables import AskedTable, EnrichmentTable, MeansTable, RatesTable, RulesTable, SurvivalTable
 from trialml.errors import AnalysisError
 from trialml.planning import smallest_block
 from trialml.result import Result
@@ -82,7 +84,11 @@ def compute_design(asked: AskedTable, watcher: Watcher) -> Designed:
         return Designed("survival", asked, tuple(_survival(asked, watcher)))
     if isinstance(asked, EnrichmentTable):
         return Designed("enrichment", asked, tuple(_enrichment(asked, watcher)))
-    raise AssertionError(type(asked))
+    if isinstance(asked, MeansTable):
+        return Designed("means", asked, (_means(asked),))
+    if isinstance(asked, RatesTable):
+        return Designed("rates", asked, (_rates(asked),))
+    raise AnalysisError(f"there is no design of kind {type(asked).__name__}: ask for survival, means, rates or enrichment")
 
 
 def rules_of(asked: RulesTable) -> Design:
@@ -128,6 +134,47 @@ def _simulated(plan: OperatingCharacteristics, asked: SurvivalTable, watcher: Wa
     words = f"Simulating {asked.simulate:,} trials"
     with watcher.step(words, math.ceil(asked.simulate / 1000)) as done:
         return simulate(plan.design, plan.scenario, asked.simulate, asked.seed, events=plan.events, progress=done)
+
+
+def _means(asked: MeansTable) -> Result:
+    shared = _sized(asked) | {"normal_approximation": asked.normal_approximation}
+    if asked.ratio is not None and asked.variation is not None:
+        null = {} if asked.null is None else {"null": asked.null}
+        return plan_mean_ratio(
+            rules_of(asked), ratio=asked.ratio, coefficient_of_variation=asked.variation, **null, **shared
+        )
+    assert asked.difference is not None
+    assert asked.sd is not None
+    return plan_means(
+        rules_of(asked),
+        difference=asked.difference,
+        sd=asked.sd,
+        experimental_sd=asked.experimental_sd,
+        null=asked.null or 0.0,
+        **shared,
+    )
+
+
+def _rates(asked: RatesTable) -> Result:
+    return plan_rates(
+        rules_of(asked),
+        experimental_rate=asked.experimental_rate,
+        control_rate=asked.control_rate,
+        scale=asked.scale,
+        null=asked.null,
+        pooled=not asked.unpooled,
+        **_sized(asked),
+    )
+
+
+def _sized(asked: MeansTable | RatesTable) -> dict[str, Any]:
+    return {
+        "higher_is_better": asked.higher_is_better,
+        "optimal_allocation": asked.optimal_allocation,
+        "covariate_r_squared": asked.covariate_r2,
+        "patients": asked.patients,
+        "block": block_of(asked),
+    }
 
 
 def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:

@@ -38,14 +38,15 @@ def add_design_verb(verbs: Any, *, options: bool) -> None:
     parser = verbs.add_parser("design", help="design a trial: survival, means, rates or enrichment", epilog=_EPILOG)
     if not options:
         return
-    from trialml.design_tables import DESIGN_KINDS
+    from trialml.design_tables import DESIGN_KINDS, RulesTable
 
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind, table in DESIGN_KINDS.items():
         words = (table.__doc__ or "").split(": ", 1)[1].split(";")[0].rstrip(".")
         one = kinds.add_parser(kind, help=words, description=f"Design a trial: {words}.", epilog=_EPILOG)
+        assumed, rules = one.add_argument_group("assumed"), one.add_argument_group("rules")
         for name, field in table.model_fields.items():
-            _add_option(one, name, field)
+            _add_option(rules if name in RulesTable.model_fields else assumed, name, field)
         _add_output(one)
     study = kinds.add_parser("study", help="every design that a study file asks for in its [design] table")
     study.add_argument("study", type=Path, metavar="STUDY.toml")
@@ -58,7 +59,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--report", type=Path, metavar="FILE.html", help="write a report too")
 
 
-def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+def _add_option(parser: Any, name: str, field: FieldInfo) -> None:
     """Add the option of a table's key; it is read by the table, so that command and file refuse alike."""
     flag, default = "--" + name.replace("_", "-"), field.get_default()
     words = (field.description or "").replace("%", "%%")
@@ -71,7 +72,10 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
     if not field.is_required() and default not in (None, ()):
         words += f" (default: {_written(default)})"
     metavar = "NAME" if str in (field.annotation, *get_args(field.annotation)) else "N,N,..." if listed else "N"
-    metavar = "NAME" if names and isinstance(names[0], str) else metavar
+    if bool in get_args(field.annotation):
+        metavar = "YES|NO"
+    elif names and isinstance(names[0], str):
+        metavar = "NAME,NAME,..." if listed else "NAME"
     parser.add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=words)
 
 
@@ -173,7 +177,13 @@ def _read(value: Any, annotation: Any) -> Any:
     names, listed = _accepted(annotation)
     if not isinstance(value, str) or any(isinstance(name, str) for name in names):
         return value
+    if bool in get_args(annotation):
+        return _yes_or_no(value)
     return tuple(_number(one.strip()) for one in value.split(",")) if listed else _number(value)
+
+
+def _yes_or_no(words: str) -> bool | str:
+    return {"yes": True, "no": False}.get(words.lower(), words)
 
 
 def _number(words: str) -> int | float | str:
