@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from trialml.data.roles import Covariate, Endpoint, Records, Treatment
 from trialml.data.starter_text import FILL_IN, unfilled
 from trialml.data.visit_tables import Visits
-from trialml.errors import StudyFileError, nearest
 from trialml.design_tables import DesignTable
+from trialml.errors import StudyFileError, nearest
 from trialml.study_checks import refuse_contradictions
 from trialml.study_tables import (
     CovariateTable,

@@ -99,7 +99,9 @@ def _next_steps(designed: Sequence[Designed]) -> list[str]:
     simulated = any(one.asked.model_dump().get("simulate") for one in designed)
     steps = ["Ask of each assumption what the trial would lose if it were wrong, and design again with the answer."]
     if not simulated:
-        steps.append("Simulate the design (--simulate 10000) under the assumed truth and under others, before it is fixed.")
+        steps.append(
+            "Simulate the design (--simulate 10000) under the assumed truth and under others, before it is fixed."
+        )
     return steps
 
 

@@ -13,7 +13,16 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from trialml.study_tables import FileTable, Real, Whole
 
-__all__ = ["DESIGN_KINDS", "AskedTable", "DesignTable", "EnrichmentTable", "MeansTable", "RatesTable", "RulesTable", "SurvivalTable"]
+__all__ = [
+    "DESIGN_KINDS",
+    "AskedTable",
+    "DesignTable",
+    "EnrichmentTable",
+    "MeansTable",
+    "RatesTable",
+    "RulesTable",
+    "SurvivalTable",
+]
 
 
 def _listed(value: Any) -> Any:
@@ -76,7 +85,9 @@ class RulesTable(AskedTable):
     ] = False
     block: Annotated[
         Whole | None,
-        Field(ge=1, le=1000, description="patients are rounded up to whole blocks (smallest of 4 or more if not given)"),
+        Field(
+            ge=1, le=1000, description="patients are rounded up to whole blocks (smallest of 4 or more if not given)"
+        ),
     ] = None
 
 
@@ -89,7 +100,9 @@ class SurvivalTable(RulesTable):
     effect_breaks: Annotated[
         Reals, Field(description="months since entry at which each hazard ratio begins, the first one 0")
     ] = ()
-    scenario: Annotated[str | None, Field(description="a named scenario of the gallery instead of a hazard ratio")] = None
+    scenario: Annotated[str | None, Field(description="a named scenario of the gallery instead of a hazard ratio")] = (
+        None
+    )
     control_median: Annotated[Positive | None, Field(description="median of the control arm, months")] = None
     control_hazards: Annotated[Reals, Field(description="event hazards of the control arm a month, one a piece")] = ()
     hazard_breaks: Annotated[Reals, Field(description="months at which the pieces begin, the first one 0")] = ()
@@ -145,7 +158,9 @@ class MeansTable(_SizedTable):
     """`[design.means]`: two arms compared by their means; by the t-test unless normal_approximation."""
 
     difference: Annotated[Real | None, Field(description="assumed, experimental less control")] = None
-    sd: Annotated[Positive | None, Field(description="standard deviation of the control arm, and of both by default")] = None
+    sd: Annotated[
+        Positive | None, Field(description="standard deviation of the control arm, and of both by default")
+    ] = None
     experimental_sd: Annotated[Positive | None, Field(description="standard deviation of the experimental arm")] = None
     ratio: Annotated[Positive | None, Field(description="assumed ratio of means instead of a difference")] = None
     variation: Annotated[Positive | None, Field(description="coefficient of variation, with a ratio")] = None
@@ -177,7 +192,9 @@ class RatesTable(_SizedTable):
     null: Annotated[
         Real | None, Field(description="effect under the null hypothesis: a margin makes it non-inferiority")
     ] = None
-    unpooled: Annotated[bool, Field(description="variance of the test at the observed rates instead of the pooled")] = False
+    unpooled: Annotated[bool, Field(description="variance of the test at the observed rates instead of the pooled")] = (
+        False
+    )
 
 
 class EnrichmentTable(AskedTable):
@@ -205,6 +222,14 @@ class EnrichmentTable(AskedTable):
         Field(description="how the adaptive design chooses the population at the interim analysis"),
     ] = "best"
     epsilon: Annotated[NotNegative, Field(description="of rule epsilon, on the scale of 1 / hazard ratio")] = 0.1
+    thresholds: Annotated[
+        tuple[Positive, Positive],
+        Field(description="of rule threshold: hazard ratios for the subgroup and for all comers"),
+    ] = (1.0, 1.0)
+    conditional_powers: Annotated[
+        tuple[Real, Real],
+        Field(description="of rule conditional-power: least for all comers, and for the subgroup alone"),
+    ] = (0.5, 0.2)
     test: Annotated[
         Literal["simes", "bonferroni", "spiessens-debois"], Field(description="of the intersection hypothesis")
     ] = "simes"
@@ -263,4 +288,3 @@ class DesignTable(FileTable):
             for kind, table in asked.items()
             if table is not None
         }
-

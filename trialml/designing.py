@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from trialml.analysis import Watcher
@@ -88,7 +87,9 @@ def compute_design(asked: AskedTable, watcher: Watcher) -> Designed:
         return Designed("means", asked, (_means(asked),))
     if isinstance(asked, RatesTable):
         return Designed("rates", asked, (_rates(asked),))
-    raise AnalysisError(f"there is no design of kind {type(asked).__name__}: ask for survival, means, rates or enrichment")
+    raise AnalysisError(
+        f"there is no design of kind {type(asked).__name__}: ask for survival, means, rates or enrichment"
+    )
 
 
 def rules_of(asked: RulesTable) -> Design:
@@ -137,12 +138,11 @@ def _simulated(plan: OperatingCharacteristics, asked: SurvivalTable, watcher: Wa
 
 
 def _means(asked: MeansTable) -> Result:
-    shared = _sized(asked) | {"normal_approximation": asked.normal_approximation}
+    shared: dict[str, Any] = _sized(asked) | {"normal_approximation": asked.normal_approximation}
     if asked.ratio is not None and asked.variation is not None:
-        null = {} if asked.null is None else {"null": asked.null}
-        return plan_mean_ratio(
-            rules_of(asked), ratio=asked.ratio, coefficient_of_variation=asked.variation, **null, **shared
-        )
+        if asked.null is not None:
+            shared["null"] = asked.null
+        return plan_mean_ratio(rules_of(asked), ratio=asked.ratio, coefficient_of_variation=asked.variation, **shared)
     assert asked.difference is not None
     assert asked.sd is not None
     return plan_means(
@@ -178,7 +178,9 @@ def _sized(asked: MeansTable | RatesTable) -> dict[str, Any]:
 
 
 def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
-    everyone = asked.prevalence * math.log(asked.hazard_ratio) + (1 - asked.prevalence) * math.log(asked.rest_hazard_ratio)
+    everyone = asked.prevalence * math.log(asked.hazard_ratio) + (1 - asked.prevalence) * math.log(
+        asked.rest_hazard_ratio
+    )
     design = Design(
         alpha=asked.alpha,
         power=asked.power,
@@ -188,7 +190,9 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
         allocation_ratio=asked.allocation_ratio,
     )
     if asked.events is None and abs(everyone) < 1e-9:
-        raise AnalysisError("the average effect is none, so no number of events follows from the power: give the events")
+        raise AnalysisError(
+            "the average effect is none, so no number of events follows from the power: give the events"
+        )
     events = asked.events or round_up(
         design.inflation_factor
         * survival_events(
@@ -196,7 +200,9 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
         )
     )
     interim = round_up(asked.interim * events)
-    designs = {name: _approach(name, asked, design, int(interim), int(events - interim)) for name in asked.approach}
+    designs: dict[str, EnrichmentDesign] = {
+        name: _approach(name, asked, design, int(interim), int(events - interim)) for name in asked.approach
+    }
     steps = len(designs) * math.ceil(asked.simulate / 1000)
     with watcher.step(f"Simulating {asked.simulate:,} trials of each design", steps) as done:
         found = compare_enrichment(designs, _groups(asked), asked.simulate, asked.seed, progress=done)
@@ -204,14 +210,24 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
 
 
 def _approach(name: str, asked: EnrichmentTable, design: Design, interim: int, further: int) -> EnrichmentDesign:
-    make = {
-        "all-comers": EnrichmentDesign.all_comers,
-        "enriched": EnrichmentDesign.enriched,
-        "co-primary": partial(EnrichmentDesign.co_primary, test=asked.test),
-        "hierarchical": EnrichmentDesign.hierarchical,
-        "adaptive": partial(EnrichmentDesign, rule=asked.rule, test=asked.test, epsilon=asked.epsilon),
-    }
-    return make[name](interim, further, design=design)
+    if name == "all-comers":
+        return EnrichmentDesign.all_comers(interim, further, design=design)
+    if name == "enriched":
+        return EnrichmentDesign.enriched(interim, further, design=design)
+    if name == "hierarchical":
+        return EnrichmentDesign.hierarchical(interim, further, design=design)
+    if name == "co-primary":
+        return EnrichmentDesign.co_primary(interim, further, design=design, test=asked.test)
+    return EnrichmentDesign(
+        interim,
+        further,
+        design=design,
+        rule=asked.rule,
+        test=asked.test,
+        epsilon=asked.epsilon,
+        thresholds=asked.thresholds,
+        conditional_powers=asked.conditional_powers,
+    )
 
 
 def _groups(asked: EnrichmentTable) -> Scenario:
@@ -234,7 +250,10 @@ def _groups(asked: EnrichmentTable) -> Scenario:
 
 
 def _truth(asked: SurvivalTable) -> Scenario:
-    hazard: dict[str, Any] = {"hazard_breaks_months": asked.hazard_breaks, "control_hazards_per_month": asked.control_hazards}
+    hazard: dict[str, Any] = {
+        "hazard_breaks_months": asked.hazard_breaks,
+        "control_hazards_per_month": asked.control_hazards,
+    }
     if asked.control_median is not None:
         hazard = {"control_hazard_per_month": math.log(2) / asked.control_median}
     effect: dict[str, Any] = {"hazard_ratio_breaks_months": asked.effect_breaks, "hazard_ratios": asked.hazard_ratio}

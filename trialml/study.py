@@ -220,6 +220,6 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     held, by_stratum = learning.learn_response(heterogeneity)
     plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
     for table in study.design.requests().values():
-        for result in compute_design(table, analysis.watcher).results:
-            analysis.add(result, "response")
+        for designed in compute_design(table, analysis.watcher).results:
+            analysis.add(designed, "response")
     return analysis

@@ -90,7 +90,7 @@ def _accepted(annotation: Any) -> tuple[tuple[Any, ...], bool]:
     if origin is Literal:
         return get_args(annotation), False
     if origin is tuple:
-        return (), True
+        return _accepted(get_args(annotation)[0])[0], True
     if origin in (Union, UnionType, Annotated):
         parts = [_accepted(part) for part in get_args(annotation) if part is not NoneType]
         return next((names for names, _ in parts if names), ()), any(listed for _, listed in parts)
@@ -149,7 +149,12 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     if asked.report is not None:
         write_design_report(designed, asked.report, ["trialml", *words])
     if asked.json:
-        print(json.dumps([one.to_json() for one in designed], indent=1, allow_nan=False))
+        console.print(
+            json.dumps([one.to_json() for one in designed], indent=1, allow_nan=False),
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
     else:
         for one in designed:
             _say(one, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -61,7 +62,10 @@ class EnrichmentComparison(Result):
     def frame(self) -> pd.DataFrame:
         """Return one row a design and measure."""
         return self.figures.assign(
-            rules=self.figures["design"].map(dict(self.rules)), trials=self.trials, seed=self.seed, alpha_one_sided=self.alpha
+            rules=self.figures["design"].map(dict(self.rules)),
+            trials=self.trials,
+            seed=self.seed,
+            alpha_one_sided=self.alpha,
         )
 
     def _of(self, measure: str) -> pd.DataFrame:
@@ -116,7 +120,7 @@ class EnrichmentComparison(Result):
 
 
 def _shown(value: float, error: float, kind: str) -> str:
-    if value != value:
+    if math.isnan(value):
         return "not applicable"
     return f"{100 * value:.1f} ({100 * error:.2f})" if kind == "share" else f"{value:.1f} ({error:.2f})"
 
