@@ -83,9 +83,9 @@ def test_the_report_holds_the_decision_and_asks_nothing_of_data(tmp_path, capsys
 
 
 def test_means_and_rates_say_patients_and_method(capsys):
-    # Closed form: two arms of ((1.959964 + 1.281552) * sqrt(2) * 12 / 5)**2 by the normal approximation, 242.1 in all.
+    # Closed form: two arms of ((1.959964 + 1.281552) * sqrt(2) * 12 / 5)**2 by the normal approximation, 242.09 in all.
     said = answer(["design", "means", "--difference", "5", "--sd", "12", "--normal-approximation"], capsys)
-    assert "242.07 before rounding" in said
+    assert "242.09 before rounding" in said
     said = answer(["design", "rates", "--experimental-rate", "0.5", "--control-rate", "0.3"], capsys)
     assert "variance under the null pooled" in said
 
