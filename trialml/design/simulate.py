@@ -216,8 +216,8 @@ def simulate_one_trial(
     Returns
     -------
     DataFrame
-        One row a patient who had entered by the cut, in order of entry: ``group`` (position among the scenario's
-        groups), ``arm`` (control or experimental), ``entry_months`` (calendar), ``time_months`` (since entry) and
+        One row a patient who had entered by the cut, in order of entry: ``group`` (its name; ``all`` where the scenario
+        has none), ``arm`` (control or experimental), ``entry_months`` (calendar), ``time_months`` (since entry) and
         ``event``.
 
     Raises
@@ -243,9 +243,10 @@ def simulate_one_trial(
         cut = float(happened[wanted - 1])
     # Whoever enters at the cut itself has no follow-up.
     inside = drawn.entry < cut * (1 - TIE_TOLERANCE)
+    names = np.array([group.name for group in scenario.groups] or ["all"])
     frame = pd.DataFrame(
         {
-            "group": drawn.group,
+            "group": names[drawn.group],
             "arm": np.where(drawn.arm == 1, "experimental", "control"),
             "entry_months": drawn.entry,
             "time_months": np.where(ends <= cut, drawn.time, cut - drawn.entry),
