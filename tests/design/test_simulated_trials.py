@@ -191,6 +191,8 @@ def test_the_slow_path_with_weights_of_one_is_the_fast_path():
     for name in ("z", "months", "events", "enrolled"):
         np.testing.assert_allclose(slow.looks[name], fast.looks[name], rtol=1e-12)
     assert "hazard_ratio" not in set(slow.totals["figure"])
+    assert "Hazard ratio" in fast.table()
+    assert "Hazard ratio" not in slow.table()
 
 
 def test_restricted_means_are_compared_as_in_the_survival_chapter():

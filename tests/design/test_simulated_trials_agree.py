@@ -286,6 +286,31 @@ def test_rejection_agrees_with_the_integrals_where_the_normal_approximation_is_c
         family.shares("power", found.power.value, 50_000, exits.sum(), math.inf)
 
 
+def test_the_simulated_means_of_rpact_agree_with_our_integrals(oracle):
+    """The other way round: theirs is simulated (one standard deviation, 50 a stage and arm) and ours is exact."""
+    case = oracle("sim_rates_means_rpact")
+    for place in [place for place in case.open if place[0] == "rates"]:
+        case.aside(*place, reason="its sample size is estimated again at the interim, which is out of scope")
+    design, n = Design(information_fractions=(0.5, 1.0)), 10_000
+    exits = design.exit_probabilities(np.array(case.take("means", "alternative")) * math.sqrt(50)).T
+    with Family() as family:
+        for k in range(3):
+            stages = np.array(case.outputs["means"]["rejectPerStage"]["rows"])[:, k]
+            family.shares("reject", stages, n, exits[:, k], math.inf)
+            family.shares("power", stages.sum(), n, exits[:, k].sum(), math.inf)
+    case.compare(np.sum(case.take("means", "rejectPerStage"), axis=0), "means", "overallReject")
+    stopped = np.array(case.take("means", "earlyStop"))
+    case.compare(200 - 100 * stopped, "means", "expectedNumberOfSubjects")
+    case.compare([[n] * 3, n * (1 - stopped)], "means", "iterations")
+    case.compare(case.outputs["means"]["rejectPerStage"]["rows"][0], "means", "earlyStop")
+    case.compare(np.full((2, 3), 100), "means", "sampleSizes")
+    for name in ("futilityPerStage", "futilityStop"):
+        assert not np.any(case.take("means", name))
+    case.aside("means", "conditionalPowerAchieved", reason="conditional power is compared where it is computed")
+    for place in [place for place in case.open if place[0] == "means"]:
+        case.aside(*place, reason="restates an input of the case")
+
+
 NO_EFFECT = Scenario.from_median(
     "", control_median_months=12, hazard_ratio=1, accrual_per_month=50, patients=1000, dropout_per_month=0.005
 )

@@ -145,6 +145,8 @@ class SimulatedTrials(Result):
             ("Power so far (%)", "cumulative_power", 2, 100.0),
             ("Hazard ratio", "hazard_ratio", 3, 1.0),
         ):
+            if rows[name].isna().all():  # no hazard ratio is estimated by this test
+                continue
             pairs = zip(rows[name], rows[f"{name}_mc_error"], strict=True)
             table[title] = [f"{scale * value:.{digits}f} ({scale * error:.{digits}f})" for value, error in pairs]
         return table
