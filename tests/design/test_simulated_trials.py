@@ -310,9 +310,10 @@ def test_a_result_can_be_drawn():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trials": 0}, "trials is 0: give a whole number from 1 on"),
+        ({"trials": 0}, "trials is 0: give a whole number from 1 to"),
         ({"trials": 10.5}, "trials is 10.5: give a whole number"),
-        ({"seed": -1}, "seed is -1: give a whole number from 0 on"),
+        ({"seed": -1}, "seed is -1: give a whole number from 0 to"),
+        ({"workers": 0}, "workers is 0: give a whole number from 1 to 1,024"),
         ({"events": 600}, "500 patients can give at most 500.0 events, but 600.0 are needed"),
         ({"timing": "month"}, "timing is 'month', which is not known: .*months"),
         ({"look_months": (3,)}, "look_months is given, but the looks are timed by events"),
@@ -332,10 +333,12 @@ def test_what_cannot_be_simulated_is_refused(options, message):
         simulate(DESIGN, SCENARIO, given.pop("trials"), given.pop("seed"), **given)
 
 
-def test_a_scenario_without_effect_needs_the_number_of_events():
+def test_a_scenario_without_effect_needs_the_number_of_events_and_designs_must_fit():
     none = Scenario.from_median("null", control_median_months=12, hazard_ratio=1, accrual_per_month=20, patients=300)
     with pytest.raises(AnalysisError, match=r"scenario 'null' has no hazard ratio below 1 .*: give events"):
         simulate(DESIGN, none, 10)
+    with pytest.raises(AnalysisError, match="test 'maxcombo' is one-sided here, but the design has two sides"):
+        simulate(Design(sides=2), none, 10, events=100, test="maxcombo")
     with pytest.raises(AnalysisError, match="the design allocates 2:1 and scenario 'null' 1:1"):
         simulate(Design(allocation_ratio=2), none, 10, events=100)
 

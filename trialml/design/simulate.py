@@ -113,9 +113,14 @@ def simulate(
             f"{scenario.allocation_ratio:g}:1: give both the same allocation_ratio"
         )
     plan = trial_plan(scenario, patients=patients, block=block, entry=entry)
-    rules = _look_rules(design, scenario, plan, events, timing, look_months, stratified, follow_futility)
     compared = look_test(test, weightings, tau_months)
-    threads = (workers or os.cpu_count() or 1) if test == "logrank" else 1
+    if test == "maxcombo" and design.sides == 2:
+        raise AnalysisError("test 'maxcombo' is one-sided here, but the design has two sides: give sides=1")
+    within = stratified and test != "rmst"
+    rules = _look_rules(design, scenario, plan, events, timing, look_months, within, follow_futility)
+    threads = (os.cpu_count() or 1) if workers is None else _whole("workers", workers, 1, 1025)
+    if test != "logrank":
+        threads = 1  # those tests run in the interpreter, which works on one thread at a time
     tally = run_plan(
         plan, rules, trials=count, seed=start, workers=threads, progress=progress, run=compared.run
     )  # fmt: skip
@@ -125,7 +130,7 @@ def simulate(
 def _whole(name: str, value: float, low: int, high: int) -> int:
     number = require_finite(name, value)
     if number != int(number) or not low <= number < high:
-        raise AnalysisError(f"{name} is {number:g}: give a whole number from {low} on")
+        raise AnalysisError(f"{name} is {number:g}: give a whole number from {low} to {high - 1:,}")
     return int(number)
 
 
