@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from trialml.design.patient_draws import DRAWS_PER_PATIENT, _mixed, exponential, trial_key, uniform
+from trialml.design.patient_groups import Group
 from trialml.design.scenario import Scenario
 from trialml.design.trial_plan import plan_of, trial_plan
 from trialml.errors import AnalysisError
@@ -31,6 +32,14 @@ def test_two_trials_of_a_seed_share_no_draw():
     for trial in (1, 7, 123_456_789):
         assert int(trial_key(seed, np.uint64(trial))) == (start + trial * 2**24 * step) % 2**64
     assert 1_000_000 * DRAWS_PER_PATIENT + DRAWS_PER_PATIENT <= 2**24
+
+
+def test_uniform_draws_are_the_middles_of_equal_slices_of_the_unit_interval():
+    """So that neither 0 nor 1 can come: 52 leading bits and a half."""
+    key = int(trial_key(np.uint64(3), np.uint64(4)))
+    for k in range(200):
+        word = int(_mixed(np.uint64((key + (k + 1) * 0x9E3779B97F4A7C15) % 2**64)))
+        assert uniform(np.uint64(key), np.uint64(k)) == ((word >> 12) + 0.5) / 2**52
 
 
 def test_exponential_draws_are_minus_the_logarithm_of_the_uniform_ones():
@@ -131,15 +140,30 @@ def test_simple_allocation_is_a_coin():
     assert stats.binomtest(int(arms.sum()), 10_000, 0.75).pvalue > LEVEL
 
 
-def test_a_plan_of_a_scenario_has_its_hazards():
+def test_a_plan_of_a_scenario_has_its_hazards_groups_and_accrual():
     scenario = Scenario(
-        "", hazard_ratio=0.6, accrual_per_month=10, patients=50, hazard_breaks_months=(0, 6),
-        control_hazards_per_month=(0.1, 0.05), dropout_per_month=0.01, allocation_ratio=2,
-    )  # fmt: skip
-    plan = trial_plan(scenario)
-    np.testing.assert_allclose(plan.hazards, [[[0.1, 0.05], [0.06, 0.03]]], rtol=1e-14)
-    np.testing.assert_allclose(plan.cumulative, [[[0.0, 0.6], [0.0, 0.36]]], rtol=1e-14)
-    assert (plan.patients, plan.block, plan.experimental, plan.dropout.tolist()) == (50, 6, 4, [0.01, 0.01])
+        "",
+        accrual_per_month=(10, 0, 20),
+        accrual_breaks_months=(0, 3, 5),
+        patients=50,
+        hazard_breaks_months=(0, 6),
+        control_hazards_per_month=(0.1, 0.05),
+        hazard_ratio_breaks_months=(0, 4),
+        hazard_ratios=(1, 0.6),
+        dropout_per_month=0.01,
+        experimental_dropout_per_month=0.02,
+        allocation_ratio=2,
+        groups=(Group("carriers", 0.4), Group("others", 0.6, control_hazard_per_month=0.02, hazard_ratio=1)),
+    )
+    plan = trial_plan(scenario, entry="even")
+    np.testing.assert_allclose(plan.prevalence, [0.4, 1.0], rtol=1e-14)
+    np.testing.assert_allclose(plan.breaks, [[0, 4, 6], [0, np.inf, np.inf]])
+    np.testing.assert_allclose(plan.hazards[0], [[0.1, 0.1, 0.05], [0.1, 0.06, 0.03]], rtol=1e-14)
+    np.testing.assert_allclose(plan.cumulative[0], [[0.0, 0.4, 0.6], [0.0, 0.4, 0.52]], rtol=1e-14)
+    np.testing.assert_allclose(plan.hazards[1, :, 0], [0.02, 0.02], rtol=1e-14)
+    assert (plan.patients, plan.block, plan.experimental, plan.dropout.tolist()) == (50, 6, 4, [0.01, 0.02])
+    # Nobody enters during the pause; who is expected just before it enters before it.
+    np.testing.assert_allclose(plan.draw(1).entry, [*np.arange(1, 31) / 10, *(5 + np.arange(1, 21) / 20)], rtol=1e-13)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from trialml.design.group_sequential import Design
 from trialml.design.look_tests import _is_rarer, cut_patients, look_test
+from trialml.design.patient_groups import Group
 from trialml.design.scenario import Scenario
 from trialml.design.simulate import simulate, simulate_one_trial
 from trialml.design.simulated import SimulatedTrials
@@ -190,6 +191,8 @@ def test_the_slow_path_with_weights_of_one_is_the_fast_path():
     for name in ("z", "months", "events", "enrolled"):
         np.testing.assert_allclose(slow.looks[name], fast.looks[name], rtol=1e-12)
     assert "hazard_ratio" not in set(slow.totals["figure"])
+    assert "Hazard ratio" in fast.table()
+    assert "Hazard ratio" not in slow.table()
 
 
 def test_restricted_means_are_compared_as_in_the_survival_chapter():
@@ -239,6 +242,28 @@ def test_one_trial_is_that_of_the_simulation():
     assert whole["event"].all()
 
 
+def test_a_simulation_is_stratified_by_the_groups_of_its_scenario():
+    """Against the stratified test of the survival chapter, over the patients of the very same trials."""
+    groups = (Group("low", 0.6, control_hazard_per_month=0.02), Group("high", 0.4, control_hazard_per_month=0.2))
+    scenario = Scenario("mixed", hazard_ratio=0.6, accrual_per_month=20, patients=200, groups=groups)
+    design, z = Design(), []
+    for trial in range(40):
+        frame = simulate_one_trial(scenario, 3, trial, events=100)
+        assert set(frame["group"]) == {"low", "high"}
+        test = logrank(
+            frame["time_months"], frame["event"], frame["arm"], order=["control", "experimental"], strata=frame["group"]
+        )
+        z.append(-test.z)
+    found = simulate(design, scenario, 40, 3, events=100)
+    assert found.looks["z"].iloc[0] == pytest.approx(np.mean(z), rel=1e-9)
+    assert found.power.value == np.mean(np.array(z) >= design.critical_values[0])
+    assert "stratified log-rank test" in found.text()
+    assert found.looks["computed_reject"].isna().all()
+    plain = simulate(design, scenario, 40, 3, events=100, stratified=False)
+    assert plain.looks["z"].iloc[0] != found.looks["z"].iloc[0]
+    assert "stratified" not in plain.text()
+
+
 def test_a_result_says_what_was_simulated_and_survives_storage():
     found = simulate(DESIGN, SCENARIO, 2000, 5)
     assert found.power.kind == "simulated"
@@ -251,6 +276,7 @@ def test_a_result_says_what_was_simulated_and_survives_storage():
     again = SimulatedTrials.from_dict(found.to_dict())
     assert again.text() == found.text()
     pd.testing.assert_frame_equal(again.frame(), found.frame())
+    assert f"{100 * found.looks['computed_reject'].sum():.2f} % by integration" in found.text()
     numbers = found.scalars()
     assert numbers["simulated_power"] == p
     assert numbers["simulated_power_mc_error"] == found.power.mc_error
@@ -258,6 +284,19 @@ def test_a_result_says_what_was_simulated_and_survives_storage():
     ends = found.looks["reject"].to_numpy().copy()
     ends[-1] = 1 - ends[:-1].sum()
     assert found.estimate("events").value == pytest.approx(ends @ [169, 253, 337])
+
+
+def test_what_integration_gives_stands_beside_what_was_simulated():
+    """336 events have whole events at all fractions, so the figures are the design's own."""
+    design = Design(information_fractions=(0.5, 0.75, 1.0), futility_z=(0.0, 0.5))
+    drift = -math.log(0.7) * math.sqrt(336 / 4)
+    found = simulate(design, SCENARIO, 10, events=336)
+    np.testing.assert_allclose(found.looks["computed_reject"], design.exit_probabilities(drift), rtol=1e-9)
+    np.testing.assert_allclose(
+        found.looks["computed_futility"], [*design.futility_probabilities(drift)[:-1], 0], rtol=1e-9
+    )
+    later = simulate(design, SCENARIO, 10, events=336, timing="months", look_months=(10, 20, 30))
+    assert later.looks[["computed_reject", "planned_events"]].isna().all(axis=None)
 
 
 def test_a_result_can_be_drawn():
@@ -271,9 +310,10 @@ def test_a_result_can_be_drawn():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trials": 0}, "trials is 0: give a whole number from 1 on"),
+        ({"trials": 0}, "trials is 0: give a whole number from 1 to"),
         ({"trials": 10.5}, "trials is 10.5: give a whole number"),
-        ({"seed": -1}, "seed is -1: give a whole number from 0 on"),
+        ({"seed": -1}, "seed is -1: give a whole number from 0 to"),
+        ({"workers": 0}, "workers is 0: give a whole number from 1 to 1,024"),
         ({"events": 600}, "500 patients can give at most 500.0 events, but 600.0 are needed"),
         ({"timing": "month"}, "timing is 'month', which is not known: .*months"),
         ({"look_months": (3,)}, "look_months is given, but the looks are timed by events"),
@@ -293,10 +333,12 @@ def test_what_cannot_be_simulated_is_refused(options, message):
         simulate(DESIGN, SCENARIO, given.pop("trials"), given.pop("seed"), **given)
 
 
-def test_a_scenario_without_effect_needs_the_number_of_events():
+def test_a_scenario_without_effect_needs_the_number_of_events_and_designs_must_fit():
     none = Scenario.from_median("null", control_median_months=12, hazard_ratio=1, accrual_per_month=20, patients=300)
     with pytest.raises(AnalysisError, match=r"scenario 'null' has no hazard ratio below 1 .*: give events"):
         simulate(DESIGN, none, 10)
+    with pytest.raises(AnalysisError, match="test 'maxcombo' is one-sided here, but the design has two sides"):
+        simulate(Design(sides=2), none, 10, events=100, test="maxcombo")
     with pytest.raises(AnalysisError, match="the design allocates 2:1 and scenario 'null' 1:1"):
         simulate(Design(allocation_ratio=2), none, 10, events=100)
 

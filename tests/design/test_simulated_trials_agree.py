@@ -17,7 +17,7 @@ from trialml.design.integration import crossing_probabilities
 from trialml.design.look_tests import cut_patients, look_test
 from trialml.design.scenario import Scenario
 from trialml.design.simulate import simulate
-from trialml.design.trial_plan import plan_of
+from trialml.design.trial_plan import trial_plan
 from trialml.design.trial_sums import LookRules, run_plan
 from trialml.survival.cox_fit import fit_cox
 
@@ -76,7 +76,22 @@ def of_ends(tally):
     return mean, np.sqrt(np.maximum(tally.final_squares / tally.trials - mean**2, 0.0) / tally.trials)
 
 
-DELAYED = [(1.0, [0.0, 4.0], [HAZARD, HAZARD], [HAZARD, 0.6 * HAZARD])]
+DELAYED = {"hazard_ratios": (1.0, 0.6), "hazard_ratio_breaks_months": (0, 4)}
+RPACT = {
+    "control_median_months": 12,
+    "accrual_per_month": 400 / 12,
+    "patients": 400,
+    "dropout_per_month": -math.log(0.95) / 12,  # 5 % in 12 months
+}
+SIMTRIAL = Scenario.from_median(
+    "",
+    control_median_months=12,
+    accrual_per_month=(10, 20, 40),
+    accrual_breaks_months=(0, 2, 4),
+    patients=380,
+    dropout_per_month=0.002,
+    **DELAYED,
+)
 RESTATED = [
     "maxNumberOfIterations",
     "seed",
@@ -148,13 +163,7 @@ def test_exponential_trials_agree_with_rpact(oracle):
     case.aside("sim", "conditionalPowerAchieved", reason="conditional power is compared where it is computed")
     with Family() as family:
         for column, ratio in enumerate(ratios):
-            plan = plan_of(
-                400,
-                accrual=([0.0], [400 / 12]),
-                groups=[(1.0, [0.0], [HAZARD], [ratio * HAZARD])],
-                dropout=(-math.log(0.95) / 12,) * 2,
-                entry="even",
-            )
+            plan = trial_plan(Scenario.from_median("", hazard_ratio=ratio, **RPACT), entry="even")
             tally = run_plan(plan, rules((150, 250), design.critical_values), trials=TRIALS, seed=11, workers=2)
             compare_with_rpact(case, family, ("sim",), tally, column, TRIALS)
     check_rpact_integrals(case, design, ratios)
@@ -162,19 +171,13 @@ def test_exponential_trials_agree_with_rpact(oracle):
 
 def check_rpact_integrals(case, design, ratios):
     """Compare the integrals that rpact printed beside its simulation with ours."""
-    dropout = -math.log(0.95) / 12
     exits = design.exit_probabilities(-np.log(ratios) * math.sqrt(250 / 4))
     case.agrees(exits.T, "analytic", "rejectPerStage", rtol=1e-5)
     case.agrees(exits.sum(axis=1), "analytic", "overallReject", rtol=1e-7)
     case.agrees(exits[:, 0], "analytic", "earlyStop", rtol=1e-6)
     for name in ("futilityStop", "futilityPerStage"):
         assert np.max(case.take("analytic", name)) < 1e-8  # the tail that rpact's grid leaves out
-    scenarios = [
-        Scenario.from_median(
-            "", control_median_months=12, hazard_ratio=ratio, accrual_per_month=400 / 12, patients=400, dropout_per_month=dropout
-        )
-        for ratio in ratios
-    ]  # fmt: skip
+    scenarios = [Scenario.from_median("", hazard_ratio=ratio, **RPACT) for ratio in ratios]
     months = np.array([[scenario.months_to_events(events) for scenario in scenarios] for events in (150, 250)])
     ends = np.array([exits[:, 0], 1 - exits[:, 0]])
     case.agrees(months, "analytic", "analysisTime", rtol=1e-6)
@@ -192,7 +195,7 @@ def check_rpact_integrals(case, design, ratios):
 def test_a_delayed_effect_agrees_with_rpact(oracle):
     case = oracle("sim_survival_piecewise_rpact")
     design = Design(information_fractions=(0.6, 1.0))
-    plan = plan_of(400, accrual=([0.0], [400 / 12]), groups=DELAYED, dropout=(-math.log(0.95) / 12,) * 2, entry="even")
+    plan = trial_plan(Scenario.from_median("", **RPACT, **DELAYED), entry="even")
     tally = run_plan(plan, rules((150, 250), design.critical_values), trials=TRIALS, seed=12, workers=2)
     with Family() as family:
         compare_with_rpact(case, family, (), tally, 0, TRIALS)
@@ -202,19 +205,11 @@ def test_a_delayed_effect_agrees_with_rpact(oracle):
     case.aside("conditionalPowerAchieved", reason="conditional power is compared where it is computed")
 
 
-SIMTRIAL = {
-    "accrual": ([0.0, 2.0, 4.0], [10.0, 20.0, 40.0]),
-    "groups": DELAYED,
-    "dropout": (0.002, 0.002),
-    "entry": "poisson",
-}
-
-
 def test_two_looks_under_a_delayed_effect_agree_with_simtrial(oracle):
     case = oracle("sim_simtrial_gs")
     design = Design(information_fractions=(0.6, 1.0))
     np.testing.assert_allclose(design.critical_values, case.take("bounds"), atol=1e-5)
-    plan = plan_of(380, **SIMTRIAL)
+    plan = trial_plan(SIMTRIAL)
     bounds = rules((150, 250), case.take("bounds"))
     stops = run_plan(plan, bounds, trials=TRIALS, seed=13, workers=2)
     goes_on = run_plan(plan, bounds._replace(upper=np.full(2, np.inf)), trials=TRIALS, seed=13, workers=2)
@@ -230,6 +225,9 @@ def test_two_looks_under_a_delayed_effect_agree_with_simtrial(oracle):
     case.agrees(design.one_sided_p, "analytic", "bound", "nominal p", rtol=1e-5)
     case.agrees(np.exp(-2 * z / np.sqrt([150, 250])), "analytic", "bound", "~hr at bound", rtol=1e-6)
     case.agrees(np.cumsum(design.exit_probabilities(0.0)), "analytic", "bound", "probability0", rtol=1e-6)
+    case.agrees([SIMTRIAL.months_to_events(events) for events in (150, 250)], "analytic", "analysis", "time", rtol=1e-6)
+    case.agrees([150, 250], "analytic", "analysis", "event", rtol=1e-9)
+    case.agrees([380, 380], "analytic", "analysis", "n", rtol=1e-9)
     case.aside("columns", reason="names of the program's columns")
     for place in [place for place in case.open if place[0] == "analytic"]:
         case.aside(*place, reason="the average-hazard-ratio approximation is compared where it is computed")
@@ -238,7 +236,7 @@ def test_two_looks_under_a_delayed_effect_agree_with_simtrial(oracle):
 @pytest.fixture(scope="module")
 def delayed_log_hazard_ratio():
     """Mean and error of Cox's log hazard ratio of 1,000 trials at 36 months and at 250 events."""
-    plan, found = plan_of(380, **SIMTRIAL), []
+    plan, found = trial_plan(SIMTRIAL), []
     for trial in range(1000):
         drawn = plan.draw(21, trial)
         last = np.sort((drawn.entry + drawn.time)[drawn.event == 1])[249]
@@ -251,7 +249,7 @@ def test_fixed_trials_with_three_tests_agree_with_simtrial(oracle, delayed_log_h
     case = oracle("sim_simtrial_fixed")
     case.aside("columns", reason="names of the program's columns")
     assert case.take("n_sim") == 1000
-    plan, trials = plan_of(380, **SIMTRIAL), 4000
+    plan, trials = trial_plan(SIMTRIAL), 4000
     rows = pd.DataFrame({name: case.get("summary", name) for name in case.outputs["summary"]})
     beta, beta_error = delayed_log_hazard_ratio
     critical = [-float(ndtri(0.025))]
@@ -286,6 +284,31 @@ def test_rejection_agrees_with_the_integrals_where_the_normal_approximation_is_c
     with Family() as family:
         family.shares("reject", found.looks["reject"], 50_000, exits, math.inf)
         family.shares("power", found.power.value, 50_000, exits.sum(), math.inf)
+
+
+def test_the_simulated_means_of_rpact_agree_with_our_integrals(oracle):
+    """The other way round: theirs is simulated (one standard deviation, 50 a stage and arm) and ours is exact."""
+    case = oracle("sim_rates_means_rpact")
+    for place in [place for place in case.open if place[0] == "rates"]:
+        case.aside(*place, reason="its sample size is estimated again at the interim, which is out of scope")
+    design, n = Design(information_fractions=(0.5, 1.0)), 10_000
+    exits = design.exit_probabilities(np.array(case.take("means", "alternative")) * math.sqrt(50)).T
+    with Family() as family:
+        for k in range(3):
+            stages = np.array(case.outputs["means"]["rejectPerStage"]["rows"])[:, k]
+            family.shares("reject", stages, n, exits[:, k], math.inf)
+            family.shares("power", stages.sum(), n, exits[:, k].sum(), math.inf)
+    case.compare(np.sum(case.take("means", "rejectPerStage"), axis=0), "means", "overallReject")
+    stopped = np.array(case.take("means", "earlyStop"))
+    case.compare(200 - 100 * stopped, "means", "expectedNumberOfSubjects")
+    case.compare([[n] * 3, n * (1 - stopped)], "means", "iterations")
+    case.compare(case.outputs["means"]["rejectPerStage"]["rows"][0], "means", "earlyStop")
+    case.compare(np.full((2, 3), 100), "means", "sampleSizes")
+    for name in ("futilityPerStage", "futilityStop"):
+        assert not np.any(case.take("means", name))
+    case.aside("means", "conditionalPowerAchieved", reason="conditional power is compared where it is computed")
+    for place in [place for place in case.open if place[0] == "means"]:
+        case.aside(*place, reason="restates an input of the case")
 
 
 NO_EFFECT = Scenario.from_median(

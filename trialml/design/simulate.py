@@ -113,9 +113,14 @@ def simulate(
             f"{scenario.allocation_ratio:g}:1: give both the same allocation_ratio"
         )
     plan = trial_plan(scenario, patients=patients, block=block, entry=entry)
-    rules = _look_rules(design, scenario, plan, events, timing, look_months, stratified, follow_futility)
     compared = look_test(test, weightings, tau_months)
-    threads = (workers or os.cpu_count() or 1) if test == "logrank" else 1
+    if test == "maxcombo" and design.sides == 2:
+        raise AnalysisError("test 'maxcombo' is one-sided here, but the design has two sides: give sides=1")
+    within = stratified and test != "rmst"
+    rules = _look_rules(design, scenario, plan, events, timing, look_months, within, follow_futility)
+    threads = (os.cpu_count() or 1) if workers is None else _whole("workers", workers, 1, 1025)
+    if test != "logrank":
+        threads = 1  # those tests run in the interpreter, which works on one thread at a time
     tally = run_plan(
         plan, rules, trials=count, seed=start, workers=threads, progress=progress, run=compared.run
     )  # fmt: skip
@@ -125,7 +130,7 @@ def simulate(
 def _whole(name: str, value: float, low: int, high: int) -> int:
     number = require_finite(name, value)
     if number != int(number) or not low <= number < high:
-        raise AnalysisError(f"{name} is {number:g}: give a whole number from {low} on")
+        raise AnalysisError(f"{name} is {number:g}: give a whole number from {low} to {high - 1:,}")
     return int(number)
 
 
@@ -216,8 +221,8 @@ def simulate_one_trial(
     Returns
     -------
     DataFrame
-        One row a patient who had entered by the cut, in order of entry: ``group`` (position among the scenario's
-        groups), ``arm`` (control or experimental), ``entry_months`` (calendar), ``time_months`` (since entry) and
+        One row a patient who had entered by the cut, in order of entry: ``group`` (its name; ``all`` where the scenario
+        has none), ``arm`` (control or experimental), ``entry_months`` (calendar), ``time_months`` (since entry) and
         ``event``.
 
     Raises
@@ -243,9 +248,10 @@ def simulate_one_trial(
         cut = float(happened[wanted - 1])
     # Whoever enters at the cut itself has no follow-up.
     inside = drawn.entry < cut * (1 - TIE_TOLERANCE)
+    names = np.array([group.name for group in scenario.groups] or ["all"])
     frame = pd.DataFrame(
         {
-            "group": drawn.group,
+            "group": names[drawn.group],
             "arm": np.where(drawn.arm == 1, "experimental", "control"),
             "entry_months": drawn.entry,
             "time_months": np.where(ends <= cut, drawn.time, cut - drawn.entry),

@@ -12,12 +12,15 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from trialml.design.group_sequential import Design
+from trialml.design.integration import crossing_probabilities
 from trialml.design.scenario import Scenario
 from trialml.design.trial_plan import TrialPlan
 from trialml.design.trial_sums import LookRules, Tally
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, with_limits
 
 __all__ = ["SimulatedTrials", "simulated_trials"]
+
+LOGRANK = "log-rank test"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,9 @@ class SimulatedTrials(Result):
         One row a look: ``look, information_fraction, planned_events, critical_z, futility_z``; over all trials
         ``reach`` (come to the look), ``reject``, ``harm`` (the lower bound of a two-sided design), ``futility``
         (stopped there) and ``cumulative_power``; over the trials that come to the look ``fewer_events`` (than
-        planned) and the means ``z, hazard_ratio`` (geometric, of Peto's estimate), ``months, events, enrolled``.
+        planned) and the means ``z, hazard_ratio`` (geometric, of Peto's estimate), ``months, events, enrolled``. Beside
+        them ``computed_reject`` and ``computed_futility``, by integration under Schoenfeld's drift: NaN where the
+        hazards are not proportional, patients are of several groups, or looks and test are not by events and log-rank.
     totals
         One row a figure: ``figure, value, low, high, mc_error``.
     trials, seed
@@ -106,8 +111,11 @@ class SimulatedTrials(Result):
             f"'{self.scenario.name}', the {self.test} at alpha {self.design.alpha:g} one-sided rejected in "
             f"{_percent(power)}"
         )
+        computed = float(self.looks["computed_reject"].sum(skipna=False))
+        if not math.isnan(computed):
+            first += f", {100 * computed:.2f} % by integration"
         if futility.value > 0:
-            first += f" and stopped for futility in {_percent(futility)}"
+            first += f", and stopped for futility in {_percent(futility)}"
         means = [
             f"{format_number(value.value, 4)} {value.unit} (Monte Carlo error {format_number(value.mc_error or 0.0, 2)})"
             for value in map(self.estimate, ("events", "enrolled", "duration_months"))
@@ -137,6 +145,8 @@ class SimulatedTrials(Result):
             ("Power so far (%)", "cumulative_power", 2, 100.0),
             ("Hazard ratio", "hazard_ratio", 3, 1.0),
         ):
+            if rows[name].isna().all():  # no hazard ratio is estimated by this test
+                continue
             pairs = zip(rows[name], rows[f"{name}_mc_error"], strict=True)
             table[title] = [f"{scale * value:.{digits}f} ({scale * error:.{digits}f})" for value, error in pairs]
         return table
@@ -203,6 +213,18 @@ def _look_frame(design: Design, rules: LookRules, tally: Tally) -> pd.DataFrame:
     return frame
 
 
+def _computed(design: Design, scenario: Scenario, rules: LookRules, test: str) -> tuple[Any, Any]:
+    """Return the probabilities of rejection and of futility at each look by integration, NaN where there is none."""
+    ratio = scenario.hazard_ratio
+    if ratio is None or scenario.groups or rules.timing != "events" or test != LOGRANK:
+        return np.full(rules.looks, np.nan), np.full(rules.looks, np.nan)
+    share = design.experimental_share
+    means = -math.log(ratio) * np.sqrt(rules.targets * share * (1 - share))
+    lower = rules.lower if design.sides == 2 else rules.futility
+    crossing = crossing_probabilities(rules.upper, lower, rules.targets, means)
+    return crossing.above, np.zeros(rules.looks) if design.sides == 2 else crossing.below
+
+
 def _total_frame(tally: Tally) -> pd.DataFrame:
     rows = []
     for name, count in zip(("power", "harm", "futility"), tally.stopped.sum(axis=0), strict=True):
@@ -231,10 +253,11 @@ def simulated_trials(
 ) -> SimulatedTrials:
     """Return the result of the sums over simulated trials."""
     kind = "stratified " if rules.stratified else ""
+    reject, futility = _computed(design, scenario, rules, test)
     return SimulatedTrials(
         design=design,
         scenario=scenario.with_patients(plan.patients),
-        looks=_look_frame(design, rules, tally),
+        looks=_look_frame(design, rules, tally).assign(computed_reject=reject, computed_futility=futility),
         totals=_total_frame(tally),
         trials=tally.trials,
         seed=seed,

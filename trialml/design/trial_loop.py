@@ -3,7 +3,8 @@
 Import this module inside functions, since it imports numba. The functions take plain arrays and make none, so that
 other simulations (of enrichment, say) are put together from the same parts: `patient_draws.draw_patients` makes the
 patients of a trial, `nth_event_month` says when a look takes place, `order_ends` sorts once a trial, and `logrank_at`
-walks through that order once a look.
+walks through that order once a look. Whoever changes `patient_draws` must touch this file: the machine code on disk
+holds the other file's functions too, and numba looks at the date of this one alone.
 """
 
 # ruff: noqa: PLR0917 (compiled loops take plain arrays)

@@ -223,12 +223,11 @@ def trial_plan(
     AnalysisError
         If the number of patients is not known, or the block does not fit the allocation.
     """
-    breaks, hazards = scenario.pieces
     return plan_of(
         scenario.size(patients),
-        accrual=(np.zeros(1), np.array([scenario.accrual_per_month])),
-        groups=[(1.0, breaks, hazards, scenario.hazard_ratio * hazards)],
-        dropout=(scenario.dropout_per_month, scenario.dropout_per_month),
+        accrual=scenario.accrual_pieces(),
+        groups=scenario.hazard_pieces(),
+        dropout=scenario.dropout_hazards(),
         allocation_ratio=scenario.allocation_ratio,
         block=block,
         entry=entry,
