@@ -173,18 +173,22 @@ class Design:
             return efficacy(t, boundaries.never), None
         stops = boundaries.fixed_below(self.futility_z)
         found = boundaries.with_futility(t, efficacy, stops, binding=self.binding)
-        refuse_crossed(self.futility_z, found.upper, self.information_fractions, lambda _: "lower futility_z there")
+        refuse_crossed((*self.futility_z, -math.inf), found.upper, t, "lower futility_z")
         return found, None
 
     def _spent_futility(self, t: Vector, efficacy: Efficacy) -> tuple[Boundary, float | None]:
         total = 1 - self.power if self.futility_alpha is None else self.futility_alpha
         spent = [self._futility_spent(fraction, total) for fraction in self.information_fractions]
+        drift: float | None = None
         if self.futility_alpha is None:
-            return boundaries.with_spent_beta(t, efficacy, spent, self.power, self._fixed_drift, binding=self.binding)
-        stops = boundaries.spending_below(t, spent, 0.0, to_the_end=True)
-        found = boundaries.with_futility(t, efficacy, stops, binding=self.binding)
-        refuse_crossed(found.lower[:-1], found.upper, t, lambda _: "give a smaller futility_alpha")
-        return found, None
+            fixed = self._fixed_drift
+            found, drift = boundaries.with_spent_beta(t, efficacy, spent, self.power, fixed, binding=self.binding)
+        else:
+            stops = boundaries.spending_below(t, spent, 0.0, to_the_end=True)
+            found = boundaries.with_futility(t, efficacy, stops, binding=self.binding)
+        interim = (*found.lower[:-1], -math.inf)
+        refuse_crossed(interim, found.upper, t, "let futility_spending spend less at the interim looks")
+        return found, drift
 
     def _futility_spent(self, fraction: float, total: float) -> float:
         assert self.futility_spending is not None
