@@ -45,8 +45,8 @@ THREE = {"information_fractions": (0.5, 0.75, 1.0)}
             "haybittle-peto rejects, is -3: give a number above",
         ),
         (
-            THREE | {"spending": "haybittle-peto", "spending_parameter": 2.2},
-            "interim looks at z of 2.2 spend .* larger",
+            THREE | {"spending": "haybittle-peto", "spending_parameter": 1.9},
+            "interim looks at z of 1.9 spend .* larger",
         ),
         ({"spending": "user"}, 'spending is "user" but user_alpha is missing: give the cumulative alpha'),
         ({"user_alpha": (0.025,)}, "user_alpha is given, but spending is 'lan-demets-obrien-fleming'"),
