@@ -323,7 +323,32 @@ class Design:
         return self.allocation_ratio / (1 + self.allocation_ratio)
 
     def updated(self, observed_fractions: Sequence[float], *, final: bool = False) -> Design:
-        """Return the design with the information that was observed in place of the planned; see `updated_rules`."""
+        """Return the design with the information that was observed in place of the planned, alpha spent kept.
+
+        An interim look spends what its spending function gives at the information observed (or, in a family without
+        one, the alpha planned for a look of that number), the final analysis all that is left; bounds of past looks
+        do not change when later ones are held. Call it on the design as planned, with all looks so far.
+
+        Parameters
+        ----------
+        observed_fractions
+            Information of each look held, as a fraction of the planned maximum, increasing; the last one may be above 1.
+        final
+            Whether the last of them is the final analysis. One at or above 1 always is.
+
+        Returns
+        -------
+        Design
+            With user spending, futility bounds as z, and fractions of the information that the final analysis has, or
+            will have: under an effect for which the planned final z has mean d, its final z has mean
+            ``d * sqrt(final information / planned maximum)``.
+
+        Raises
+        ------
+        AnalysisError
+            If the fractions do not increase, one before the last is 1 or more, or a family without spending function
+            is asked for a look that was not planned.
+        """
         return replace(self, **updated_rules(self, observed_fractions, final=final))
 
     def text(self, unit: str = "events") -> str:
