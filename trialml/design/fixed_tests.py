@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,13 @@ from scipy.special import ndtr, ndtri
 from trialml.design.average_hazard_ratio import average_hazard_ratio
 from trialml.design.scenario import Scenario
 from trialml.design.survival_contrasts import milestone_difference, rmst_difference
-from trialml.design.weighted_logrank_power import LogRankWeight, score_correlation, weighted_effect
+from trialml.design.weighted_logrank_power import LogRankWeight, score_correlation, weighted_effect, without_effect
 from trialml.errors import AnalysisError
 from trialml.survival.normal_maximum import tail_of_largest
 
 __all__ = [
     "FixedTest",
+    "LachinFoulkesTest",
     "LogRankTest",
     "MaxComboTest",
     "MilestoneTest",
@@ -136,6 +137,60 @@ class LogRankTest:
         ratio = float(found.hazard_ratio)
         mean = -math.log(ratio) * math.sqrt(null / size)
         return _one(ratio, "average hazard ratio", mean, math.sqrt(null / information))
+
+
+@dataclass(frozen=True)
+class LachinFoulkesTest:
+    """The log-rank test under one hazard ratio, planned by the events of each arm without and under the effect.
+
+    The log hazard ratio has variance ``1 / d_c + 1 / d_e``. Without effect both arms have the average of their hazards
+    (Lachin and Foulkes), or the hazard of the control arm (`null_hazard` ``"control"``, Bernstein and Lagakos).
+
+    References
+    ----------
+    Lachin, J. M. and Foulkes, M. A. (1986). Evaluation of sample size and power for analyses of survival with allowance
+    for nonuniform patient entry, losses to follow-up, noncompliance, and stratification. Biometrics 42, 507-519.
+    Bernstein, D. and Lagakos, S. W. (1978). Sample size and power determination for stratified clinical trials.
+    Journal of Statistical Computation and Simulation 8, 65-73.
+    """
+
+    null_hazard: Literal["average", "control"] = "average"
+
+    @property
+    def name(self) -> str:
+        """The test's name in words."""
+        return "log-rank"
+
+    @property
+    def formula(self) -> str:
+        """The formula that the number of patients follows."""
+        return "Lachin and Foulkes" if self.null_hazard == "average" else "Bernstein and Lagakos"
+
+    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect:
+        """Return what the test sees at a calendar month.
+
+        Raises
+        ------
+        AnalysisError
+            If the hazard ratio is not the same for all patients at all times.
+        """
+        if not scenario.proportional:
+            raise AnalysisError(
+                f"scenario '{scenario.name}' has more than one hazard ratio, which the formula of {self.formula} does "
+                "not allow: use LogRankTest, by the average hazard ratio"
+            )
+        ratio = float(average_hazard_ratio(scenario, calendar_month).hazard_ratio)
+        null = without_effect(scenario, null_hazard=self.null_hazard)
+        variances = [_variance(truth, calendar_month) for truth in (null, scenario)]
+        return _one(
+            ratio, "hazard ratio", -math.log(ratio) / math.sqrt(variances[0]), math.sqrt(variances[1] / variances[0])
+        )
+
+
+def _variance(scenario: Scenario, calendar_month: float) -> float:
+    """Return the variance of the log hazard ratio times the number of patients."""
+    share, events = scenario.experimental_share, scenario.event_probability(calendar_month)
+    return float(1 / ((1 - share) * events.control) + 1 / (share * events.experimental))
 
 
 @dataclass(frozen=True)

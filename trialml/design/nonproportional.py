@@ -10,6 +10,7 @@ import pandas as pd
 
 from trialml.design.fixed_tests import (
     FixedTest,
+    LachinFoulkesTest,
     LogRankTest,
     MaxComboTest,
     MilestoneTest,
@@ -23,6 +24,7 @@ from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Result, format_count, format_number
 
 __all__ = [
+    "LachinFoulkesTest",
     "LogRankTest",
     "MaxComboTest",
     "MilestoneTest",

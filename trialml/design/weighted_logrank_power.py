@@ -9,18 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trialml.design.arm_curves import ArmCurves, arm_curves, mixture
-from trialml.design.patient_groups import Group
 from trialml.design.refusals import require_finite, require_positive
 from trialml.design.scenario import Scenario
 from trialml.errors import AnalysisError
 
-__all__ = ["LogRankWeight", "WeightedEffect", "fleming_harrington", "magirr_burman", "score_correlation", "weighted_effect"]
+__all__ = ["LogRankWeight", "WeightedEffect", "fleming_harrington", "magirr_burman", "score_correlation", "weighted_effect", "without_effect"]
 
 Vector = NDArray[np.float64]
 
@@ -111,27 +110,39 @@ class WeightedEffect(NamedTuple):
         return self.score / self.variance
 
 
-def _null(scenario: Scenario) -> Scenario:
-    """Return the scenario in which both arms of each group have the average of their hazards."""
-    share = scenario.experimental_share
-    groups = scenario.hazard_pieces()
-    names = [group.name for group in scenario.groups] or ["all"]
-    pieces = [
+def without_effect(scenario: Scenario, *, null_hazard: Literal["average", "control"] = "average") -> Scenario:
+    """Return the scenario in which both arms have the average of their hazards, or that of the control arm.
+
+    Parameters
+    ----------
+    scenario
+        The assumed truth.
+    null_hazard
+        ``"average"``, weighted by the arms' shares of the patients within each group, or ``"control"``.
+
+    Returns
+    -------
+    Scenario
+        With a hazard ratio of 1.
+    """
+    share = scenario.experimental_share if null_hazard == "average" else 0.0
+    alike: list[dict[str, Any]] = [
         {
+            "control_hazard_per_month": None,
             "hazard_breaks_months": tuple(group.breaks),
             "control_hazards_per_month": tuple((1 - share) * group.control + share * group.experimental),
             "hazard_ratio": 1.0,
+            "hazard_ratio_breaks_months": (),
+            "hazard_ratios": (),
         }
-        for group in groups
+        for group in scenario.hazard_pieces()
     ]
-    empty = {"control_hazard_per_month": None, "hazard_ratio_breaks_months": (), "hazard_ratios": (), "groups": ()}
-    if len(pieces) == 1:
-        return dataclasses.replace(scenario, **{**empty, **pieces[0]})
-    made = tuple(
-        Group(name, group.prevalence, **piece) for name, group, piece in zip(names, groups, pieces, strict=True)
+    if not scenario.groups:
+        return dataclasses.replace(scenario, **alike[0])
+    groups = tuple(
+        dataclasses.replace(group, **hazards) for group, hazards in zip(scenario.groups, alike, strict=True)
     )
-    nothing = {"hazard_breaks_months": (), "control_hazards_per_month": (), "hazard_ratio": None}
-    return dataclasses.replace(scenario, **{**empty, **nothing, "groups": made})
+    return dataclasses.replace(scenario, groups=groups)
 
 
 def _information_density(curves: ArmCurves, share: float) -> Vector:
@@ -189,7 +200,7 @@ def weighted_effect(
     allowance for nonproportional hazards. Biometrics 76, 939-950.
     """
     months = np.asarray(calendar_months, dtype=float)
-    share, null = scenario.experimental_share, _null(scenario)
+    share, null = scenario.experimental_share, without_effect(scenario)
     rows = []
     for month in np.atleast_1d(months).ravel():
         curves, without = (
