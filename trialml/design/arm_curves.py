@@ -62,7 +62,7 @@ def _nodes(edges: Vector) -> tuple[Vector, Vector]:
     base, weights = np.polynomial.legendre.leggauss(_NODES)
     unit, half = (base + 1) / 2, weights / 2
     months, masses = [], []
-    for place, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for place, (low, high) in enumerate(itertools.pairwise(edges)):
         # A weight that is a power of the share of events begins like a power of time: squares make it smooth.
         if place == 0:
             months.append(low + (high - low) * unit**2)

@@ -135,6 +135,10 @@ def average_hazard_ratio(
         events += both.sum(axis=0)
     if np.any(events <= 0):
         raise AnalysisError(f"scenario '{scenario.name}' expects no event by month {flat.min():g}: look later")
-    shaped = [one.reshape(months.shape) for one in (np.exp(weighted / events), events)]
-    null = share * (1 - share) * shaped[1]
-    return AverageEffect(*shaped, scenario.enrolled(months, patients), information.reshape(months.shape), null)
+    return AverageEffect(
+        np.exp(weighted / events).reshape(months.shape),
+        events.reshape(months.shape),
+        scenario.enrolled(months, patients),
+        information.reshape(months.shape),
+        (share * (1 - share) * events).reshape(months.shape),
+    )

@@ -29,15 +29,15 @@ __all__ = [
     "LogRankTest",
     "MaxComboTest",
     "MilestoneTest",
+    "PlannedEffect",
     "RestrictedMeanTest",
-    "TestEffect",
     "WeightedLogRankTest",
 ]
 
 Vector = NDArray[np.float64]
 
 
-class TestEffect(NamedTuple):
+class PlannedEffect(NamedTuple):
     """What a test sees under a scenario at a calendar month.
 
     Attributes
@@ -51,8 +51,6 @@ class TestEffect(NamedTuple):
     correlation
         Shape (m, m), of the statistics.
     """
-
-    __test__ = False
 
     value: float
     scale: str
@@ -106,14 +104,19 @@ class FixedTest(Protocol):
     """A test that can be planned: it has a name, the formula it is planned by, and an effect under a scenario."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The test's name in words."""
+
     @property
-    def formula(self) -> str: ...
-    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect: ...
+    def formula(self) -> str:
+        """The formula that the number of patients follows."""
+
+    def effect(self, scenario: Scenario, calendar_month: float) -> PlannedEffect:
+        """Return what the test sees at a calendar month."""
 
 
-def _one(value: float, scale: str, mean: float, spread: float = 1.0) -> TestEffect:
-    return TestEffect(value, scale, np.array([mean]), spread, np.ones((1, 1)))
+def _one(value: float, scale: str, mean: float, spread: float = 1.0) -> PlannedEffect:
+    return PlannedEffect(value, scale, np.array([mean]), spread, np.ones((1, 1)))
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class LogRankTest:
         """The formula that the number of patients follows."""
         return "average hazard ratio"
 
-    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect:
+    def effect(self, scenario: Scenario, calendar_month: float) -> PlannedEffect:
         """Return what the test sees at a calendar month."""
         found, size = average_hazard_ratio(scenario, calendar_month), scenario.size()
         information, null = float(found.information), float(found.null_information)
@@ -166,7 +169,7 @@ class LachinFoulkesTest:
         """The formula that the number of patients follows."""
         return "Lachin and Foulkes" if self.null_hazard == "average" else "Bernstein and Lagakos"
 
-    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect:
+    def effect(self, scenario: Scenario, calendar_month: float) -> PlannedEffect:
         """Return what the test sees at a calendar month.
 
         Raises
@@ -209,7 +212,7 @@ class WeightedLogRankTest:
         """The formula that the number of patients follows."""
         return "Yung and Liu"
 
-    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect:
+    def effect(self, scenario: Scenario, calendar_month: float) -> PlannedEffect:
         """Return what the test sees at a calendar month."""
         found = weighted_effect(scenario, calendar_month, self.weight)
         mean = float(found.theta) * math.sqrt(float(found.null_variance))
@@ -233,7 +236,7 @@ class RestrictedMeanTest:
         """The formula that the number of patients follows."""
         return "Yung and Liu"
 
-    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect:
+    def effect(self, scenario: Scenario, calendar_month: float) -> PlannedEffect:
         """Return what the test sees at a calendar month."""
         found = rmst_difference(scenario, self.tau_months, calendar_month)
         return _one(found.value, "RMST difference in months", found.value / math.sqrt(found.variance))
@@ -255,7 +258,7 @@ class MilestoneTest:
         """The formula that the number of patients follows."""
         return "Yung and Liu"
 
-    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect:
+    def effect(self, scenario: Scenario, calendar_month: float) -> PlannedEffect:
         """Return what the test sees at a calendar month."""
         found = milestone_difference(scenario, self.milestone_months, calendar_month)
         return _one(found.value, "survival difference", found.value / math.sqrt(found.variance))
@@ -279,10 +282,10 @@ class MaxComboTest:
         """The formula that the number of patients follows."""
         return "joint normal distribution of the statistics"
 
-    def effect(self, scenario: Scenario, calendar_month: float) -> TestEffect:
+    def effect(self, scenario: Scenario, calendar_month: float) -> PlannedEffect:
         """Return what the test sees at a calendar month: each statistic in units of its spread under the scenario."""
         found = [weighted_effect(scenario, calendar_month, weight) for weight in self.weights]
         means = np.array([float(one.theta) * math.sqrt(float(one.variance)) for one in found])
         correlation = score_correlation(scenario, calendar_month, self.weights)
         ratio = float(found[int(np.argmax(means))].hazard_ratio)
-        return TestEffect(ratio, "weighted average hazard ratio of the best weight", means, 1.0, correlation)
+        return PlannedEffect(ratio, "weighted average hazard ratio of the best weight", means, 1.0, correlation)

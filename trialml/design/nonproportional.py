@@ -24,12 +24,12 @@ from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Result, format_count, format_number
 
 __all__ = [
+    "ComparedTests",
     "LachinFoulkesTest",
     "LogRankTest",
     "MaxComboTest",
     "MilestoneTest",
     "RestrictedMeanTest",
-    "TestComparison",
     "WeightedLogRankTest",
     "compare_tests",
     "fleming_harrington",
@@ -38,7 +38,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class TestComparison(Result):
+class ComparedTests(Result):
     """Several tests under one scenario at one calendar month: one row a test.
 
     Attributes
@@ -54,8 +54,6 @@ class TestComparison(Result):
     sized
         Whether patients were solved for (True) or given (False).
     """
-
-    __test__ = False
 
     title: ClassVar[str] = "Tests under non-proportional hazards"
     methods: ClassVar[str] = (
@@ -106,7 +104,9 @@ class TestComparison(Result):
     def scalars(self) -> Mapping[str, float]:
         """Return patients, or power, of each test by its name."""
         column = "patients" if self.sized else "power"
-        return {f"{column} {name}": float(value) for name, value in zip(self.tests["test"], self.tests[column])}
+        return {
+            f"{column} {name}": float(value) for name, value in zip(self.tests["test"], self.tests[column], strict=True)
+        }
 
     def table(self) -> pd.DataFrame:
         """Return the tests as a protocol prints them."""
@@ -140,7 +140,7 @@ def compare_tests(
     calendar_month: float,
     alpha: float = 0.025,
     power: float | None = None,
-) -> TestComparison:
+) -> ComparedTests:
     """Compare tests under a scenario: the patients for a power, or the power of the scenario's patients.
 
     Where `power` is given the accrual keeps its length and its shape, and its rates are scaled.
@@ -160,7 +160,7 @@ def compare_tests(
 
     Returns
     -------
-    TestComparison
+    ComparedTests
         One row a test; patients and events are not rounded.
 
     Raises
@@ -197,4 +197,4 @@ def compare_tests(
                 "power": effect.power(patients, critical) if wanted is None else wanted,
             }
         )
-    return TestComparison(scenario, float(calendar_month), level, pd.DataFrame(rows), wanted is not None)
+    return ComparedTests(scenario, float(calendar_month), level, pd.DataFrame(rows), wanted is not None)

@@ -14,6 +14,7 @@ from trialml.design.scenario import Scenario
 from trialml.errors import AnalysisError, nearest
 
 __all__ = [
+    "METHODS",
     "Method",
     "drift_per_event",
     "information_per_event",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 Method = Literal["schoenfeld", "freedman", "hsieh-freedman"]
-_METHODS = ("schoenfeld", "freedman", "hsieh-freedman")
+METHODS: tuple[Method, ...] = ("schoenfeld", "freedman", "hsieh-freedman")
 
 
 def round_up(value: float, block: int = 1) -> float:
@@ -80,7 +81,7 @@ def drift_per_event(hazard_ratio: float, *, allocation_ratio: float = 1.0, metho
         return (1 - ratio) * math.sqrt(r) / (1 + r * ratio)
     if method == "hsieh-freedman":
         return (1 - ratio) / (1 + ratio) * 2 * math.sqrt(information_per_event(r))
-    known = nearest(str(method), _METHODS)
+    known = nearest(str(method), METHODS)
     raise AnalysisError(f"the method {method!r} for the number of events is not known: {known}")
 
 

@@ -198,10 +198,14 @@ def sequential_power(design: Design, looks: LookEffects) -> SequentialPower:
     Chapman & Hall/CRC, Boca Raton.
     """
     if len(looks.months) != design.looks:
-        raise AnalysisError(f"the design has {design.looks} looks and {len(looks.months)} months: give one month a look")
+        raise AnalysisError(
+            f"the design has {design.looks} looks and {len(looks.months)} months: give one month a look"
+        )
     if design.binding or design.sides == 2:
         kind = "binding futility bounds" if design.binding else "two sides"
-        raise AnalysisError(f"a design with {kind} is not planned under effects that change: make it one-sided, non-binding")
+        raise AnalysisError(
+            f"a design with {kind} is not planned under effects that change: make it one-sided, non-binding"
+        )
     fractions = looks.null_information / looks.null_information[-1]
     efficacy = dataclasses.replace(
         design,

@@ -19,7 +19,15 @@ from trialml.design.refusals import require_finite, require_positive
 from trialml.design.scenario import Scenario
 from trialml.errors import AnalysisError
 
-__all__ = ["LogRankWeight", "WeightedEffect", "fleming_harrington", "magirr_burman", "score_correlation", "weighted_effect", "without_effect"]
+__all__ = [
+    "LogRankWeight",
+    "WeightedEffect",
+    "fleming_harrington",
+    "magirr_burman",
+    "score_correlation",
+    "weighted_effect",
+    "without_effect",
+]
 
 Vector = NDArray[np.float64]
 
@@ -139,9 +147,7 @@ def without_effect(scenario: Scenario, *, null_hazard: Literal["average", "contr
     ]
     if not scenario.groups:
         return dataclasses.replace(scenario, **alike[0])
-    groups = tuple(
-        dataclasses.replace(group, **hazards) for group, hazards in zip(scenario.groups, alike, strict=True)
-    )
+    groups = tuple(dataclasses.replace(group, **hazards) for group, hazards in zip(scenario.groups, alike, strict=True))
     return dataclasses.replace(scenario, groups=groups)
 
 
