@@ -125,7 +125,10 @@ SURVIVAL = ["design", "survival", "--control-median", "12", "--accrual", "18", "
         (["design", "means", "--difference", "5"], "give sd"),
         (["design", "means", "--difference", "0", "--sd", "1"], "difference"),
         (["design", "rates", "--experimental-rate", "0.5"], "--control-rate is missing"),
-        (["design", "rates", "--experimental-rate", "1.5", "--control-rate", "0.3"], "--experimental-rate 1.5 will not do"),
+        (
+            ["design", "rates", "--experimental-rate", "1.5", "--control-rate", "0.3"],
+            "--experimental-rate 1.5 will not do",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_with_the_value_and_nothing_else(words, sentence, capsys):

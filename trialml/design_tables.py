@@ -113,9 +113,9 @@ class SurvivalTable(RulesTable):
     follow_up: Annotated[NotNegative | None, Field(description="months from the last patient in to the end")] = None
     duration: Annotated[Positive | None, Field(description="months from the first patient in to the end")] = None
     dropout: Annotated[Real, Field(ge=0, lt=1, description="share who leave without an event in a year")] = 0.0
-    formula: Annotated[
-        Literal["schoenfeld", "freedman", "hsieh-freedman", "lachin-foulkes"], Field(description="number of events")
-    ] = "schoenfeld"
+    formula: Annotated[Literal["schoenfeld", "freedman", "hsieh-freedman"], Field(description="number of events")] = (
+        "schoenfeld"
+    )
     covariate_r2: Annotated[
         Real, Field(ge=0, lt=1, description="share of the log-rank test's variance that adjustment removes")
     ] = 0.0
@@ -134,6 +134,8 @@ class SurvivalTable(RulesTable):
             raise ValueError("both a hazard ratio and a named scenario are given: give one of the two")
         if (self.control_median is None) == (not self.control_hazards):
             raise ValueError("the control arm must be given once: give its median, or its hazards with their breaks")
+        if self.no_effect and self.log_hazard_ratio_se is None:
+            raise ValueError("a prior probability of no effect needs the rest of the prior: give log_hazard_ratio_se")
         if self.accrual is not None and self.accrual_rate and self.patients is not None:
             raise ValueError(
                 "recruitment is given three times, by its months, its rate and the patients: leave out one of the three"

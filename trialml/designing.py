@@ -122,6 +122,7 @@ def _survival(asked: SurvivalTable, watcher: Watcher) -> list[Result]:
         truth,
         follow_up_months=asked.follow_up,
         duration_months=asked.duration,
+        accrual_months=None if asked.patients is not None or _open_ended(asked) else asked.accrual,
         block=block_of(asked),
         events_formula=asked.formula,
     )
@@ -271,14 +272,21 @@ def _truth(asked: SurvivalTable) -> Scenario:
 
 def _recruitment(asked: SurvivalTable) -> dict[str, Any]:
     """Return rate and size: of months, rate and patients two give the third, and the end of the trial solves for one."""
-    if asked.accrual is not None and asked.patients is not None:
+    if asked.patients is not None and asked.accrual is not None:
         return {"accrual_per_month": asked.patients / asked.accrual, "patients": asked.patients}
+    size = {} if asked.patients is None else {"patients": asked.patients}
     if not asked.accrual_rate:
-        raise AnalysisError(
-            "recruitment is not known: give the patients a month (accrual_rate), or months of accrual and patients"
-        )
+        if asked.accrual is None or _open_ended(asked):
+            raise AnalysisError(
+                "recruitment is not known: give the patients a month (accrual_rate), or the months of accrual with the "
+                "number of patients, the follow_up or the duration"
+            )
+        return {"accrual_per_month": 1.0}  # the plan scales it to the patients that the months of accrual must bring
     rate = asked.accrual_rate[0] if len(asked.accrual_rate) == 1 and not asked.accrual_breaks else asked.accrual_rate
-    known: dict[str, Any] = {"accrual_per_month": rate, "accrual_breaks_months": asked.accrual_breaks}
-    if asked.accrual is not None:
-        known["accrual_months"] = asked.accrual
-    return known | ({} if asked.patients is None else {"patients": asked.patients})
+    if asked.accrual is not None and _open_ended(asked):
+        size = {"accrual_months": asked.accrual}
+    return {"accrual_per_month": rate, "accrual_breaks_months": asked.accrual_breaks, **size}
+
+
+def _open_ended(asked: SurvivalTable) -> bool:
+    return asked.follow_up is None and asked.duration is None
