@@ -90,6 +90,26 @@ def test_means_and_rates_say_patients_and_method(capsys):
     assert "variance under the null pooled" in said
 
 
+def test_tests_of_a_delayed_effect_stand_side_by_side(capsys):
+    words = [
+        "design",
+        "survival",
+        "--hazard-ratio",
+        "1,0.6",
+        "--effect-breaks",
+        "0,4",
+        "--control-median",
+        "12",
+        "--accrual",
+        "12",
+    ]
+    said = answer([*words, "--duration", "36", "--tests", "logrank,maxcombo,rmst", "--tau", "18"], capsys)
+    assert "average hazard ratio" in said
+    assert "restricted means to 18 months" in said
+    _, refused = refusal([*words, "--duration", "36", "--tests", "rmst"], capsys)
+    assert "give tau in months" in refused
+
+
 ENRICHMENT = [
     "design", "enrichment", "--prevalence", "0.4", "--hazard-ratio", "0.6", "--rest-hazard-ratio", "0.9", "--control-median",
     "12", "--accrual", "24", "--patients", "600", "--simulate", "1000",

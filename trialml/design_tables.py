@@ -116,6 +116,19 @@ class SurvivalTable(RulesTable):
     formula: Annotated[Literal["schoenfeld", "freedman", "hsieh-freedman"], Field(description="number of events")] = (
         "schoenfeld"
     )
+    tests: Annotated[
+        tuple[
+            Literal[
+                "logrank", "lachin-foulkes", "fleming-harrington", "magirr-burman", "maxcombo", "rmst", "milestone"
+            ],
+            ...,
+        ],
+        BeforeValidator(_split),
+        Field(description="fixed tests to compare at the planned end: the patients that each would need"),
+    ] = ()
+    tau: Annotated[Positive | None, Field(description="months at which rmst, milestone and magirr-burman are read")] = (
+        None
+    )
     covariate_r2: Annotated[
         Real, Field(ge=0, lt=1, description="share of the log-rank test's variance that adjustment removes")
     ] = 0.0
@@ -134,6 +147,9 @@ class SurvivalTable(RulesTable):
             raise ValueError("both a hazard ratio and a named scenario are given: give one of the two")
         if (self.control_median is None) == (not self.control_hazards):
             raise ValueError("the control arm must be given once: give its median, or its hazards with their breaks")
+        timed = [name for name in self.tests if name in ("magirr-burman", "rmst", "milestone")]
+        if timed and self.tau is None:
+            raise ValueError(f"the test {timed[0]} is read at a time that is not given: give tau in months")
         if self.no_effect and self.log_hazard_ratio_se is None:
             raise ValueError("a prior probability of no effect needs the rest of the prior: give log_hazard_ratio_se")
         if self.accrual is not None and self.accrual_rate and self.patients is not None:

@@ -9,9 +9,21 @@ from typing import Any
 from trialml.analysis import Watcher
 from trialml.design.enrichment_comparison import compare_enrichment
 from trialml.design.enrichment_design import EnrichmentDesign
+from trialml.design.fixed_tests import FixedTest
 from trialml.design.group_sequential import Design
 from trialml.design.means import plan_mean_ratio, plan_means
 from trialml.design.next_trial import OperatingCharacteristics, plan_trial
+from trialml.design.nonproportional import (
+    LachinFoulkesTest,
+    LogRankTest,
+    MaxComboTest,
+    MilestoneTest,
+    RestrictedMeanTest,
+    WeightedLogRankTest,
+    compare_tests,
+    fleming_harrington,
+    magirr_burman,
+)
 from trialml.design.rates import plan_rates
 from trialml.design.sample_size import round_up, survival_events
 from trialml.design.scenario import Group, Scenario
@@ -127,9 +139,27 @@ def _survival(asked: SurvivalTable, watcher: Watcher) -> list[Result]:
         events_formula=asked.formula,
     )
     results: list[Result] = [plan]
+    if asked.tests:
+        tests = [_test(name, asked.tau or 0.0) for name in asked.tests]
+        month = plan.duration_months
+        results.append(compare_tests(plan.scenario, tests, calendar_month=month, alpha=asked.alpha, power=asked.power))
     if asked.simulate:
         results.append(_simulated(plan, asked, watcher))
     return results
+
+
+def _test(name: str, tau: float) -> FixedTest:
+    """Return a test by its name; Fleming and Harrington's weight is (0, 0.5), for effects that come late."""
+    if name in ("rmst", "milestone"):
+        return RestrictedMeanTest(tau) if name == "rmst" else MilestoneTest(tau)
+    if name in ("fleming-harrington", "magirr-burman"):
+        return WeightedLogRankTest(fleming_harrington(0.0, 0.5) if name == "fleming-harrington" else magirr_burman(tau))
+    plain: dict[str, FixedTest] = {
+        "logrank": LogRankTest(),
+        "lachin-foulkes": LachinFoulkesTest(),
+        "maxcombo": MaxComboTest(),
+    }
+    return plain[name]
 
 
 def _simulated(plan: OperatingCharacteristics, asked: SurvivalTable, watcher: Watcher) -> Result:
