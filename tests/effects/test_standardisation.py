@@ -171,3 +171,25 @@ def test_a_standardised_contrast_survives_a_round_trip(table):
     assert again.to_dict() == found.to_dict()
     assert "marginal, covariate-adjusted" in again.text()
     assert found.estimate("mean_difference").unit == "points"
+
+
+@pytest.mark.parametrize("interacted", [False, True])
+def test_an_outcome_without_residual_variance_has_no_difference_with_limits(table, interacted):
+    """Constant, and the arm plus a covariate: the variance rounds to something like 1e-17, of either sign."""
+    covariates, arm = table[["x1", "x2"]][:80], table["w"].to_numpy()[:80]
+    for outcome in (np.full(80, 0.1), arm + covariates["x1"]):
+        with pytest.raises(AnalysisError, match="the outcome is constant, or the covariates predict it"):
+            standardised_contrast(outcome, arm, covariates, kind="continuous", interacted=interacted)
+
+
+def test_an_exact_line_in_each_arm_leaves_the_sampling_of_the_covariate():
+    """Y = x (1 + arm): the difference is the mean of x, with the variance of that mean."""
+    x = np.random.default_rng(3).normal(2, 1, 200)
+    found = standardised_means(
+        x * (1 + np.arange(200) % 2), np.arange(200) % 2, x, kind="continuous", small_sample=False
+    )
+    np.testing.assert_allclose(found.means[1] - found.means[0], x.mean(), rtol=1e-10)
+    variance = found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1]
+    s0, s1 = x[::2].var(ddof=1), x[1::2].var(ddof=1)
+    # With C = (s0, 2 s0; 2 s1, 4 s1) of the module's formula and no residual: 4 s1 - 2 s0 - s.
+    assert variance * 200 == pytest.approx(4 * s1 - 2 * s0 - x.var(ddof=1), rel=1e-8)

@@ -139,8 +139,8 @@ def standardised_means(
     DataError
         If the arrays cannot be used.
     AnalysisError
-        If a covariate is constant or a combination of others, or separates events from the rest, or fewer than two
-        residual degrees of freedom are left in an arm.
+        If a covariate is constant or a combination of others, or separates events from the rest, if fewer than two
+        residual degrees of freedom are left in an arm, or if nothing is left of the outcome's variance.
     """
     design = _checked(outcome, treated, covariates, kind, strata, strata_in_model)
     masks = (~design.treated, design.treated)
@@ -156,7 +156,14 @@ def standardised_means(
         variance = variance - _stratification(residual, masks, share, design.cells)
     if small_sample:
         variance = variance + _small_sample(design, spread, share, interacted)
-    k, n = design.X.shape[1], design.outcome.size
+    k, n, size = design.X.shape[1], design.outcome.size, float(np.abs(design.outcome).max())
+    left = variance[0, 0] + variance[1, 1] - 2 * variance[0, 1]
+    # What rounding leaves of a variance of 0 would be limits of no width.
+    if not left > max(1e-12 * design.outcome.var(), (1e-14 * size) ** 2):
+        raise AnalysisError(
+            "the outcome is constant, or the covariates predict it without error in both arms, so the difference has no "
+            "standard error: check the columns"
+        )
     return StandardisedMeans(means, np.asarray(variance / n), float(n - 2 - k * (2 if interacted else 1)))
 
 
@@ -368,4 +375,9 @@ def _odds(found: StandardisedMeans, quantile: float, scale: str, method: str, kn
 
 
 def _spread(found: StandardisedMeans, gradient: Floats) -> float:
-    return math.sqrt(float(gradient @ found.covariance @ gradient))
+    variance = float(gradient @ found.covariance @ gradient)
+    if not variance > 0:
+        raise AnalysisError(
+            f"the variance of the standardised contrast came out as {variance:.3g}: use fewer covariates or more data"
+        )
+    return math.sqrt(variance)
