@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Result, format_count, format_number, format_p, plain_text
+from trialml.result import COLOURS, Result, counted, format_count, format_number, format_p, plain_text
 from trialml.survival.arm_residuals import arm_score_residuals
 from trialml.survival.ties import tied_times
 
@@ -78,7 +78,7 @@ class Heterogeneity(Result):
         said = (
             f"Global test of heterogeneity on the hazard-ratio scale: p {shown} "
             f"(Monte Carlo error {format_number(self.mc_error, 2)}, {format_count(self.permutations)} permutations, "
-            f"{format_count(self.n)} patients, {format_count(self.events)} events); the largest statistic belongs to "
+            f"{counted(self.n, 'patient')}, {counted(self.events, 'event')}); the largest statistic belongs to "
             f"{first['covariate']} (|z| = {format_number(abs(first['z']))})."
         )
         verdict = (

@@ -33,7 +33,7 @@ from trialml.effects.two_arms import (
     refuse_dependent,
 )
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate
+from trialml.result import Estimate, counted
 
 __all__ = ["StandardisedContrast", "StandardisedMeans", "standardised_contrast", "standardised_means"]
 
@@ -179,7 +179,7 @@ def _checked(outcome: Any, treated: Any, covariates: Any, kind: Kind, strata: An
         left = int(mask.sum()) - 1 - known.matrix.shape[1]
         if left < 2:
             raise AnalysisError(
-                f"the {name} arm has {int(mask.sum())} patients for {known.matrix.shape[1]} columns of covariates: adjust for fewer"
+                f"the {name} arm has {counted(mask.sum(), 'patient')} for {counted(known.matrix.shape[1], 'column')} of covariates: adjust for fewer"
             )
         if kind == "binary" and not 0 < values[mask].mean() < 1:
             what = "no" if values[mask].mean() == 0 else "nothing but"

@@ -210,7 +210,7 @@ class CoxProblem:
         if p == 0:
             return CoxArrays(np.zeros(0), np.zeros((0, 0)), null, null, 0.0, 0)
         at_zero = information + np.diag(penalty)
-        refuse_flat(at_zero, self._spread(), self.names)
+        refuse_flat(at_zero, self._spread(), self.names, self.event.size + 1 - self.strata_labels.size)
         chi_square = float(score @ solve(information, score)) if ridge is None else _score_test(score, information)
         if firth:
             from trialml.survival.cox_firth import firth_newton

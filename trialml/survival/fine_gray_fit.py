@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from trialml.errors import AnalysisError
+from trialml.survival.terms import dependent_words
 from trialml.survival.ties import Array, Codes, distinct_times
 
 __all__ = ["FineGrayArrays", "fit_fine_gray"]
@@ -237,9 +238,7 @@ def _refuse_flat(information: Array, data: _Data, names: tuple[str, ...]) -> Non
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
     if values[0] < 1e-11 * values.size:
         column = names[int(np.argmax(np.abs(vectors[:, 0])))]
-        raise AnalysisError(
-            f"'{column}' is a linear combination of the other columns, so the model has no single answer: drop it"
-        )
+        raise AnalysisError(dependent_words(column, values.size, len(data.X)))
 
 
 def _refuse_runaway(beta: Array, at_end: Array, at_zero: Array, data: _Data, names: tuple[str, ...]) -> None:

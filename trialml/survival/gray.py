@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, counted, format_count, format_number, format_p
 from trialml.survival.aalen_johansen import checked_causes
 from trialml.survival.rows import coded_labels
 from trialml.survival.ties import Array, Codes, distinct_times, group_order
@@ -185,7 +185,7 @@ class GrayTest(Result):
             words = f"{row.cause}: chi-square {format_number(row.chi_square)} on {row.df} df"
             parts.append(f"{words}, two-sided p {p if p[0] in '<>' else '= ' + p}")
         return (
-            f"{kind} of {' vs '.join(self.sizes['group'])} ({format_count(self.sizes['patients'].sum())} patients): "
+            f"{kind} of {' vs '.join(self.sizes['group'])} ({counted(self.sizes['patients'].sum(), 'patient')}): "
             f"{'; '.join(parts)}."
         )
 
@@ -255,7 +255,7 @@ def gray_test(
         rows.append({"cause": name} | _chi_square(sums.score[:-1], sums.covariance[:-1, :-1]))
     if all(np.isnan(row["chi_square"]) for row in rows):
         raise AnalysisError(
-            f"no cause has events enough at times when two groups are at risk ({int((data.code > 0).sum())} events in all): use "
+            f"no cause has events enough at times when two groups are at risk ({counted((data.code > 0).sum(), 'event')} in all): use "
             "coarser strata or fewer groups"
         )
     return GrayTest(pd.DataFrame(rows), sizes, int(blocks.size))

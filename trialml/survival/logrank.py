@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, counted, format_count, format_number, format_p
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.rows import checked_entry, coded_labels
 from trialml.survival.ties import Array, Codes, Flags, checked_times, group_order
@@ -166,8 +166,8 @@ class LogRank(Result):
         degrees = f"{self.df} degree{'s' if self.df > 1 else ''} of freedom"
         words = (
             f"The {kind} of {' vs '.join(self.groups['group'])} gave chi-square {format_number(self.chi_square)} "
-            f"on {degrees} (two-sided p {_equals(self.p)}; {format_count(self.groups['patients'].sum())} patients, "
-            f"{format_count(self.groups['events'].sum())} events)."
+            f"on {degrees} (two-sided p {_equals(self.p)}; {counted(self.groups['patients'].sum(), 'patient')}, "
+            f"{counted(self.groups['events'].sum(), 'event')})."
         )
         if self.df == 1:
             second = self.groups["group"].iloc[-1]

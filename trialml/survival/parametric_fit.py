@@ -10,6 +10,7 @@ from scipy import special
 
 from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox_refusals import inverse, solve
+from trialml.survival.terms import dependent_words
 from trialml.survival.ties import Array, Flags, checked_times
 
 __all__ = ["DISTRIBUTIONS", "Distribution", "ParametricArrays", "fit_parametric", "log_survival", "standard_quantile"]
@@ -214,9 +215,7 @@ def _refuse_combinations(matrix: Array, centre: Array, spread: Array, names: lis
     values, vectors = np.linalg.eigh(columns.T @ columns / len(columns))
     if values[0] < 1e-11 * values.size:
         name = names[int(np.argmax(np.abs(vectors[:, 0])))]
-        raise AnalysisError(
-            f"'{name}' is a linear combination of the other columns, so the model has no single answer: drop it"
-        )
+        raise AnalysisError(dependent_words(name, values.size, len(matrix)))
 
 
 def _refuse_runaway(model: _Model, parameters: Array, information: Array, names: list[str]) -> None:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
+from trialml.result import counted
 
-__all__ = ["design_columns", "design_rows"]
+__all__ = ["dependent_words", "design_columns", "design_rows"]
+
+
+def dependent_words(column: str, columns: int, rows: int) -> str:
+    """Return why a model has no single answer: too many columns for its rows, or one that the others combine to."""
+    if columns >= rows:
+        return (
+            f"there are {counted(columns, 'column')} for {counted(rows, 'row')}, so the model has no single answer: use "
+            "fewer covariates or a penalised model"
+        )
+    return f"'{column}' is a linear combination of the other columns, so the model has no single answer: drop it"
 
 
 def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[int]]]:
