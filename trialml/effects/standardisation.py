@@ -14,7 +14,6 @@ the mean residual of arm a in the stratum over pi_a. It vanishes if the strata a
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from trialml.effects.continuous import t_quantile
 from trialml.effects.endpoint_contrast import EndpointContrast, not_estimable, ratio_estimate
+from trialml.effects.logistic import logistic_fit
 from trialml.effects.two_arms import (
     Cells,
     Covariates,
@@ -229,21 +229,7 @@ def _fitted(X: Floats, y: Floats, at: Floats, kind: Kind, names: tuple[str, ...]
     """Return the predictions at `at` of the working model fitted to X and y."""
     if kind == "continuous":
         return np.asarray(at @ np.linalg.lstsq(X, y, rcond=None)[0])
-    from statsmodels.genmod.families import Binomial
-    from statsmodels.genmod.generalized_linear_model import GLM
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        fit = GLM(y, X, family=Binomial()).fit(tol=1e-13, maxiter=100)
-    linear = X @ fit.params
-    # Where a combination of covariates separates, the likelihood rises until the linear predictor overflows.
-    if not fit.converged or not np.isfinite(fit.params).all() or np.abs(linear).max() > 25:
-        place = int(np.argmax(np.abs(fit.params[1 : len(names) + 1])))
-        raise AnalysisError(
-            f"the covariates separate events from the rest in {where} ('{names[place]}' moved furthest), so the logistic model has no "
-            "finite answer: adjust for fewer covariates"
-        )
-    return np.asarray(1 / (1 + np.exp(-(at @ fit.params))))
+    return logistic_fit(X, y, names, where).risk(at)
 
 
 def _stratification(residual: Floats, masks: tuple[Flags, Flags], share: Floats, cells: Cells) -> Floats:
