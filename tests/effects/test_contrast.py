@@ -11,7 +11,7 @@ import pytest
 
 from trialml.effects.adjusted import AdjustedContrast, adjusted_contrast
 from trialml.effects.contrast import HAZARD_RATIO, MILESTONE_DIFFERENCE, RMST_DIFFERENCE, Contrast, contrast
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, DataError
 from trialml.result import Estimate
 
 ORACLE = json.loads((Path(__file__).parents[1] / "reference" / "actg175.json").read_text())
@@ -125,6 +125,17 @@ def test_a_secondary_contrast_that_cannot_be_estimated_is_a_row_of_words(table):
     assert not shown.isna().any().any()
     assert (shown.iloc[2] == "not estimable").sum() == 3
     assert np.isfinite(row(found, "2", RMST_DIFFERENCE)["value"])
+
+
+def test_arrays_that_do_not_fit_are_refused_in_a_sentence(table):
+    with pytest.raises(DataError, match="event has shape"):
+        compared(table, event=(table["cens"] == 1).to_numpy()[:-1])
+    with pytest.raises(DataError, match=r"arm has shape \(3,\)"):
+        compared(table, arm=np.array(["0", "1", "1"], dtype=object))
+    with pytest.raises(DataError, match="factor has shape"):
+        compared(table, factor=table["strat"].astype(str).to_numpy()[:-1])
+    with pytest.raises(DataError, match="event holds values that are not numbers"):
+        compared(table, event=pd.array([None, *[True] * (len(table) - 1)], dtype="boolean"))
 
 
 def test_a_primary_contrast_that_cannot_be_estimated_is_refused(table):

@@ -198,3 +198,25 @@ def test_an_error_never_names_a_value_of_a_subject():
     with pytest.raises(DataError) as caught:
         fit_cox(**GOOD, id=names)
     assert "SUBJ" not in str(caught.value)
+
+
+def test_numbers_in_a_column_of_objects_are_numbers_and_dates_are_refused():
+    """As R's as.numeric would have it: 40 levels of a category would have been made of 40 numbers."""
+    x = GOOD["X"]["age"]
+    plain = cox(GOOD["time"], GOOD["event"], pd.DataFrame({"age": x}))
+    objects = cox(GOOD["time"], GOOD["event"], pd.DataFrame({"age": x.astype(object)}))
+    pd.testing.assert_frame_equal(objects.frame(), plain.frame())
+    days = pd.DataFrame({"born": pd.Timestamp("1950-01-01") + pd.to_timedelta(np.arange(len(x)), unit="D")})
+    for column in (days["born"], days["born"].dt.date):
+        with pytest.raises(DataError, match="'born' holds dates or durations"):
+            cox(GOOD["time"], GOOD["event"], pd.DataFrame({"born": column}))
+
+
+def test_events_at_one_time_only_cannot_show_that_hazards_are_not_proportional():
+    with pytest.raises(AnalysisError, match="all events happened at one time"):
+        proportional_hazards(np.full(80, 7.0), GOOD["event"], GOOD["X"])
+
+
+def test_one_patient_is_spoken_of_in_the_singular():
+    with pytest.raises(AnalysisError, match="the one patient has not had the event"):
+        cox([5.0], [0], pd.DataFrame({"x": [1.0]}))

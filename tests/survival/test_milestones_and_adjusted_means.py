@@ -237,6 +237,8 @@ def test_collinear_constant_or_unknown_settings_of_an_adjusted_mean_are_refused(
         adjusted_restricted_mean(*base, table[["age"]].assign(twice=2 * table["age"]), **call)
     with pytest.raises(AnalysisError, match="no single answer"):
         adjusted_restricted_mean(*base, table[["age"]].assign(one=1.0), **call)
+    with pytest.raises(DataError, match="'age' is infinite"):
+        adjusted_restricted_mean(*base, table[["age"]].replace(table["age"].iloc[3], np.inf), **call)
     with pytest.raises(DataError, match="scale is 'odds'"):
         adjusted_restricted_mean(*base, table[["age"]], scale="odds", **call)
     with pytest.raises(DataError, match="10 rows for 312 patients"):

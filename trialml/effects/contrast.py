@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Estimate, Result, counted, format_count, format_number, plain_text
 from trialml.survival.cox import cox
 from trialml.survival.milestone import milestone_survival
 from trialml.survival.rmst import restricted_mean
+from trialml.survival.ties import checked_times
 
 __all__ = ["HAZARD_RATIO", "MILESTONE_DIFFERENCE", "RMST_DIFFERENCE", "Contrast", "contrast"]
 
@@ -198,9 +199,16 @@ def contrast(
 
     Raises
     ------
+    DataError
+        If the arrays differ in length, or a time or an event is none.
     AnalysisError
         If the primary contrast cannot be estimated.
     """
+    time, event = checked_times(time, event)
+    arm, factor = np.asarray(arm), np.asarray(factor)
+    for name, values in (("arm", arm), ("factor", factor)):
+        if values.shape != time.shape:
+            raise DataError(f"{name} has shape {values.shape} for {time.size} patients: pass one label a patient")
     rows: list[dict[str, object]] = []
     for other in (experimental, *secondary):
         who = np.isin(arm, [control, other])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError, DataError
 from trialml.result import counted
 from trialml.survival.terms import design_columns
-from trialml.survival.ties import checked_labels
+from trialml.survival.ties import checked_labels, everybody
 
 __all__ = [
     "Cells",
@@ -71,7 +71,7 @@ def checked_treated(treated: Any, n: int) -> Flags:
         values = numbers == 1.0
     if values.all() or not values.any():
         arm = "experimental" if values.any() else "control"
-        raise AnalysisError(f"all {n} patients are in the {arm} arm: a comparison needs both arms")
+        raise AnalysisError(f"{everybody(n)} in the {arm} arm: a comparison needs both arms")
     return np.asarray(values, dtype=np.bool_)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from trialml.errors import AnalysisError
 from trialml.survival.terms import dependent_words
-from trialml.survival.ties import Array, Codes, distinct_times
+from trialml.survival.ties import Array, Codes, distinct_times, nobody
 
 __all__ = ["FineGrayArrays", "fit_fine_gray"]
 
@@ -124,9 +124,7 @@ def _prepare(time: Array, code: Codes, X: Array, cause: int, ties: Ties) -> _Dat
     competing = ~interest & ~censored
     dead = np.flatnonzero(interest)
     if dead.size == 0:
-        raise AnalysisError(
-            f"none of the {code.size} patients has had the event of interest: this model needs at least one"
-        )
+        raise AnalysisError(f"{nobody(code.size)} had the event of interest: this model needs at least one")
     dead = dead[np.argsort(place[dead], kind="stable")]
     at, tie, count = np.unique(place[dead], return_inverse=True, return_counts=True)
     first = np.concatenate(([0], np.cumsum(count)[:-1]))

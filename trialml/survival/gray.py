@@ -14,7 +14,7 @@ from trialml.errors import AnalysisError, DataError
 from trialml.result import Result, counted, format_count, format_number, format_p
 from trialml.survival.aalen_johansen import checked_causes
 from trialml.survival.rows import coded_labels
-from trialml.survival.ties import Array, Codes, distinct_times, group_order
+from trialml.survival.ties import Array, Codes, distinct_times, everybody, group_order
 
 __all__ = ["GrayArrays", "GrayTest", "gray_arrays", "gray_test"]
 
@@ -242,7 +242,7 @@ def gray_test(
         raise DataError(f"rho is {rho}, but it must be 0 or more")
     labels, codes = coded_labels(group, data.time.size, "group")
     if labels.size < 2:
-        raise AnalysisError(f"all {codes.size} patients are in group '{labels[0]}': a comparison needs two groups")
+        raise AnalysisError(f"{everybody(codes.size)} in group '{labels[0]}': a comparison needs two groups")
     shown = group_order(labels, order)
     place = {label: i for i, label in enumerate(shown)}
     codes = np.array([place[str(label)] for label in labels], dtype=np.intp)[codes]

@@ -150,6 +150,10 @@ def proportional_hazards(
         try:
             chi_square = float(gradient @ solve(information[np.ix_(keep, keep)], gradient))
         except np.linalg.LinAlgError:
+            if np.ptp(g[problem.layout.slot_dead > 0]) == 0:
+                raise AnalysisError(
+                    "all events happened at one time, so no coefficient can be seen to change with time: leave this test out"
+                ) from None
             raise AnalysisError(
                 f"{flags.sum()} events are too few to test whether the coefficient of {name} changes with time: "
                 "use fewer covariates"

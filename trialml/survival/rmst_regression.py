@@ -148,7 +148,7 @@ def adjusted_restricted_mean(
     Raises
     ------
     DataError
-        If an arm has no patient, `scale` is unknown, or a covariate is missing.
+        If an arm has no patient, `scale` is unknown, or a covariate is missing or infinite.
     AnalysisError
         If follow-up of an arm ends before `tau`, a covariate is constant or a combination of others, or the
         equations have no finite solution.
@@ -184,6 +184,9 @@ def adjusted_restricted_mean(
 
 
 def _regular(X: Array, names: list[str]) -> Array:
+    if not np.isfinite(X).all():
+        wrong = int(np.argmax(~np.isfinite(X[:, 2:]).all(axis=0)))
+        raise DataError(f"'{names[wrong]}' is infinite in some row: correct it or drop the row")
     scaled = X / np.maximum(np.abs(X).max(axis=0), 1e-300)
     if np.linalg.matrix_rank(scaled, tol=1e-9 * np.sqrt(len(X))) < X.shape[1]:
         if X.shape[1] >= len(X):
