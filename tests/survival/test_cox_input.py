@@ -217,6 +217,13 @@ def test_events_at_one_time_only_cannot_show_that_hazards_are_not_proportional()
         proportional_hazards(np.full(80, 7.0), GOOD["event"], GOOD["X"])
 
 
+def test_events_without_information_on_time_are_refused_where_rounding_leaves_some():
+    """Two events, of which the last patient at risk has one: R's solve calls the matrix exactly singular."""
+    x = pd.DataFrame({"x": [-0.14, -0.74, 0.61, -0.73, -0.55, 0.07]})
+    with pytest.raises(AnalysisError, match="2 events are too few to test"):
+        proportional_hazards([1, 3, 4, 3, 3, 7], [0, 0, 0, 0, 1, 1], x)
+
+
 def test_one_patient_is_spoken_of_in_the_singular():
     with pytest.raises(AnalysisError, match="the one patient has not had the event"):
         cox([5.0], [0], pd.DataFrame({"x": [1.0]}))

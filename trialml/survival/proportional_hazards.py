@@ -19,6 +19,9 @@ from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, checked_times, di
 
 __all__ = ["ProportionalHazards", "proportional_hazards"]
 
+SINGULAR = 1e-12
+"""The smallest eigenvalue, for each row of a correlation matrix, of one that can be inverted."""
+
 Transform = Literal["km", "rank", "identity", "log"]
 
 
@@ -148,7 +151,7 @@ def proportional_hazards(
         keep = [*range(p), *(p + j for j in columns)]
         gradient = np.concatenate((np.zeros(p), score[columns]))
         try:
-            chi_square = float(gradient @ solve(information[np.ix_(keep, keep)], gradient))
+            chi_square = float(gradient @ solve(_regular(information[np.ix_(keep, keep)]), gradient))
         except np.linalg.LinAlgError:
             if np.ptp(g[problem.layout.slot_dead > 0]) == 0:
                 raise AnalysisError(
@@ -161,6 +164,14 @@ def proportional_hazards(
         rows.append((name, chi_square, len(columns), float(special.chdtrc(len(columns), chi_square))))
     tests = pd.DataFrame(rows, columns=["covariate", "chi_square", "df", "p"])
     return ProportionalHazards(tests, transform, times.size, int(flags.sum()))
+
+
+def _regular(information: Array) -> Array:
+    """Return the information; what rounding left of a singular one is no information, and would be a statistic of 0."""
+    scale = np.sqrt(np.diag(information))
+    if not scale.min() > 0 or np.linalg.eigvalsh(information / np.outer(scale, scale))[0] < SINGULAR * scale.size:
+        raise np.linalg.LinAlgError
+    return information
 
 
 def _transformed(times: Array, flags: Flags, problem: CoxProblem, entry: Any, transform: str) -> Array:
