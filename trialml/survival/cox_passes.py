@@ -23,20 +23,20 @@ STALE = 1e-3
 SLOTS = "int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], boolean[::1]"
 
 
-@compiled("int64(int64[::1], int64[::1], int64[::1], boolean[::1], int64[::1], int64[::1])")
-def assign_slots(order: Any, position: Any, code: Any, event: Any, enter: Any, slot_position: Any) -> int:
-    """Fill each row's slot and each slot's time (-1 ends a stratum); return the number of slots."""
-    n = order.size
+@compiled("int64(int64[::1], int64[::1], boolean[::1], int64[::1], int64[::1])")
+def assign_slots(position: Any, code: Any, event: Any, enter: Any, slot_position: Any) -> int:
+    """Fill the slot of each row, rows by stratum and falling time, and each slot's time (-1 ends a stratum); return how many."""
+    n = position.size
     slot = 0
     i = 0
     while i < n:
-        stratum = code[order[i]]
-        while i < n and code[order[i]] == stratum:
-            now = position[order[i]]
+        stratum = code[i]
+        while i < n and code[i] == stratum:
+            now = position[i]
             happened = False
-            while i < n and position[order[i]] == now and code[order[i]] == stratum:
-                happened = happened or event[order[i]]
-                enter[order[i]] = slot
+            while i < n and position[i] == now and code[i] == stratum:
+                happened = happened or event[i]
+                enter[i] = slot
                 i += 1
             if happened:
                 slot_position[slot] = now
@@ -46,11 +46,11 @@ def assign_slots(order: Any, position: Any, code: Any, event: Any, enter: Any, s
     return slot
 
 
-@compiled("void(int64[::1], int64[::1], boolean[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
-def arrange(order: Any, enter: Any, event: Any, rows: Any, slot_row: Any, slot_dead: Any, free: Any) -> None:
+@compiled("void(int64[::1], boolean[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+def arrange(enter: Any, event: Any, rows: Any, slot_row: Any, slot_dead: Any, free: Any) -> None:
     """Fill the rows by slot, events last, where each slot begins and how many events it has; the last three start at 0."""
     slots = slot_dead.size
-    for i in range(order.size):
+    for i in range(enter.size):
         slot_row[enter[i] + 1] += 1
         if event[i]:
             slot_dead[enter[i]] += 1
@@ -58,8 +58,7 @@ def arrange(order: Any, enter: Any, event: Any, rows: Any, slot_row: Any, slot_d
         slot_row[slot + 1] += slot_row[slot]
         free[slot] = slot_row[slot]
         free[slots + slot] = slot_row[slot + 1] - slot_dead[slot]
-    for k in range(order.size):
-        i = order[k]
+    for i in range(enter.size):
         at = enter[i] + slots if event[i] else enter[i]
         rows[free[at]] = i
         free[at] += 1
