@@ -63,7 +63,12 @@ def guess_adam_roles(folder: AdamFolder) -> Roles:
     if times is not None:
         event = happened(profile_columns(_as_table(times)).get("CNSR"), endpoint)
     columns = guess_covariates(
-        profiles, arm=arms.column.value, factors=tuple(factors), time="", taken=taken | set(factors)
+        profiles,
+        arm=arms.column.value,
+        factors=tuple(factors),
+        time="",
+        taken=taken | set(factors),
+        subjects=table.frame[_SUBJECT],
     )
     columns = without_restatements(columns, profiles, arms, endpoint, time, event)
     reading = reading_time(time, event, profiles, arms, endpoint.unit.value)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.data.patient_numbers import numbers_patients
 from trialml.data.profiles import Profile, follows
 from trialml.data.restatement import refuse_restatement
 from trialml.data.roles import Covariate, Endpoint, Treatment
@@ -80,7 +81,13 @@ class CovariateGuesses(NamedTuple):
 
 
 def guess_covariates(
-    profiles: Mapping[str, Profile], *, arm: str, factors: tuple[str, ...], time: str, taken: set[str]
+    profiles: Mapping[str, Profile],
+    *,
+    arm: str,
+    factors: tuple[str, ...],
+    time: str,
+    taken: set[str],
+    subjects: pd.Series | None = None,
 ) -> CovariateGuesses:
     """Sort the columns that have no role into covariates, columns measured later, and columns left out.
 
@@ -92,6 +99,8 @@ def guess_covariates(
         The columns of these roles; empty where they could not be guessed.
     taken
         Every column that has a role.
+    subjects
+        The identifier of each row, where a column holds it.
 
     Returns
     -------
@@ -109,7 +118,7 @@ def guess_covariates(
             later[one.name] = reason
             continue
         known = [profiles[guess.name] for guess in covariates] + [profiles[factor] for factor in factors]
-        reason = _useless(one) or _restates(one, known)
+        reason = _useless(one, subjects) or _restates(one, known)
         if reason:
             left[one.name] = reason
         else:
@@ -185,7 +194,7 @@ def _marks_missing(one: Profile, later: list[Profile]) -> str:
     return ""
 
 
-def _useless(one: Profile) -> str:
+def _useless(one: Profile, subjects: pd.Series | None) -> str:
     if re.fullmatch(r"strat\d+\w*", one.name, re.IGNORECASE):
         return "belongs to a stratification factor"
     if one.kind == "empty":
@@ -194,8 +203,9 @@ def _useless(one: Profile) -> str:
         return "the same value throughout"
     if one.kind == "date":
         return "dates; the time from a date to randomisation may be a covariate"
-    if one.kind == "number" and one.whole and one.distinct == one.known == one.rows:
-        return "a whole number of its own in every row: a number of the patient?"
+    numbered = _numbered(one, subjects)
+    if numbered:
+        return numbered
     if _SITE.search(one.name) and (one.distinct > _FEW or _SITE_NUMBER.fullmatch(one.name)):
         return "the study centre by its name: it does not transport to another trial"
     if one.kind == "text" and one.distinct > one.known / 2:
@@ -204,6 +214,17 @@ def _useless(one: Profile) -> str:
         return f"{one.distinct:,} categories: join them first"
     if one.known < one.rows / 2:
         return "missing in more than half of the patients"
+    return ""
+
+
+def _numbered(one: Profile, subjects: pd.Series | None) -> str:
+    """Say where a column numbers the patients, or may: a draft leaves out what a study would take."""
+    if one.numbers is not None and subjects is not None:
+        why = numbers_patients(one.numbers, subjects)
+        if why:
+            return f"numbers the patients: {why}"
+    if one.kind == "number" and one.whole and one.distinct == one.known == one.rows:
+        return "a whole number of its own in every row: a number of the patient?"
     return ""
 
 

@@ -25,6 +25,7 @@ from trialml.data.columns import (
 )
 from trialml.data.event_codes import censoring_findings
 from trialml.data.findings import Finding
+from trialml.data.patient_numbers import numbers_patients
 from trialml.data.population import population_findings
 from trialml.data.restatement import refuse_restatement
 from trialml.data.roles import Covariate, Endpoint, Treatment
@@ -244,7 +245,12 @@ def _add_outcome(frame: pd.DataFrame, table: Table, endpoint: Endpoint, subjects
 def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subjects: pd.Series) -> None:
     column = table.frame[covariate.name]
     if covariate.kind == "numeric":
-        frame[covariate.name] = as_numbers(column, subjects=subjects, decimal_comma=table.decimal_comma)
+        numbers = as_numbers(column, subjects=subjects, decimal_comma=table.decimal_comma)
+        frame[covariate.name] = numbers
+        why = numbers_patients(numbers.to_numpy(dtype=np.float64), subjects)
+        if why:
+            message = f"The covariate '{covariate.name}' numbers the patients ({why}): it is no baseline characteristic; take it out of [covariates]."
+            raise DataError(message)
     elif covariate.kind == "binary":
         frame[covariate.name] = as_binary(column, subjects=subjects)
     else:
