@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,8 +135,7 @@ class AdamFolder:
     def findings(self, dataset: str, columns: set[str]) -> tuple[Finding, ...]:
         """Return what reading noticed in some columns of a data set, named ``dataset.column``."""
         return tuple(
-            Finding(one.rule, f"{dataset}.{one.subject}", one.count, one.finding, one.done, one.severity)
-            for one in self.read(dataset).findings_about(columns)
+            replace(one, subject=f"{dataset}.{one.subject}") for one in self.read(dataset).findings_about(columns)
         )
 
 

@@ -144,7 +144,8 @@ def as_dates(
             told = str(error).replace(f"'{str(value)[:40]}'", f"'{_shape(str(value))}'")
             raise DataError(f"Column '{called}', row {row}: {told}") from None
         partial[place] = precision != "day"
-    count = int(partial[codes].sum())
+    incomplete = partial[codes]
+    count = int(incomplete.sum())
     result = pd.Series(dates[codes], index=column.index, name=column.name)
     if not count:
         return result, ()
@@ -154,7 +155,8 @@ def as_dates(
         "middle": "Each was taken as the 15th of its month, or 1 July of its year.",
         "last": "Each was taken as the last day of its month or year.",
     }[rule]
-    return result, (Finding("partial date", called, count, found, done, "warning"),)
+    rows = tuple(column.index[incomplete].tolist())
+    return result, (Finding("partial date", called, count, found, done, "warning", rows),)
 
 
 def _shape(text: str) -> str:

@@ -249,7 +249,13 @@ CATALOGUE = (
     Check(
         "DQ033", "Partial dates", "warning", "Dates without day or month", "Refused, or completed by the stated rule"
     ),
-    Check("DQ034", "Events before time zero", "error", "An event dated before randomisation", "See the cleaning log"),
+    Check(
+        "DQ034",
+        "Events before time zero",
+        "error",
+        "An event or censoring dated before the date that times count from, or before randomisation",
+        "Refused where the time is made of the dates; otherwise kept as the data set has it",
+    ),
     Check("DQ035", "Baseline after treatment", "warning", "A baseline value dated after time zero", "Read as missing"),
     Check("DQ036", "Unknown subjects", "warning", "Records of subjects that the subject-level data lack", "Left out"),
     Check("DQ037", "Population", "warning", "A population that depends on what happened after randomisation", "Kept"),
@@ -257,7 +263,11 @@ CATALOGUE = (
         "DQ038", "Other findings of reading", "warning", "Anything else that reading noticed", "See the cleaning log"
     ),
     Check(
-        "DQ039", "Time zero", "warning", "Times that count from another date than randomisation, or from none", "Kept"
+        "DQ039",
+        "Time zero",
+        "warning",
+        "Times that count from another date than randomisation, or from none; times that do not follow from their dates",
+        "Kept",
     ),
     Check(
         "DQ040",
@@ -283,6 +293,7 @@ _RULES = {
     "partial date": "DQ033",
     "impossible date": "DQ033",
     "event before time zero": "DQ034",
+    "event before treatment": "DQ034",
     "baseline after treatment": "DQ035",
     "baseline after time zero": "DQ035",
     "unknown subject": "DQ036",

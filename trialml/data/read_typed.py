@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trialml.data.findings import Finding
 from trialml.data.table import Table, name_columns, tidy_text
@@ -120,7 +121,7 @@ def _naive(column: Any, name: str) -> tuple[Any, list[Finding]]:
     days = pc.divide(instants.cast(pa.int64()), 86_400_000)
     beyond = pc.fill_null(pc.greater(pc.abs(days), _MOST_DAYS), fill_value=False)
     kept = pc.if_else(beyond, pa.scalar(None, pa.timestamp("ms")), instants)
-    return kept.cast(pa.timestamp("ns")).to_numpy(), _impossible(name, int(pc.sum(beyond).as_py() or 0))
+    return kept.cast(pa.timestamp("ns")).to_numpy(), _impossible(name, np.asarray(beyond))
 
 
 def read_sas(path: Path, source: str, *, columns: Collection[str] | None = None) -> Table:
@@ -214,15 +215,17 @@ def _from_format(values: Any, given: str, name: str) -> tuple[Any, list[Finding]
     beyond = np.abs(days) > _MOST_DAYS
     known = np.where(beyond, np.nan, days if date else values)
     dates = (_SAS_EPOCH + pd.to_timedelta(known, unit="D" if date else "s")).to_numpy()
-    return dates, _impossible(name, int(beyond.sum()))
+    return dates, _impossible(name, beyond)
 
 
-def _impossible(name: str, count: int) -> list[Finding]:
+def _impossible(name: str, beyond: NDArray[np.bool_]) -> list[Finding]:
     """Return a warning on dates that no calendar here holds: sentinels such as 9999-12-31, or numbers that are no dates."""
+    count = int(beyond.sum())
     if not count:
         return []
+    rows = tuple((np.flatnonzero(beyond) + 1).tolist())
     found = f"{count:,} date(s) of '{name}' lie centuries away and stand for something else."
-    return [Finding("impossible date", name, count, found, "They were taken as missing.", "warning")]
+    return [Finding("impossible date", name, count, found, "They were taken as missing.", "warning", rows)]
 
 
 def _check_transport(content: bytes, source: str) -> int | None:
