@@ -126,8 +126,8 @@ CATALOGUE = (
         "DQ014",
         "Unit of the time",
         "error",
-        "Times beyond any trial for the declared unit; a part of the times, or of a site's or stratum's, a calendar factor "
-        "(7, 12, 30.4375, 52.18, 365.25) away; whole days mixed with fractions; units that the data sets contradict",
+        "Times beyond any trial for the declared unit; a part of the times, of those of the censored, or of a site's or stratum's, a "
+        "calendar factor (7, 12, 30.4375, 52.18, 365.25) away; whole numbers mixed with far shorter fractions; units that the data sets contradict",
         "Kept",
     ),
     Check(
@@ -135,7 +135,7 @@ CATALOGUE = (
         "Units of covariates",
         "warning",
         "A part of the values a conversion factor (2.2046, 2.54, 10, 18.016, 1000 and others) away from the rest with a gap between, or "
-        "all values of a site",
+        "all values of a site; every factor that fits is named",
         "Kept",
     ),
     Check(
