@@ -154,7 +154,7 @@ def test_an_unexpected_arm_is_a_warning_with_its_count(read):
 
     found = next(one for one in read(change=change).findings if one.rule == "unexpected arm")
     assert (found.count, found.severity) == (12, "warning")
-    assert "'Middle Dose' (12)" in found.finding
+    assert "12 patient(s) in 'Middle Dose'" in found.finding
 
 
 def test_subjects_that_adsl_does_not_know_are_counted_and_left_out(read, subject_mark):

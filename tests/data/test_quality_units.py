@@ -130,7 +130,7 @@ def test_the_factor_that_was_planted_is_named(factor, many):
         away = part_away(values, CONVERSIONS)
         found += away is not None
         named += away is not None and factor in np.round([away.factor, *away.others], 6)
-    assert found >= 18
+    assert found >= 16
     assert named >= found - 1
 
 

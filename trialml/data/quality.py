@@ -31,7 +31,7 @@ _SINGULAR = (
     (re.compile(r"\{count\} times are"), "{count} time is"),
     (re.compile(r"\{count\} patients have"), "{count} patient has"),
 )
-_READ = ("DQ033", "DQ037", "DQ038")
+_READ = ("DQ033", "DQ037", "DQ038", "DQ041", "DQ042")
 _OF_SEVERAL = ("DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
 _GRAVE = ("DQ014", "DQ034")
 _ROUTINE = ("blanks", "missing word")

@@ -276,6 +276,14 @@ CATALOGUE = (
         "Strata that the data sets give in two ways, or that were not used",
         "As randomised",
     ),
+    Check("DQ041", "Unexpected arms", "warning", "Arms that the study file does not name", "Left out and counted"),
+    Check(
+        "DQ042",
+        "Spelling of subjects",
+        "warning",
+        "Subjects that differ only by case or blanks, or as 6 and 6.0 do",
+        "Kept as two patients",
+    ),
 )
 """Every check, in the order of its number."""
 
@@ -300,6 +308,8 @@ _RULES = {
     "population": "DQ037",
     "time zero": "DQ039",
     "stratification": "DQ040",
+    "unexpected arm": "DQ041",
+    "alike subjects": "DQ042",
     "date without format": "DQ033",
     "several codes for censored": "DQ003",
     "missing date": "DQ033",
