@@ -121,6 +121,23 @@ def test_the_roles_of_an_adam_folder_are_those_of_the_standard(start, tmp_path, 
     assert main(["check", "study.toml"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("source", "words"), [("RANDDT", "randomisation"), ("TRTSDT", "the first dose"), ("STARTDT", "the date in STARTDT")]
+)
+def test_the_drafted_variable_counts_from_the_date_that_aval_counts_from(start, write_adam, source, words):
+    def change(sets):
+        adsl = sets["ADSL"]
+        adsl["TRTSDT"] = adsl["TRTSDT"].fillna(adsl["RANDDT"])
+        zero = adsl["RANDDT"] - pd.Timedelta(days=9) if source == "STARTDT" else adsl[source]
+        sets["ADTTE"]["STARTDT"] = sets["ADTTE"]["USUBJID"].map(dict(zip(adsl["USUBJID"], zero, strict=True)))
+        sets["ADTTE"]["ADT"] = sets["ADTTE"]["STARTDT"] + pd.to_timedelta(sets["ADTTE"]["AVAL"] - 1, unit="D")
+
+    write_adam(change=change).unlink()
+    tables, text, _ = start("adam")
+    assert tables["estimand"]["variable"].startswith(f"Time from {words} to ")
+    assert (f"AVAL counts from {source}" in " ".join(text.replace("#", "").split())) == (source != "RANDDT")
+
+
 def test_the_roles_of_the_pilot_study_are_guessed(start, tmp_path, pilot):
     """The real ADaM set of CDISC's pilot study; its time has no unit in words, and the dates give it."""
     tables, text, _ = start(pilot)

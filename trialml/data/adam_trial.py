@@ -92,6 +92,9 @@ def read_adam_trial(
         frame[covariate.name], noticed = baseline_value(folder, subjects, covariate, subject, partial_dates)
         findings += noticed
     adsl = folder.read("ADSL")
+    findings += [
+        one for dataset in folder.tables if dataset != "ADSL" for one in folder.findings(dataset, {"the file"})
+    ]
     table = Table(
         frame,
         "ADSL",

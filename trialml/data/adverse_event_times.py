@@ -174,6 +174,7 @@ def first_events(
     if source is None:
         raise DataError("ADAE has no date of start (ASTDT, ASTDTC or AESTDTC): add one.")
     codes = as_codes(records[subject])
+    subjects.refuse_strangers(codes, "ADAE")
     onset, noticed = as_dates(records[source], name=f"ADAE.{source}", rule=partial_dates)
     findings = list(noticed)
     by_subject = {

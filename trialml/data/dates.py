@@ -127,7 +127,7 @@ def as_dates(
         odd = column.notna() & ~column.dt.year.between(*_YEARS)
         if odd.any():
             raise DataError(
-                f"Column '{called}', row {column.index[odd][0]}: the date lies outside the years {_YEARS[0]} to {_YEARS[1]}, so it stands for "
+                f"Column '{called}', file row {column.index[odd][0]}: the date lies outside the years {_YEARS[0]} to {_YEARS[1]}, so it stands for "
                 "something else: correct it or leave it empty."
             )
         return column.dt.normalize(), ()
@@ -141,8 +141,11 @@ def as_dates(
             dates[place], precision = parse_date(str(value), rule)
         except DataError as error:
             row = column.index[codes == place][0]
-            told = str(error).replace(f"'{str(value)[:40]}'", f"'{_shape(str(value))}'")
-            raise DataError(f"Column '{called}', row {row}: {told}") from None
+            told = str(error).replace(
+                f"'{str(value)[:40]}'",
+                f"a value written as '{_shape(str(value))}' (9 stands for any digit, a for any letter)",
+            )
+            raise DataError(f"Column '{called}', file row {row}: {told}") from None
         partial[place] = precision != "day"
     incomplete = partial[codes]
     count = int(incomplete.sum())
@@ -169,7 +172,7 @@ def _from_sas_days(column: pd.Series, called: str) -> tuple[pd.Series, tuple[Fin
     if (days.abs() > _MOST_DAYS).any() or (days != np.floor(days))[days.notna()].any():
         row = days.index[(days.abs() > _MOST_DAYS) | (days.notna() & (days != np.floor(days)))][0]
         raise DataError(
-            f"Column '{called}', row {row}: the number is no count of days from 1960: give the column a date format."
+            f"Column '{called}', file row {row}: the number is no count of days from 1960: give the column a date format."
         )
     dates = pd.Timestamp("1960-01-01") + pd.to_timedelta(days, unit="D")
     if not days.notna().any():

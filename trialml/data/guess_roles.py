@@ -29,6 +29,7 @@ class Records(NamedTuple):
     why: str
     population: Guess
     baseline: Mapping[str, str]
+    time_zero: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ _DATE = re.compile(
 _DATETIME = re.compile(
     r"^(DATETIME|E8601D[TZN]|B8601D[TZN]|IS8601D[TN]|DATEAMPM|NLDATM|DTDATE|MDYAMPM)[A-Z]*\d*\.?\d*$"
 )
+_LATIN = "The text is not UTF-8 and was read as Windows-1252 (Latin-1)."
+_LOOK = "If letters with accents look wrong, write the file in UTF-8."
 _MOST_DAYS = 100_000
 _HEADER = b"HEADER RECORD*******"
 _RECORD = 80
@@ -157,7 +159,7 @@ def read_sas(path: Path, source: str, *, columns: Collection[str] | None = None)
             frame, meta = reader(str(path), disable_datetime_conversion=True)
         except UnicodeDecodeError:
             frame, meta = reader(str(path), disable_datetime_conversion=True, encoding="WINDOWS-1252")
-            statements.append("The text is not UTF-8 and was read as Windows-1252 (Latin-1).")
+            statements.append(_LATIN)
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, UnicodeDecodeError) as error:
         message = f"'{source}' cannot be read as a SAS file ({type(error).__name__}): it is truncated or damaged; transfer it again."
         raise DataError(message) from error
@@ -176,7 +178,7 @@ def _sas_table(
 ) -> Table:
     labels = {name: str(label) for name, label in meta.column_names_to_labels.items() if label}
     formats = {name: str(given) for name, given in meta.original_variable_types.items() if given and given != "NULL"}
-    findings: list[Finding] = []
+    findings = [Finding("encoding", "the file", 1, _LATIN, _LOOK)] if _LATIN in statements else []
     columns: dict[str, Any] = {}
     names = name_columns(frame.columns, source)
     for name in names:

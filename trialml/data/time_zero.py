@@ -16,9 +16,9 @@ from trialml.data.roles import Endpoint, days_per_unit
 from trialml.data.table import Table
 from trialml.errors import DataError
 
-__all__ = ["TimeZero", "add_time", "check_time_zero"]
+__all__ = ["ZERO_WORDS", "TimeZero", "add_time", "check_time_zero", "counts_from"]
 
-_WORDS = {"RANDDT": "randomisation", "TRTSDT": "the first dose", "STARTDT": "STARTDT"}
+ZERO_WORDS = {"RANDDT": "randomisation", "TRTSDT": "the first dose", "STARTDT": "STARTDT"}
 _HANDFUL, _HANDFUL_SHARE = 3, 0.01
 _NEARLY_ALL = 0.9
 _LONG = 14
@@ -179,6 +179,23 @@ def _refuse_unit(days: pd.Series, ends: pd.Series, origin: pd.Series, unit: str,
         raise DataError(message)
 
 
+def counts_from(days: pd.Series, ends: pd.Series, origins: dict[str, pd.Series], unit: str) -> str | None:
+    """Return the date that times count from by their dates, None where none explains most of them.
+
+    Parameters
+    ----------
+    days, ends
+        Times in days and the dates of their ends, shape (n,).
+    origins
+        Dates that they may count from, those that are preferred first, each of shape (n,).
+    unit
+        The unit of the times, which says how they are rounded.
+    """
+    agree = {name: _agreement(days, ends, origin, unit) for name, origin in origins.items()}
+    best = _origin(agree, None, "")
+    return best if best is not None and 2 * agree[best].agreed > agree[best].compared else None
+
+
 def _agreement(days: pd.Series, ends: pd.Series, origin: pd.Series, unit: str) -> Agreement:
     """Return which records agree with the first day as day 1, as day 0, and which can be judged.
 
@@ -223,7 +240,7 @@ def _as_good(one: Agreement, best: Agreement) -> bool:
 
 
 def _statement(one: Agreement, name: str, dataset: str) -> str:
-    words = _WORDS.get(name, name)
+    words = ZERO_WORDS.get(name, name)
     return f"AVAL of {dataset} counts from {words} ({name}), that day being {one.first}, in {one.agreed:,} of {one.compared:,} records with both dates."
 
 
@@ -231,7 +248,7 @@ def _exceptions(
     agree: dict[str, Agreement], best: str, origin: pd.Series, ends: pd.Series, dataset: str
 ) -> list[Finding]:
     """Return findings on the records whose time does not follow from the dates, and on another time zero than randomisation."""
-    subject, one, words = f"{dataset}.AVAL", agree[best], _WORDS.get(best, best)
+    subject, one, words = f"{dataset}.AVAL", agree[best], ZERO_WORDS.get(best, best)
     findings = []
     off = one.judged & ~one.which
     if off.any():
@@ -260,7 +277,7 @@ def _before(ends: pd.Series, origin: pd.Series, name: str, dataset: str) -> list
     count = int(early.sum())
     if not count:
         return []
-    found = f"{count:,} date(s) of event or censoring (ADT) lie before {_WORDS.get(name, 'time zero')} ({name})."
+    found = f"{count:,} date(s) of event or censoring (ADT) lie before {ZERO_WORDS.get(name, 'time zero')} ({name})."
     done = "AVAL was taken as it is: correct the dates."
     return [Finding("event before time zero", f"{dataset}.ADT", count, found, done, "warning", _rows(early))]
 

@@ -215,7 +215,7 @@ def build_trial(
         *table.findings_about({*roles.values(), "the file"}),
         *subjects_alike(subjects),
         *unnamed_arms(frame["arm"], treatment),
-        *_column_findings(table, endpoint, covariates),
+        *_column_findings(table, endpoint, covariates, population),
         *about_population,
     )
     return Trial(
@@ -265,9 +265,12 @@ def _refuse_numbers(column: pd.Series, covariate: Covariate, subjects: pd.Series
         raise DataError(message)
 
 
-def _column_findings(table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...]) -> Iterator[Finding]:
-    """Yield what the columns of the endpoint and of the covariates show of how the data were kept."""
-    spelt = [covariate.name for covariate in covariates if covariate.kind == "binary"]
+def _column_findings(
+    table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...], population: str | None
+) -> Iterator[Finding]:
+    """Yield what the columns of the population, of the endpoint and of the covariates show of how the data were kept."""
+    spelt = [population] if population else []
+    spelt += [covariate.name for covariate in covariates if covariate.kind == "binary"]
     if endpoint.kind != "continuous":
         spelt.insert(0, endpoint.event)
         yield from censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
