@@ -258,3 +258,18 @@ def test_how_many_were_randomised_is_compared_with_those_randomised_not_with_tho
     assert analysis_set(trial, randomised=235)[1].analysed == 235
     with pytest.raises(DataError, match="randomised = 234, but the file holds 235 patients"):
         analysis_set(trial, randomised=234)
+
+
+def test_the_digest_and_the_statements_cover_the_adverse_events_that_are_counted_later(read):
+    def another(sets):
+        sets["ADAE"].loc[0, "AESER"] = "Y" if sets["ADAE"].loc[0, "AESER"] == "N" else "N"
+
+    trial = read()
+    assert trial.sha256 == read().sha256 != read(change=another).sha256
+    said = " ".join(trial.statements)
+    assert "arm, baseline and endpoint were read from ADSL, ADTTE, ADVS. Adverse events are counted from ADAE." in said
+
+
+def test_a_population_to_which_all_belong_excludes_nobody(read):
+    found = next(one for one in read(study={"data.population": "ITTFL"}).findings if one.rule == "population")
+    assert (found.count, found.finding, found.done) == (0, "The population is 'ITTFL'; all patients belong to it.", "")

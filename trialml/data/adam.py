@@ -132,7 +132,7 @@ class AdamFolder:
         """Return how the data sets were read; what is the same for all is said once."""
         used = sorted(self.tables)
         said = [
-            f"The ADaM folder holds {', '.join(sorted(self.files))}; arm, baseline and endpoint were read from {' and '.join(used)}."
+            f"The ADaM folder holds {', '.join(sorted(self.files))}; arm, baseline and endpoint were read from {', '.join(used)}."
         ]
         if _COUNTED in self.files and _COUNTED not in used:
             said.append(f"Adverse events are counted from {_COUNTED}.")
