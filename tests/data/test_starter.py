@@ -360,3 +360,33 @@ def test_a_small_level_is_neither_named_nor_counted():
     assert say_levels({"common": 90, "rarer": 20, "rarest": 4}) == "'common': 90, 2 other levels"
     said = profiles_of({"x": [0.0] * 99 + [12345.0]})["x"].says()
     assert "12345" not in said
+
+
+def test_an_identifier_on_several_rows_is_named_and_is_no_covariate():
+    draw = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {"id": np.repeat(np.arange(100) + 501, 2), "arm": ["placebo", "drug"] * 100, "age": draw.normal(60, 9, 200)}
+    )
+    roles = guess_roles(table_of(frame))
+    assert "'id' is named so, but holds a subject on several rows" in roles.subject.why
+    assert roles.columns.left_out["id"] == "a subject by its name"
+
+
+def test_the_time_of_another_endpoint_is_no_covariate():
+    """Rotterdam's shape: time to recurrence and time to death, the same day in patients with neither."""
+    draw = np.random.default_rng(2)
+    relapse, death, end = draw.exponential(900, 400), draw.exponential(2500, 400), draw.uniform(500, 2000, 400)
+    frame = pd.DataFrame(
+        {
+            "pid": [f"P{row:03d}" for row in range(400)],
+            "arm": ["placebo", "drug"] * 200,
+            "rtime": np.ceil(np.minimum(np.minimum(relapse, death), end)),
+            "recur": (relapse <= np.minimum(death, end)).astype(int),
+            "dtime": np.ceil(np.minimum(death, end)),
+            "diagtime": draw.integers(1, 60, 400),
+        }
+    )
+    roles = guess_roles(table_of(frame))
+    assert roles.endpoint.time.value == "rtime"
+    assert "dtime" in roles.columns.post_baseline
+    assert [guess.name for guess in roles.columns.covariates] == ["diagtime"]

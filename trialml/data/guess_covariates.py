@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.data.guess_arms import names_subjects
 from trialml.data.patient_numbers import numbers_patients
 from trialml.data.profiles import Profile, follows
 from trialml.data.restatement import refuse_restatement
@@ -53,13 +54,14 @@ _CATEGORY = re.compile(
     r"(.*_)?(race|ethnic\w*|sex|gender|region|country|histol\w*|site|center|centre|type|subtype|group|class|cat\w*)(_.*)?",
     re.IGNORECASE,
 )
-_SITE = re.compile(r"site|cent(er|re)", re.IGNORECASE)
+_SITE = re.compile(r"site|cent(er|re)|^inst(itution)?$", re.IGNORECASE)
 _SITE_NUMBER = re.compile(r"(study_?)?(site|cent(er|re))_?(id|no|nr|num(ber)?|gr\d+n?)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.+?)_?(\d+)")
 _ENOUGH = 20
 _MOST_CATEGORIES = 20
 _FEW = 6
 _TELLS_FOLLOW_UP = 0.3
+_SHARED = 0.1
 
 Kind = Literal["numeric", "binary", "categorical"]
 
@@ -150,7 +152,8 @@ def _later(one: Profile, profiles: Mapping[str, Profile], arm: str, time: str) -
     for pattern, why in _LATER_LABEL:
         if re.search(pattern, one.label, re.IGNORECASE):
             return why
-    return _of_a_later_visit(one, profiles) or _missing_follows_time(one, profiles.get(time))
+    own = profiles.get(time)
+    return _of_a_later_visit(one, profiles) or _shares_the_time(one, own) or _missing_follows_time(one, own)
 
 
 def _of_a_later_visit(one: Profile, profiles: Mapping[str, Profile]) -> str:
@@ -166,6 +169,15 @@ def _of_a_later_visit(one: Profile, profiles: Mapping[str, Profile]) -> str:
         if sibling != one.name and sibling in profiles and int(rest) > 0 and rest[0] != "0":
             return f"'{sibling}' is its value at time 0"
     return ""
+
+
+def _shares_the_time(one: Profile, time: Profile | None) -> str:
+    """Say where many patients have the endpoint's time in another column: where neither event came, both count to the same day."""
+    if time is None or time.numbers is None or one.numbers is None or min(one.distinct, time.distinct) < _ENOUGH:
+        return ""
+    same = one.numbers == time.numbers
+    enough = same.sum() >= max(_ENOUGH, _SHARED * one.known)
+    return f"equal to '{time.name}' in many patients: another time of follow-up" if enough else ""
 
 
 def _missing_follows_time(one: Profile, time: Profile | None) -> str:
@@ -225,7 +237,7 @@ def _numbered(one: Profile, subjects: pd.Series | None) -> str:
             return f"numbers the patients: {why}"
     if one.kind == "number" and one.whole and one.distinct == one.known == one.rows:
         return "a whole number of its own in every row: a number of the patient?"
-    return ""
+    return "a subject by its name" if names_subjects(one) and one.distinct > _FEW else ""
 
 
 def _restates(one: Profile, known: list[Profile]) -> str:
