@@ -17,7 +17,7 @@ from trialml.data.adam import AdamFolder, Subjects
 from trialml.data.adam_endpoints import Measured
 from trialml.data.adam_records import select_records
 from trialml.data.columns import as_codes, is_yes, require_columns
-from trialml.data.dates import PartialDates, as_dates
+from trialml.data.dates import PartialDates, as_dates, completed_dates
 from trialml.data.disposition import discontinued
 from trialml.data.findings import Finding, Severity
 from trialml.data.roles import CAUSES, Endpoint, Records, days_per_unit
@@ -176,7 +176,7 @@ def first_events(
     codes = as_codes(records[subject])
     subjects.refuse_strangers(codes, "ADAE")
     onset, noticed = as_dates(records[source], name=f"ADAE.{source}", rule=partial_dates)
-    findings = list(noticed)
+    findings = [*noticed, *completed_dates(records, source, "ADAE")]
     by_subject = {
         name: pd.Series(getattr(risk, name).to_numpy(), index=subjects.key.to_numpy()) for name in ("start", "end")
     }

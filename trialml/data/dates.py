@@ -13,7 +13,7 @@ import pandas as pd
 from trialml.data.findings import Finding
 from trialml.errors import DataError
 
-__all__ = ["ParsedDate", "PartialDates", "as_dates", "parse_date"]
+__all__ = ["ParsedDate", "PartialDates", "as_dates", "completed_dates", "parse_date"]
 
 PartialDates = Literal["refuse", "first", "middle", "last"]
 """What is done with a date of which the day, or the month and the day, is not known."""
@@ -160,6 +160,18 @@ def as_dates(
     }[rule]
     rows = tuple(column.index[incomplete].tolist())
     return result, (Finding("partial date", called, count, found, done, "warning", rows),)
+
+
+def completed_dates(records: pd.DataFrame, name: str, dataset: str) -> list[Finding]:
+    """Return a note on dates that the data set completed itself, by ADaM's flag of imputation (``ASTDTF`` of ``ASTDT``)."""
+    flag = f"{name}F"
+    completed = records[flag].notna() if flag in records else pd.Series(False, index=records.index)
+    if not completed.any():
+        return []
+    found = f"{int(completed.sum()):,} date(s) of {dataset}.{name} were partial and completed by the data set ({flag})."
+    rows = tuple(records.index[completed].tolist())
+    done = "They were used as the data set has them."
+    return [Finding("partial date", f"{dataset}.{name}", int(completed.sum()), found, done, "note", rows)]
 
 
 def _shape(text: str) -> str:

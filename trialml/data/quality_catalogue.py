@@ -247,7 +247,11 @@ CATALOGUE = (
     ),
     Check("DQ032", "Sites: repeated records", "warning", "Repeated records (DQ012, DQ013) within one site", "Kept"),
     Check(
-        "DQ033", "Partial dates", "warning", "Dates without day or month", "Refused, or completed by the stated rule"
+        "DQ033",
+        "Partial dates",
+        "warning",
+        "Dates without day or month; dates that the data set completed, by its flag (`ADTF`, `ASTDTF`)",
+        "Refused, or completed by the stated rule",
     ),
     Check(
         "DQ034",

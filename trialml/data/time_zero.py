@@ -10,7 +10,7 @@ import pandas as pd
 
 from trialml.data.adam import Subjects
 from trialml.data.columns import require_columns
-from trialml.data.dates import PartialDates, as_dates
+from trialml.data.dates import PartialDates, as_dates, completed_dates
 from trialml.data.findings import Finding
 from trialml.data.roles import Endpoint, days_per_unit
 from trialml.data.table import Table
@@ -130,7 +130,7 @@ def check_time_zero(
         said = f"{dataset} has no ADT, so that the unit of AVAL and its time zero rest on the study file alone."
         return TimeZero((said,), (*findings, Finding("time zero", f"{dataset}.AVAL", 0, said, "", "warning")))
     ends, noticed = as_dates(records["ADT"], name=f"{dataset}.ADT", rule=partial_dates)
-    findings += noticed
+    findings += [*noticed, *completed_dates(records, "ADT", dataset)]
     days = times * days_per_unit(unit)
     if origins:
         _refuse_unit(days, ends, next(iter(origins.values())), unit, dataset)
