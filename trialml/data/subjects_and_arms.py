@@ -98,7 +98,8 @@ def subjects_alike(subjects: pd.Series) -> list[Finding]:
     subjects
         Identifiers, no two of them equal, shape (n,).
     """
-    plain = pd.Series(["".join(as_code(one).split()).casefold() for one in subjects.tolist()], index=subjects.index)
+    texts = ["".join(str(one).split()).casefold() for one in subjects.tolist()]
+    plain = pd.Series([as_code(text) if "." in text else text for text in texts], index=subjects.index)
     alike = plain.duplicated(keep=False)
     count = int(alike.sum())
     if not count:
