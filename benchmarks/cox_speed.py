@@ -158,6 +158,42 @@ def large_fits():
         print(f"growth with {'many' if ties else 'few'} ties, from size to size: {powers}")
 
 
+def extended_precision(data):
+    """Newton's method in 80-bit floats on the partial likelihood of data without ties, to its root."""
+    time_, event, X = data
+    order = np.argsort(-time_)
+    Z, happened, beta = X[order].astype(np.longdouble), event[order], np.zeros(X.shape[1], np.longdouble)
+    for _ in range(20):
+        eta = Z @ beta
+        hazard = np.exp(eta - eta.max())
+        total = np.cumsum(hazard)[:, None]
+        mean = np.cumsum(hazard[:, None] * Z, axis=0) / total
+        gradient = (Z - mean)[happened].sum(axis=0)
+        weighted = hazard[:, None] * Z
+        information = np.array(
+            [(np.cumsum(weighted * Z[:, [j]], axis=0) / total - mean * mean[:, [j]])[happened].sum(axis=0)
+             for j in range(len(beta))]
+        )  # fmt: skip
+        # Solved in doubles and refined: the residual is what has to be exact.
+        step = np.zeros_like(beta)
+        for _ in range(4):
+            rest = (gradient - information @ step).astype(float)
+            step = step + np.linalg.solve(information.astype(float), rest).astype(np.longdouble)
+        beta = beta + step
+        if np.abs(step).max() < 1e-17:
+            break
+    return beta.astype(float)
+
+
+def who_is_nearer():
+    data = make(10_000, 10, ties=False)
+    root, fit = extended_precision(data), fit_cox(*data)
+    words = f"10,000 rows, few ties, largest relative distance from the root found in 80-bit floats: fit_cox {apart(root, fit.coefficients):.0e}"
+    if shutil.which("Rscript"):
+        words += f", coxph {apart(root, in_r(data, 1)[2]):.0e}"
+    print(words)
+
+
 def small_fits():
     data = [make(1000, 5, ties=ties, seed=seed) for seed in range(10) for ties in (False, True)]
     processor = time.process_time()
@@ -205,6 +241,7 @@ if __name__ == "__main__":
     with threadpool_limits(1):
         versions()
         large_fits()
+        who_is_nearer()
         small_fits()
         permutations()
         first_calls()

@@ -28,6 +28,7 @@ from trialml.design.rates import plan_rates
 from trialml.design.sample_size import round_up, survival_events
 from trialml.design.scenario import Group, Scenario
 from trialml.design.simulate import simulate
+from trialml.design.trial_sums import parts_of
 from trialml.design_tables import AskedTable, EnrichmentTable, MeansTable, RatesTable, RulesTable, SurvivalTable
 from trialml.errors import AnalysisError
 from trialml.planning import smallest_block
@@ -164,7 +165,7 @@ def _test(name: str, tau: float) -> FixedTest:
 
 def _simulated(plan: OperatingCharacteristics, asked: SurvivalTable, watcher: Watcher) -> Result:
     words = f"Simulating {asked.simulate:,} trials"
-    with watcher.step(words, math.ceil(asked.simulate / 1000)) as done:
+    with watcher.step(words, parts_of(asked.simulate)) as done:
         return simulate(plan.design, plan.scenario, asked.simulate, asked.seed, events=plan.events, progress=done)
 
 
@@ -234,7 +235,7 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
     designs: dict[str, EnrichmentDesign] = {
         name: _approach(name, asked, design, int(interim), int(events - interim)) for name in asked.approach
     }
-    steps = len(designs) * math.ceil(asked.simulate / 1000)
+    steps = len(designs) * parts_of(asked.simulate)
     with watcher.step(f"Simulating {asked.simulate:,} trials of each design", steps) as done:
         found = compare_enrichment(designs, _groups(asked), asked.simulate, asked.seed, progress=done)
     return [found]

@@ -353,3 +353,19 @@ def test_the_pilot_study_s_efficacy_population_has_a_value_at_week_24_in_all_its
     found = {one.rule: one for one in trial.findings}
     assert found["population"].severity == "warning"
     assert "DTYPE LOCF" in found["derived value"].finding
+
+
+def test_dates_that_the_data_set_completed_are_a_note(write_adam):
+    def change(sets):
+        sets["ADAE"]["ASTDTF"] = np.where(np.arange(len(sets["ADAE"])) < 4, "D", "")
+        sets["ADTTE"]["ADTF"] = np.where(np.arange(len(sets["ADTTE"])) < 3, "M", "")
+
+    trial = read_trial(read_study(write_adam(change=change)))
+    found = [one for one in trial.findings if one.rule == "partial date"]
+    assert [(one.subject, one.count, one.rows, one.severity) for one in found] == [("ADTTE.ADT", 3, (1, 2, 3), "note")]
+    study = {"endpoints.parameter": None, "endpoints.dataset": "ADAE", "endpoints.treatment_emergent": False}
+    trial = read_trial(read_study(write_adam(change=change, study=study)))
+    found = [one for one in trial.findings if one.rule == "partial date"]
+    assert [(one.subject, one.count, one.rows, one.severity) for one in found] == [
+        ("ADAE.ASTDT", 4, (1, 2, 3, 4), "note")
+    ]

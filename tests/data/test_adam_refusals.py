@@ -94,19 +94,19 @@ def odd_flag(sets):
     ("change", "words"),
     [
         (without_adsl, "has no ADSL .*it holds ADAE, ADTTE, ADVS: an ADaM folder needs adsl"),
-        (two_records, r"1 subject\(s\) have two or more records of ADTTE PFS \(records 1 and 481"),
+        (two_records, r"1 subject\(s\) have two or more records of ADTTE PFS \(file rows 1 and 481"),
         (negative_aval, r"Column 'ADTTE.AVAL', file row 3: '-4.0' is not a positive time"),
         (months_by_avalu, "times of PFS in 'MONTHS' .AVALU., but .* unit = 'days'"),
         (two_units, "times of PFS in several units .AVALU: DAYS, WEEKS."),
         (months_by_param, "times of PFS in 'Months' .PARAM., but .* unit = 'days'"),
         (months_by_dates, "counts AVAL in months, going by its dates .* unit = 'days'"),
-        (odd_cnsr, "'ADTTE.CNSR', record 2: -1.0 is no censoring code"),
+        (odd_cnsr, "Column 'ADTTE.CNSR', file row 2: -1.0 is no censoring code"),
         (arm_in_two_writings, "holds 'PLACEBO' in 1 patients, which differs from the arm 'Placebo' by case or blanks"),
         (
             arm_against_number,
             "ADSL contradicts itself: the value 'Placebo' of TRT01P stands with several values of TRT01PN",
         ),
-        (subject_twice, r"ADSL holds 1 subject\(s\) on more than one record \(records 5 and 6"),
+        (subject_twice, r"ADSL holds 1 subject\(s\) on more than one row \(file rows 5 and 6"),
         (two_studies, "ADSL holds 2 studies"),
         (two_baselines, "two or more records of ADVS WEIGHT with ABLFL = Y"),
         (no_baseline_flag, "'ABLFL' .* is not in 'ADVS'"),
@@ -125,6 +125,7 @@ def test_a_fault_of_the_data_is_a_sentence(read, subject_mark, change, words):
     ("study", "words"),
     [
         ({"endpoints.parameter": "PFFS"}, "no record with PARAMCD = 'PFFS': the nearest name is 'PFS'; it has OS, PFS"),
+        ({"endpoints.parameter": "QQQQQQQQ"}, "no record with PARAMCD = 'QQQQQQQQ': it has OS, PFS."),
         ({"endpoints.dataset": "ADTTX"}, "no data set ADTTX; it holds ADAE, ADSL, ADTTE, ADVS"),
         ({"data.subject": "SUBJECT"}, "'SUBJECT' .* is not in 'ADSL'"),
         (
@@ -154,7 +155,41 @@ def test_an_unexpected_arm_is_a_warning_with_its_count(read):
 
     found = next(one for one in read(change=change).findings if one.rule == "unexpected arm")
     assert (found.count, found.severity) == (12, "warning")
-    assert "'Middle Dose' (12)" in found.finding
+    assert "12 patient(s) in 'Middle Dose'" in found.finding
+
+
+def test_an_endpoint_whose_subjects_adsl_does_not_know_at_all_is_refused(read):
+    def change(sets):
+        sets["ADTTE"]["USUBJID"] = "STUDY2-" + sets["ADTTE"]["USUBJID"]
+
+    with pytest.raises(
+        DataError, match=r"None of the 240 subject\(s\) of ADTTE is among the 240 of ADSL: .* same identifiers"
+    ):
+        read(change=change)
+
+
+def test_a_population_flag_in_several_spellings_is_a_finding(read):
+    def change(sets):
+        sets["ADSL"].loc[:5, "ITTFL"] = ["Yes", "yes", " y ", "Y", "y", "YES"]
+
+    trial = read(change=change, study={"data.population": "ITTFL"})
+    found = next(one for one in trial.findings if one.rule == "mixed spelling")
+    assert (found.subject, found.count) == ("ITTFL", 5)
+    assert len(trial) == trial.disposition["population"].sum() == 240
+
+
+@pytest.mark.parametrize("kind", ["csv", "xpt"])
+@pytest.mark.parametrize("dataset", ["ADSL", "ADTTE"])
+def test_text_in_latin_1_is_noted_whichever_data_set_holds_it(write_adam, kind, dataset):
+    words = "Caf\N{LATIN SMALL LETTER E WITH ACUTE}"
+    path = write_adam(change=lambda sets: sets[dataset].insert(1, "NOTE", words), kind=kind)
+    file = path.parent / "adam" / f"{dataset.lower()}.{kind}"
+    content = file.read_bytes()
+    before, after = words.encode(), words.encode("latin-1") + (b" " if kind == "xpt" else b"")
+    assert before in content
+    file.write_bytes(content.replace(before, after))
+    found = [one for one in read_trial(read_study(path)).findings if one.rule == "encoding"]
+    assert [one.subject for one in found] == [dataset if dataset == "ADTTE" else "the file"]
 
 
 def test_subjects_that_adsl_does_not_know_are_counted_and_left_out(read, subject_mark):
@@ -206,7 +241,10 @@ def test_partial_dates_are_refused_or_imputed_by_the_stated_rule(write_adam):
         sets["ADTTE"].loc[pfs(sets)[:2], "ADT"] = "2020-12"
         sets["ADTTE"].loc[pfs(sets)[2], "ADT"] = "31DEC2020"
 
-    with pytest.raises(DataError, match=r"Column 'ADTTE.ADT', row 2: '9999-99' is a date without its day"):
+    with pytest.raises(
+        DataError,
+        match=r"Column 'ADTTE.ADT', file row 2: a value written as '9999-99' \(9 stands .*\) is a date without its day",
+    ):
         read_trial(read_study(write_adam(change=change, kind="csv")))
     trial = read_trial(read_study(write_adam(change=change, kind="csv", study={"data.partial_dates": "middle"})))
     found = next(one for one in trial.findings if one.rule == "partial date")
@@ -250,7 +288,9 @@ def test_a_date_that_is_none_is_shown_by_its_shape(read, subject_mark):
     def change(sets):
         sets["ADTTE"]["ADT"] = sets["ADTTE"]["USUBJID"]
 
-    with pytest.raises(DataError, match="'aaaa-9999-9999' is no date") as error:
+    with pytest.raises(
+        DataError, match=r"'aaaa-9999-9999' \(9 stands for any digit, a for any letter\) is no date"
+    ) as error:
         read(change=change, kind="csv")
     assert subject_mark not in str(error.value)
 

@@ -7,6 +7,7 @@ import pytest
 from trialml.cli import main
 from trialml.config import read_study
 from trialml.data.analysis_set import analysis_set
+from trialml.data.quality import examine
 from trialml.errors import DataError
 from trialml.study import read_trial
 
@@ -157,6 +158,66 @@ def test_what_happened_before_randomisation_is_a_finding(read):
     assert rules(read(change=change))["event before time zero", "ADTTE.ADT"] == 3
 
 
+def test_an_event_before_any_time_zero_is_an_error_that_names_its_row(read):
+    def change(sets):
+        treated = sets["ADSL"].drop(columns="RANDDT")
+        sets["ADSL"] = treated.assign(TRTSDT=treated["TRTSDT"].fillna(sets["ADSL"]["RANDDT"]))
+        start = sets["ADTTE"]["USUBJID"].map(dict(zip(treated["USUBJID"], sets["ADSL"]["TRTSDT"], strict=True)))
+        sets["ADTTE"] = sets["ADTTE"].assign(
+            STARTDT=start, ADT=start + pd.to_timedelta(sets["ADTTE"]["AVAL"] - 1, unit="D")
+        )
+        sets["ADTTE"].loc[:2, "ADT"] = start[:3] - pd.Timedelta(days=3)
+
+    trial = read(change=change)
+    early = next(one for one in examine(analysis_set(trial)[0]) if one.number == "DQ034")
+    assert (early.verdict, early.count, early.rows.tolist()) == ("error", 3, [1, 2, 3])
+    assert "(TRTSDT)" in early.finding
+
+
+def from_the_first_dose(sets, bad):
+    """AVAL counts from TRTSDT, which STARTDT repeats; of some records TRTSDT is wrong."""
+    adsl = sets["ADSL"].drop(columns="RANDDT")
+    start = adsl["TRTSDT"].fillna(sets["ADSL"]["RANDDT"])
+    of_record = sets["ADTTE"]["USUBJID"].map(dict(zip(adsl["USUBJID"], start, strict=True)))
+    sets["ADTTE"]["STARTDT"] = of_record
+    sets["ADTTE"]["ADT"] = of_record + pd.to_timedelta(sets["ADTTE"]["AVAL"] - 1, unit="D")
+    sets["ADSL"] = adsl.assign(TRTSDT=start)
+    for row, date in bad.items():
+        sets["ADSL"].loc[row, "TRTSDT"] = date
+
+
+@pytest.mark.parametrize("declared", [None, "TRTSDT"])
+def test_wrong_dates_here_and_there_do_not_move_time_zero_and_are_named(read, declared):
+    bad = {4: pd.Timestamp("2102-03-04"), 9: pd.Timestamp("2018-01-01"), 11: pd.NaT}
+    trial = read(change=lambda sets: from_the_first_dose(sets, bad), study={"data.time_zero": declared})
+    assert any("counts from the first dose (TRTSDT)" in words for words in trial.statements)
+    seen = {(one.number, tuple(one.rows)): one for one in examine(analysis_set(trial)[0])}
+    assert "follow from STARTDT" in seen["DQ039", (5, 10)].finding
+    assert "{count} record(s) have no TRTSDT" in seen["DQ039", (12,)].finding
+    assert seen["DQ034", (5,)].verdict == "error"
+
+
+def test_a_partial_date_of_the_first_dose_does_not_move_time_zero(write_adam):
+    def change(sets):
+        from_the_first_dose(sets, {})
+        sets["ADSL"]["TRTSDT"] = sets["ADSL"]["TRTSDT"].dt.strftime("%Y-%m-%d")
+        sets["ADSL"].loc[6, "TRTSDT"] = sets["ADSL"].loc[6, "TRTSDT"][:7]
+
+    path = write_adam(change=change, kind="csv", study={"data.partial_dates": "first"})
+    trial = read_trial(read_study(path))
+    assert any("counts from the first dose (TRTSDT)" in words for words in trial.statements)
+    partial = next(one for one in examine(analysis_set(trial)[0]) if one.number == "DQ033")
+    assert (partial.count, partial.rows.tolist()) == (1, [8])
+
+
+def test_a_declared_time_zero_that_most_dates_contradict_is_refused(read):
+    bad = dict.fromkeys(range(40), pd.Timestamp("2018-01-01"))
+    with pytest.raises(
+        DataError, match=r"counts from STARTDT in 240 of 240 records, and from TRTSDT in 200, but \[data"
+    ):
+        read(change=lambda sets: from_the_first_dose(sets, bad), study={"data.time_zero": "TRTSDT"})
+
+
 def test_a_baseline_value_taken_after_the_first_dose_is_taken_as_missing(read):
     def change(sets):
         baseline = (sets["ADVS"]["ABLFL"] == "Y") & (sets["ADVS"]["PARAMCD"] == "WEIGHT")
@@ -197,3 +258,19 @@ def test_how_many_were_randomised_is_compared_with_those_randomised_not_with_tho
     assert analysis_set(trial, randomised=235)[1].analysed == 235
     with pytest.raises(DataError, match="randomised = 234, but the file holds 235 patients"):
         analysis_set(trial, randomised=234)
+
+
+def test_the_digest_and_the_statements_cover_the_adverse_events_that_are_counted_later(read):
+    def another(sets):
+        sets["ADAE"].loc[0, "AESER"] = "Y" if sets["ADAE"].loc[0, "AESER"] == "N" else "N"
+
+    # A transport file holds the time of its writing; text does not.
+    trial = read(kind="csv")
+    assert trial.sha256 == read(kind="csv").sha256 != read(kind="csv", change=another).sha256
+    said = " ".join(trial.statements)
+    assert "arm, baseline and endpoint were read from ADSL, ADTTE, ADVS. Adverse events are counted from ADAE." in said
+
+
+def test_a_population_to_which_all_belong_excludes_nobody(read):
+    found = next(one for one in read(study={"data.population": "ITTFL"}).findings if one.rule == "population")
+    assert (found.count, found.finding, found.done) == (0, "The population is 'ITTFL'; all patients belong to it.", "")

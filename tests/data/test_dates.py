@@ -65,7 +65,10 @@ def test_a_column_counts_what_it_imputed_and_names_the_row_that_it_refuses():
     assert [(one.rule, one.subject, one.count, one.severity) for one in findings] == [
         ("partial date", "ASTDTC", 2, "warning")
     ]
-    with pytest.raises(DataError, match="Column 'ASTDTC', row 2: '9999-99' is a date without its day"):
+    with pytest.raises(
+        DataError,
+        match=r"Column 'ASTDTC', file row 2: a value written as '9999-99' \(9 stands .*\) is a date without its day",
+    ):
         as_dates(column)
 
 

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trialml.config import read_study
 from trialml.data.read import locate, read_table
 from trialml.data.read_text import _exact, _fast
 from trialml.errors import DataError
+from trialml.study import read_trial
 
 
 @pytest.fixture
@@ -210,3 +212,22 @@ def test_the_row_number_of_a_ragged_row_deep_in_a_file_is_exact(tmp_path):
 def test_equal_values_share_one_object_so_that_a_long_column_is_small(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"a long word,{row}\n" for row in range(1000)))
     assert len({id(value) for value in read_table("t.csv", tmp_path).frame["a"]}) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+@pytest.mark.parametrize(("separator", "comma"), [(",", False), (";", False), (";", True), ("\t", True), ("|", True)])
+def test_a_trial_is_the_same_in_every_encoding_and_with_every_mark(
+    tmp_path, write_study, patients, encoding, separator, comma
+):
+    frame = patients()
+    frame["site"] = frame["site"].replace("lung", "L\N{LATIN SMALL LETTER U WITH DIAERESIS}ng")
+    path = write_study(tmp_path, data=frame.to_csv(index=False).encode())
+    plain = read_trial(read_study(path)).frame
+    if comma:
+        marker = frame["marker"]
+        frame["marker"] = marker.map(lambda value: str(value).replace(".", ","), na_action="ignore")
+    for line_end in ("\n", "\r\n"):
+        data = frame.to_csv(index=False, sep=separator, lineterminator=line_end).encode(encoding)
+        trial = read_trial(read_study(write_study(tmp_path, data=data)))
+        assert trial.frame.equals(plain)
+        assert ("Numbers carry a decimal comma." in trial.statements) == comma

@@ -121,6 +121,23 @@ def test_the_roles_of_an_adam_folder_are_those_of_the_standard(start, tmp_path, 
     assert main(["check", "study.toml"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("source", "words"), [("RANDDT", "randomisation"), ("TRTSDT", "the first dose"), ("STARTDT", "the date in STARTDT")]
+)
+def test_the_drafted_variable_counts_from_the_date_that_aval_counts_from(start, write_adam, source, words):
+    def change(sets):
+        adsl = sets["ADSL"]
+        adsl["TRTSDT"] = adsl["TRTSDT"].fillna(adsl["RANDDT"])
+        zero = adsl["RANDDT"] - pd.Timedelta(days=9) if source == "STARTDT" else adsl[source]
+        sets["ADTTE"]["STARTDT"] = sets["ADTTE"]["USUBJID"].map(dict(zip(adsl["USUBJID"], zero, strict=True)))
+        sets["ADTTE"]["ADT"] = sets["ADTTE"]["STARTDT"] + pd.to_timedelta(sets["ADTTE"]["AVAL"] - 1, unit="D")
+
+    write_adam(change=change).unlink()
+    tables, text, _ = start("adam")
+    assert tables["estimand"]["variable"].startswith(f"Time from {words} to ")
+    assert (f"AVAL counts from {source}" in " ".join(text.replace("#", "").split())) == (source != "RANDDT")
+
+
 def test_the_roles_of_the_pilot_study_are_guessed(start, tmp_path, pilot):
     """The real ADaM set of CDISC's pilot study; its time has no unit in words, and the dates give it."""
     tables, text, _ = start(pilot)
@@ -343,3 +360,33 @@ def test_a_small_level_is_neither_named_nor_counted():
     assert say_levels({"common": 90, "rarer": 20, "rarest": 4}) == "'common': 90, 2 other levels"
     said = profiles_of({"x": [0.0] * 99 + [12345.0]})["x"].says()
     assert "12345" not in said
+
+
+def test_an_identifier_on_several_rows_is_named_and_is_no_covariate():
+    draw = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {"id": np.repeat(np.arange(100) + 501, 2), "arm": ["placebo", "drug"] * 100, "age": draw.normal(60, 9, 200)}
+    )
+    roles = guess_roles(table_of(frame))
+    assert "'id' is named so, but holds a subject on several rows" in roles.subject.why
+    assert roles.columns.left_out["id"] == "a subject by its name"
+
+
+def test_the_time_of_another_endpoint_is_no_covariate():
+    """Rotterdam's shape: time to recurrence and time to death, the same day in patients with neither."""
+    draw = np.random.default_rng(2)
+    relapse, death, end = draw.exponential(900, 400), draw.exponential(2500, 400), draw.uniform(500, 2000, 400)
+    frame = pd.DataFrame(
+        {
+            "pid": [f"P{row:03d}" for row in range(400)],
+            "arm": ["placebo", "drug"] * 200,
+            "rtime": np.ceil(np.minimum(np.minimum(relapse, death), end)),
+            "recur": (relapse <= np.minimum(death, end)).astype(int),
+            "dtime": np.ceil(np.minimum(death, end)),
+            "diagtime": draw.integers(1, 60, 400),
+        }
+    )
+    roles = guess_roles(table_of(frame))
+    assert roles.endpoint.time.value == "rtime"
+    assert "dtime" in roles.columns.post_baseline
+    assert [guess.name for guess in roles.columns.covariates] == ["diagtime"]

@@ -49,6 +49,53 @@ def test_score_limits_are_those_of_a_likelihood_maximised_numerically(place):
     np.testing.assert_allclose(score_interval(*case["counts"][place]), case["limits"][place], atol=1e-9)
 
 
+# No patient of an arm, or each, had the event. Of 30/30 against 30/30 the restricted maximum lies at 1 and the limit solves
+# t^2 = z^2 t (1 - t) / n 2n / (2n - 1), that is t = k / (1 + k) with k = 2 z^2 / (2n - 1). The others invert the statistic with the
+# likelihood maximised by bisection on a grid of t.
+ALL_OR_NOTHING = [
+    ((30, 30, 30, 30), (-0.115215679, 0.115215679)),
+    ((0, 30, 0, 30), (-0.115215679, 0.115215679)),
+    ((30, 30, 0, 30), (0.8777, 1.0)),
+    ((20, 20, 30, 30), (-0.1639, 0.1156)),
+    ((0, 50, 0, 10), (-0.2809, 0.0725)),
+    ((1, 1, 0, 1), (-0.5869, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("counts", "limits"), ALL_OR_NOTHING)
+def test_score_limits_where_an_arm_has_all_events_or_none_have_a_width(counts, limits):
+    np.testing.assert_allclose(score_interval(*counts), limits, atol=1e-9 if 30 == counts[1] == counts[2] else 6e-5)
+    k = 2 * Z**2 / 59
+    assert score_interval(30, 30, 30, 30).high == pytest.approx(k / (1 + k), rel=1e-10)
+
+
+def maximised_variance(x1, n1, x0, n0, t):
+    """The variance of the score test at a difference of t: the derivative of the likelihood bisected, no cubic."""
+    low, high = np.maximum(0, -t), np.minimum(1, 1 - t)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(60):
+            p = (low + high) / 2
+            slope = sum(
+                (x / own if x else 0) - ((n - x) / (1 - own) if n > x else 0)
+                for x, n, own in ((x1, n1, p + t), (x0, n0, p))
+            )
+            low, high = np.where(slope > 0, p, low), np.where(slope > 0, high, p)
+    p = (low + high) / 2
+    return ((p + t) * (1 - p - t) / n1 + p * (1 - p) / n0) * (n1 + n0) / (n1 + n0 - 1)
+
+
+@pytest.mark.parametrize(("n1", "n0"), [(1, 1), (2, 3), (1, 6), (5, 2), (8, 8)])
+def test_score_limits_are_the_ends_of_what_the_test_does_not_reject(n1, n0):
+    """Every table of those sizes, on a grid of 4,000 differences."""
+    grid = np.linspace(-1, 1, 4001)[1:-1]
+    for x1 in range(n1 + 1):
+        for x0 in range(n0 + 1):
+            d = x1 / n1 - x0 / n0
+            kept = grid[(d - grid) ** 2 <= Z**2 * maximised_variance(x1, n1, x0, n0, grid)]
+            ends = [np.append(kept, d).min(), np.append(kept, d).max()]
+            np.testing.assert_allclose(score_interval(x1, n1, x0, n0), ends, atol=6e-4)
+
+
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.floats(0, 1))
 def test_score_and_newcombe_limits_hold_the_estimate_and_turn_with_the_arms(n1, n0, share1, share0):
     x1, x0 = round(share1 * n1), round(share0 * n0)
@@ -112,15 +159,33 @@ def test_a_stratum_with_an_empty_arm_tells_nothing_and_is_counted():
         mantel_haenszel([3], [10], [0], [0])
 
 
-def test_no_event_gives_a_difference_with_limits_and_no_ratio():
-    found = binary_contrast(np.zeros(30), np.arange(30) % 2, strata=np.arange(30) // 10)
-    difference = found.estimate("risk_difference")
-    assert difference.value == 0
-    assert difference.low < 0 < difference.high
-    for name in ("risk_ratio", "odds_ratio", "mh_risk_ratio", "mh_odds_ratio"):
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_all_events_or_none_give_a_difference_with_limits_and_words_for_the_rest(outcome):
+    found = binary_contrast(np.full(60, outcome), np.arange(60) % 2, strata=np.arange(60) // 20)
+    score, newcombe = found.estimate("risk_difference_score"), found.estimate("risk_difference")
+    np.testing.assert_allclose([score.value, score.low, score.high], [0, -0.115215679, 0.115215679], atol=1e-9)
+    # Wilson's limit of 0/30 is z^2 / (30 + z^2), and that of the other proportion is itself.
+    np.testing.assert_allclose([newcombe.low, newcombe.high], Z**2 / (30 + Z**2) * np.array([-1, 1]), rtol=1e-10)
+    assert math.isnan(newcombe.se)
+    for name in ("risk_ratio", "odds_ratio", "mh_risk_difference", "mh_risk_ratio", "mh_odds_ratio"):
         assert math.isnan(found.estimate(name).value)
         assert "not estimable" in found.estimate(name).method
     assert "not estimable" in found.table().to_string()
+
+
+def test_mantel_haenszel_limits_of_no_width_are_no_limits():
+    """All events in one stratum and none in the other: each variance is 0, whatever the arms' sizes."""
+    found = mantel_haenszel([7, 0], [7, 9], [5, 0], [5, 4])
+    assert found.difference == 0
+    assert found.ratio == 1
+    assert np.isnan([found.difference_se, found.difference_low, found.difference_high, found.ratio_se]).all()
+
+
+def test_an_arm_with_every_event_against_one_with_none_keeps_klingenbergs_limits():
+    """(1 - t)^2 = z^2 (t P + Q) with P = -1/10 and Q = 1/10 in one stratum of 10 and 10: t = 1 and 1 - z^2 / 10."""
+    found = mantel_haenszel([10], [10], [0], [10])
+    np.testing.assert_allclose([found.difference_low, found.difference_high], [1 - Z**2 / 10, 1], rtol=1e-10)
+    assert math.isnan(found.difference_se)
 
 
 def test_trap_39_each_scale_says_whether_it_is_marginal_or_conditional(table):
@@ -196,6 +261,8 @@ def test_a_stratum_with_an_empty_arm_has_no_difference_of_means():
         mean_difference(np.arange(8.0), [0, 1, 0, 1, 0, 0, 0, 0], ["a"] * 4 + ["b"] * 4)
     with pytest.raises(AnalysisError, match="one value in each arm"):
         mean_difference(np.ones(8), np.arange(8) % 2)
+    with pytest.raises(AnalysisError, match="one value in each arm"):  # whose variance rounds to 2e-34
+        mean_difference(np.full(30, 0.1), np.arange(30) % 2)
 
 
 @pytest.mark.parametrize(("kind", "column"), [(BinaryContrast, "response"), (ContinuousContrast, "y")])

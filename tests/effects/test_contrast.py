@@ -11,7 +11,7 @@ import pytest
 
 from trialml.effects.adjusted import AdjustedContrast, adjusted_contrast
 from trialml.effects.contrast import HAZARD_RATIO, MILESTONE_DIFFERENCE, RMST_DIFFERENCE, Contrast, contrast
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, DataError
 from trialml.result import Estimate
 
 ORACLE = json.loads((Path(__file__).parents[1] / "reference" / "actg175.json").read_text())
@@ -89,11 +89,28 @@ def test_trap_39_and_72_scale_direction_strata_and_multiplicity_are_said(found):
     assert "not adjusted for multiplicity" in text
     assert found.estimate(HAZARD_RATIO).scale == "hazard ratio, conditional on the stratification factors"
     assert "marginal" in found.estimate(RMST_DIFFERENCE).scale
+    assert "hazard ratio, conditional on the stratification factors, 0.492" in text
+    assert "the marginal difference in restricted mean" in text
+    heads = " ".join(found.table().columns)
+    assert "Hazard ratio, conditional (95% CI)" in heads
+    assert "RMST difference, marginal, days" in heads
+    assert "Event-free difference, marginal" in heads
+
+
+def test_restricted_means_and_milestones_count_the_events_they_rest_on(table, found):
+    """sum(cens & days <= 730) of the two arms; the hazard ratio rests on all events."""
+    two = table[table["arms"].isin([0, 1])]
+    by_then = int(((two["cens"] == 1) & (two["days"] <= 730)).sum())
+    assert row(found, "1", RMST_DIFFERENCE)["events"] == row(found, "1", MILESTONE_DIFFERENCE)["events"] == by_then
+    assert row(found, "1", HAZARD_RATIO)["events"] == two["cens"].sum() > by_then
 
 
 def test_a_trial_without_stratification_is_not_called_stratified(table):
     found = compared(table, factor=np.full(len(table), "all"))
     assert "stratified" not in found.text()
+    assert "conditional" not in found.text() + " ".join([*found.table().columns, *found.frame()["scale"]])
+    assert found.estimate(HAZARD_RATIO).scale == "hazard ratio, marginal, unadjusted"
+    assert "Hazard ratio, unadjusted (95% CI)" in found.table().columns
     wanted = ORACLE["arms_vs_0"]["1"]["cox_unstratified"]["hazard_ratio"]
     np.testing.assert_allclose(found.estimate(HAZARD_RATIO).value, wanted, rtol=1e-7)
 
@@ -108,6 +125,17 @@ def test_a_secondary_contrast_that_cannot_be_estimated_is_a_row_of_words(table):
     assert not shown.isna().any().any()
     assert (shown.iloc[2] == "not estimable").sum() == 3
     assert np.isfinite(row(found, "2", RMST_DIFFERENCE)["value"])
+
+
+def test_arrays_that_do_not_fit_are_refused_in_a_sentence(table):
+    with pytest.raises(DataError, match="event has shape"):
+        compared(table, event=(table["cens"] == 1).to_numpy()[:-1])
+    with pytest.raises(DataError, match=r"arm has shape \(3,\)"):
+        compared(table, arm=np.array(["0", "1", "1"], dtype=object))
+    with pytest.raises(DataError, match="factor has shape"):
+        compared(table, factor=table["strat"].astype(str).to_numpy()[:-1])
+    with pytest.raises(DataError, match="event holds values that are not numbers"):
+        compared(table, event=pd.array([None, *[True] * (len(table) - 1)], dtype="boolean"))
 
 
 def test_a_primary_contrast_that_cannot_be_estimated_is_refused(table):

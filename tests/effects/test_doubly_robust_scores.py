@@ -9,7 +9,7 @@ import pytest
 
 from trialml.data.folds import fold_labels
 from trialml.effects.scores import crossfit_scores, fit_nuisance
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, DataError
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.outcome import survival_outcome
 
@@ -259,3 +259,21 @@ def test_trap_41_an_arm_that_is_not_followed_to_tau_is_refused():
     time = np.where(treated, np.minimum(time, 1.0), time)
     with pytest.raises(AnalysisError, match=r"ends at 1, before tau = 1\.5"):
         fit_nuisance(X, time, event, treated, tau=1.5, allocation=0.5, learner=nothing_learned)
+
+
+def test_scores_take_0_and_1_for_the_arm_and_refuse_what_is_no_trial():
+    X, time, event, treated = trial(120, seed=5)
+    known = {"tau": 1.2, "allocation": 0.5, "learner": nothing_learned, "folds": 4, "seed": 1}
+    wanted = crossfit_scores(X, time, event, treated, **known)
+    np.testing.assert_array_equal(crossfit_scores(X, time, event.astype(int), treated.astype(int), **known), wanted)
+    for change, message in (
+        ({"time": np.where(np.arange(120) == 3, np.nan, time)}, "time is missing or infinite in 1 of 120 rows"),
+        ({"treated": treated[:-1]}, "treated has shape"),
+        ({"X": X.head(7)}, "X has 7 rows for 120 patients"),
+        ({"allocation": 1.0}, "allocation is 1"),
+    ):
+        asked = {"X": X, "time": time, "event": event, "treated": treated} | known | change
+        with pytest.raises(DataError, match=message):
+            crossfit_scores(**asked)
+    with pytest.raises(AnalysisError, match="all 120 patients are in the control arm"):
+        crossfit_scores(X, time, event, np.zeros(120, bool), **known)

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from trialml.effects.heterogeneity import Heterogeneity, _permuted_arms, _statistics, heterogeneity_test
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, DataError
 from trialml.survival.arm_residuals import arm_score_residuals
 from trialml.survival.cox import fit_cox, score_residuals
 
@@ -168,6 +168,21 @@ def test_a_test_without_covariates_or_without_events_in_both_arms_is_refused():
         analysed((time, event, treated, z[:, :0], cells))
     with pytest.raises(AnalysisError, match="No stratification cell has events"):
         analysed((time, event, cells == "a", z, cells), permutations=9)
+    with pytest.raises(AnalysisError, match="all 60 patients are in the control arm"):
+        analysed((time, event, np.zeros(60, bool), z, cells), permutations=9)
+    with pytest.raises(DataError, match="permutations is 0"):
+        analysed((time, event, treated, z, cells), permutations=0)
+
+
+def test_a_missing_covariate_is_refused_and_gives_no_p():
+    """NaN is never as large as NaN, so that p was 1 / (1 + permutations)."""
+    time, event, treated, z, cells = trial(60, np.random.default_rng(11))
+    for value in (np.nan, np.inf):
+        z[3, 0] = value
+        with pytest.raises(DataError, match="is missing or infinite in 1 of 60 rows"):
+            analysed((time, event, treated, z, cells), permutations=9)
+    with pytest.raises(DataError, match="pass one row a patient"):
+        analysed((time, event, treated, z[:50], cells), permutations=9)
 
 
 def test_a_p_value_beyond_the_digits_shown_is_no_equation():

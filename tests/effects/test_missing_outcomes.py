@@ -256,6 +256,16 @@ def test_the_seed_decides_and_another_one_agrees_within_the_imputations_error(ac
 def test_bad_tipping_input_is_refused_in_a_sentence(actg):
     with pytest.raises(AnalysisError, match="no patient of the experimental arm was censored before 5 days"):
         tip(actg, until=5)
+    for arm, name in ((1, "experimental"), (0, "control")):  # follow-up cut at 600 days with patients still event-free
+        short = actg.assign(
+            cens=np.where((actg["arms"] == arm) & (actg["days"] > 600), 0, actg["cens"]),
+            days=np.where(actg["arms"] == arm, np.minimum(actg["days"], 600), actg["days"]),
+        )
+        with pytest.raises(
+            AnalysisError, match=f"until is 730, but follow-up of the {name} arm ends at 600 .* is 600 days"
+        ):
+            tip(short)
+        assert tip(short, until=600, deltas=(1, 2), imputations=2).imputed > 0
     with pytest.raises(DataError, match="must rise from 1"):
         tip(actg, deltas=(1, 1))
     with pytest.raises(DataError, match="until is nan"):

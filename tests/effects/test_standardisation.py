@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from trialml.effects.continuous import t_quantile
+from trialml.effects.logistic import logistic_fit
 from trialml.effects.standardisation import StandardisedContrast, standardised_contrast, standardised_means
 from trialml.errors import AnalysisError, DataError
 
@@ -65,23 +66,41 @@ def test_risk_ratio_and_odds_ratio_have_robincar2s_delta_errors(table):
     )
 
 
-def test_the_g_computation_of_rs_glm_is_a_standardised_difference(table):
-    """resp_logistic: w + x2 + x7 + w:x7; by arm that is x2 with one slope, so the model is written out here."""
-    import statsmodels.api as sm
+def written_out(table, w, interaction=True):
+    """The design of resp_logistic, w + x2 + x7 + w:x7; by arm that is x2 with one slope, so it is written out."""
+    crossed = [w * table["x7"]] if interaction else []
+    return np.column_stack([np.ones(len(table)), w, table["x2"], table["x7"], *crossed])
 
-    def design(w):
-        return np.column_stack([np.ones(len(table)), w, table["x2"], table["x7"], w * table["x7"]])
 
-    fit = sm.GLM(table["response"], design(table["w"].to_numpy()), family=sm.families.Binomial()).fit(tol=1e-13)
-    np.testing.assert_allclose(fit.params, list(LOGISTIC["coef"].values()), rtol=1e-7)
+def test_the_logistic_model_is_rs_glm(table):
+    """resp_logistic: coefficients, errors, both deviances, the likelihood-ratio statistic of the interaction, g-computation."""
+    y, w, names = table["response"].to_numpy(float), table["w"].to_numpy(), ("w", "x2", "x7", "w:x7")
+    full, main = (logistic_fit(written_out(table, w, both), y, names[: 3 + both]) for both in (True, False))
+    np.testing.assert_allclose(full.coefficients, list(LOGISTIC["coef"].values()), rtol=1e-7)
     # R's glm stops at a relative change of 1e-8 in the deviance and takes the weights of its last but one step.
-    np.testing.assert_allclose(fit.bse, list(LOGISTIC["se"].values()), rtol=1e-5)
+    se = np.sqrt(np.diag(full.covariance))
+    np.testing.assert_allclose(se, list(LOGISTIC["se"].values()), rtol=1e-5)
+    found = [full.deviance, full.null_deviance, main.deviance - full.deviance]
+    np.testing.assert_allclose(
+        found, [LOGISTIC[k] for k in ("deviance", "null_deviance", "lrt_interaction")], rtol=1e-8
+    )
     n = len(table)
-    p1, p0 = (fit.predict(design(np.full(n, arm))).mean() for arm in (1.0, 0.0))
+    p1, p0 = (full.risk(written_out(table, np.full(n, arm))).mean() for arm in (1.0, 0.0))
     np.testing.assert_allclose([p1, p0, p1 - p0], list(LOGISTIC["gcomp"].values()), rtol=1e-8)
-    # The package's model, by arm, differs from R's in one slope that is allowed to differ: means agree within a thousandth.
+    # At the root the score is 0 and the covariance the inverse information, to the last digits.
+    X, p = written_out(table, w), full.risk(written_out(table, w))
+    np.testing.assert_allclose(X.T @ (y - p), 0, atol=1e-9)
+    np.testing.assert_allclose(full.covariance, np.linalg.inv((X * (p * (1 - p))[:, None]).T @ X), rtol=1e-9)
+
+
+def test_the_working_model_by_arm_is_the_same_logistic_model_fitted_by_arm(table):
+    """R's model lets one slope be common to the arms; ours lets each differ: that fit, and means within a thousandth of R's."""
+    y, w = table["response"].to_numpy(float), table["w"].to_numpy() == 1
+    X = np.column_stack([np.ones(len(table)), table["x2"], table["x7"]])
+    own = [logistic_fit(X[arm], y[arm], ("x2", "x7")).risk(X).mean() for arm in (~w, w)]
     found = standardised_means(table["response"], table["w"], table[["x2", "x7"]], kind="binary")
-    np.testing.assert_allclose(found.means, [p0, p1], atol=1e-3)
+    np.testing.assert_allclose(found.means, own, rtol=1e-8)
+    np.testing.assert_allclose(found.means, [LOGISTIC["gcomp"]["p0"], LOGISTIC["gcomp"]["p1"]], atol=1e-3)
 
 
 def test_without_a_useful_covariate_the_linear_adjustment_is_welchs_difference():
@@ -171,3 +190,25 @@ def test_a_standardised_contrast_survives_a_round_trip(table):
     assert again.to_dict() == found.to_dict()
     assert "marginal, covariate-adjusted" in again.text()
     assert found.estimate("mean_difference").unit == "points"
+
+
+@pytest.mark.parametrize("interacted", [False, True])
+def test_an_outcome_without_residual_variance_has_no_difference_with_limits(table, interacted):
+    """Constant, and the arm plus a covariate: the variance rounds to something like 1e-17, of either sign."""
+    covariates, arm = table[["x1", "x2"]][:80], table["w"].to_numpy()[:80]
+    for outcome in (np.full(80, 0.1), arm + covariates["x1"]):
+        with pytest.raises(AnalysisError, match="the outcome is constant, or the covariates predict it"):
+            standardised_contrast(outcome, arm, covariates, kind="continuous", interacted=interacted)
+
+
+def test_an_exact_line_in_each_arm_leaves_the_sampling_of_the_covariate():
+    """Y = x (1 + arm): the difference is the mean of x, with the variance of that mean."""
+    x = np.random.default_rng(3).normal(2, 1, 200)
+    found = standardised_means(
+        x * (1 + np.arange(200) % 2), np.arange(200) % 2, x, kind="continuous", small_sample=False
+    )
+    np.testing.assert_allclose(found.means[1] - found.means[0], x.mean(), rtol=1e-10)
+    variance = found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1]
+    s0, s1 = x[::2].var(ddof=1), x[1::2].var(ddof=1)
+    # With C = (s0, 2 s0; 2 s1, 4 s1) of the module's formula and no residual: 4 s1 - 2 s0 - s.
+    assert variance * 200 == pytest.approx(4 * s1 - 2 * s0 - x.var(ddof=1), rel=1e-8)

@@ -342,6 +342,15 @@ def test_codes_that_nobody_explained_and_other_bad_input_are_refused(pbc):
         fine_gray(time, status, pbc[["age"]].replace(pbc["age"].iloc[0], np.inf), of="death", causes=CAUSES)
 
 
+def test_a_label_for_censored_is_no_cause():
+    """Taken for one, half of the incidence would be of being censored."""
+    for word in ("censored", "Censor"):
+        with pytest.raises(DataError, match=f"cause has '{word}' as a cause of its own.*pass censored='{word}'"):
+            cumulative_incidence([5, 6], ["relapse", word])
+        found = cumulative_incidence([5, 6], ["relapse", word], censored=word)
+        assert found.causes == ("relapse",)
+
+
 def test_a_cause_without_events_is_not_compared_and_the_others_are():
     found = gray_test([1, 2, 3, 4], [1, 1, 0, 1], list("abab"), causes={1: "relapse", 2: "death"})
     assert found.tests["df"].tolist() == [1, 0]

@@ -67,7 +67,8 @@ ONES = np.ones(80)
         ({"X": GOOD["X"].assign(arm=1.0)}, "'arm' varies in no risk set"),
         ({"X": GOOD["X"].assign(copy=GOOD["X"]["age"] * 2 - 7)}, "linear combination of the other columns"),
         ({"X": GOOD["X"].assign(near=GOOD["X"]["age"] + 1e-7 * GOOD["X"]["arm"])}, "linear combination"),
-        ({"X": np.random.default_rng(1).normal(size=(80, 90))}, "linear combination of the other columns"),
+        ({"X": np.random.default_rng(1).normal(size=(80, 90))}, "there are 90 columns for 80 rows"),
+        ({"X": np.random.default_rng(1).normal(size=(80, 79)), "strata": np.arange(80) % 2}, "79 columns for 79 rows"),
         ({"ridge": -1.0}, "ridge must hold"),
         ({"event": GOOD["event"] & (GOOD["X"]["arm"] == 1)}, "'arm' runs away to infinity"),
     ],
@@ -197,3 +198,32 @@ def test_an_error_never_names_a_value_of_a_subject():
     with pytest.raises(DataError) as caught:
         fit_cox(**GOOD, id=names)
     assert "SUBJ" not in str(caught.value)
+
+
+def test_numbers_in_a_column_of_objects_are_numbers_and_dates_are_refused():
+    """As R's as.numeric would have it: 40 levels of a category would have been made of 40 numbers."""
+    x = GOOD["X"]["age"]
+    plain = cox(GOOD["time"], GOOD["event"], pd.DataFrame({"age": x}))
+    objects = cox(GOOD["time"], GOOD["event"], pd.DataFrame({"age": x.astype(object)}))
+    pd.testing.assert_frame_equal(objects.frame(), plain.frame())
+    days = pd.DataFrame({"born": pd.Timestamp("1950-01-01") + pd.to_timedelta(np.arange(len(x)), unit="D")})
+    for column in (days["born"], days["born"].dt.date):
+        with pytest.raises(DataError, match="'born' holds dates or durations"):
+            cox(GOOD["time"], GOOD["event"], pd.DataFrame({"born": column}))
+
+
+def test_events_at_one_time_only_cannot_show_that_hazards_are_not_proportional():
+    with pytest.raises(AnalysisError, match="all events happened at one time"):
+        proportional_hazards(np.full(80, 7.0), GOOD["event"], GOOD["X"])
+
+
+def test_events_without_information_on_time_are_refused_where_rounding_leaves_some():
+    """Two events, of which the last patient at risk has one: R's solve calls the matrix exactly singular."""
+    x = pd.DataFrame({"x": [-0.14, -0.74, 0.61, -0.73, -0.55, 0.07]})
+    with pytest.raises(AnalysisError, match="2 events are too few to test"):
+        proportional_hazards([1, 3, 4, 3, 3, 7], [0, 0, 0, 0, 1, 1], x)
+
+
+def test_one_patient_is_spoken_of_in_the_singular():
+    with pytest.raises(AnalysisError, match="the one patient has not had the event"):
+        cox([5.0], [0], pd.DataFrame({"x": [1.0]}))

@@ -209,3 +209,22 @@ def test_cumulative_hazards_are_nelson_and_aalens(lung):
         curve = product_limit(lung["time"][mine], lung["event"][mine])
         found = step_at(curve.time, curve.cumulative_hazard, time, initial=0.0)
         np.testing.assert_allclose(found, wanted, **CLOSE)
+
+
+def test_one_patient_has_a_median_without_limits_in_the_singular():
+    """R: survfit(Surv(5, 1) ~ 1) has median 5 and NA for both limits; summary(times = 3) has survival 1."""
+    found = kaplan_meier([5.0], [True], milestone=3)
+    assert found.median().value == 5
+    assert np.isnan([found.median().low, found.median().high]).all()
+    assert found.table().iloc[0]["Median, days (95% CI)"] == "5.00"
+    assert found.table().iloc[0]["Event-free at 3 days (95% CI)"] == "1.00"
+    assert "1 event in 1, the median event-free time was 5.00 days, and 1.00 were event-free" in found.text()
+    censored = kaplan_meier([5.0], [False])
+    assert "no events in 1, the median event-free time was not reached" in censored.text()
+    assert np.isnan(censored.follow_up().low)
+
+
+def test_words_of_groups_without_events_by_the_milestone_have_no_limits():
+    time, event = [3.0, 5, 6, 7, 8, 9], [0] * 6
+    found = kaplan_meier(time, event, group=list("abcabc"), milestone=4)
+    assert "a 100.0 %; b 100.0 %; c 100.0 %" in found.text()

@@ -209,8 +209,24 @@ def test_before_the_first_event_there_is_no_variance_and_so_no_interval_and_no_p
     for found in (milestone_survival(time, event, arm, at=2, **call), restricted_mean(time, event, arm, tau=2, **call)):
         assert found.difference.value == 0
         assert np.isnan([found.difference.low, found.ratio.high, found.p_difference, found.p_ratio]).all()
-        assert "two-sided p n/a" in found.text()
+        assert np.isnan(found.arms[["low", "high"]].to_numpy()).all()
+        assert (
+            "without limits and p-value, since nobody, or everybody at once, had had the event by then" in found.text()
+        )
+        assert found.table().iloc[-1, -1].startswith("none: nobody, or everybody")
         assert "nan" not in found.text().lower() + found.table().to_string().lower()
+
+
+def test_when_everybody_has_had_the_event_a_milestone_has_no_variance_either():
+    for interval in ("plain", "log", "log-log"):
+        found = milestone_survival(
+            [1, 2, 3, 4], [1] * 4, list("abab"), control="a", experimental="b", at=9, interval=interval
+        )
+        assert list(found.arms["survival"]) == [0, 0]
+        assert list(found.arms["events"]) == [2, 2]
+        assert np.isnan(found.arms[["low", "high"]].to_numpy()).all()
+        assert np.isnan([found.difference.low, found.difference.se, found.p_difference]).all()
+        assert "an arm's value is 0" in found.table().iloc[-1, -1]
 
 
 def test_collinear_constant_or_unknown_settings_of_an_adjusted_mean_are_refused(reference_data):
@@ -221,6 +237,8 @@ def test_collinear_constant_or_unknown_settings_of_an_adjusted_mean_are_refused(
         adjusted_restricted_mean(*base, table[["age"]].assign(twice=2 * table["age"]), **call)
     with pytest.raises(AnalysisError, match="no single answer"):
         adjusted_restricted_mean(*base, table[["age"]].assign(one=1.0), **call)
+    with pytest.raises(DataError, match="'age' is infinite"):
+        adjusted_restricted_mean(*base, table[["age"]].replace(table["age"].iloc[3], np.inf), **call)
     with pytest.raises(DataError, match="scale is 'odds'"):
         adjusted_restricted_mean(*base, table[["age"]], scale="odds", **call)
     with pytest.raises(DataError, match="10 rows for 312 patients"):

@@ -150,3 +150,11 @@ def test_a_profile_with_an_unknown_level_is_refused():
     found = parametric(*models()["gbsg2"], distribution="weibull")
     with pytest.raises(DataError, match="'horTh' = 'maybe'"):
         found.survival(pd.DataFrame({"horTh": ["maybe"], "age": [50], "pnodes": [1]}), [365])
+
+
+@pytest.mark.parametrize("distribution", ["weibull", "log-normal", "log-logistic"])
+def test_times_that_are_all_one_have_no_scale(distribution):
+    """R's survreg returns scales of 1e-16 and 2e-23 and a coefficient of 3e6."""
+    x = pd.DataFrame({"x": np.linspace(-1, 1, 40)})
+    with pytest.raises(AnalysisError, match=f"every time is 7, so the {distribution} model has no scale"):
+        parametric(np.full(40, 7.0), np.arange(40) % 2, x, distribution=distribution)

@@ -63,10 +63,28 @@ def test_the_result_survives_json_and_claims_nothing_from_a_large_p():
     found = proportional_hazards(*model("lung")[:3])
     again = type(found).from_dict(json.loads(json.dumps(found.to_dict())))
     assert again.text() == found.text()
-    assert "does not show" in found.text()
+    assert found.frame()["p"].iloc[-1] > 0.05
+    assert "a large p does not show that hazards are proportional" in found.text()
     assert list(found.table()["Covariate"]) == ["age", "sex", "ph.ecog", "global"]
 
 
 def test_an_unknown_transform_is_refused():
     with pytest.raises(DataError, match="transform is 'sqrt'"):
         proportional_hazards(*model("lung")[:3], transform="sqrt")
+
+
+def test_a_small_p_is_said_to_speak_against_proportional_hazards():
+    """veteran: cox.zph gives p below .001 for all covariates together."""
+    found = proportional_hazards(*model("veteran")[:3])
+    assert found.frame()["p"].iloc[-1] < 0.001
+    assert "p <0.001): hazards seem not to be proportional" in found.text()
+    assert "does not show" not in found.text()
+
+
+def test_one_covariate_is_one_row_of_the_table():
+    found = proportional_hazards(*model("lung")[:2], model("lung")[2][["age"]])
+    assert list(found.table()["Covariate"]) == ["age"]
+    assert list(found.frame()["covariate"]) == ["age", "global"]
+    # A category of four levels is one covariate too, with three degrees of freedom.
+    cells = proportional_hazards(*model("veteran")[:2], model("veteran")[2][["celltype"]])
+    assert (cells.table()["Covariate"].tolist(), cells.table()["Degrees of freedom"].tolist()) == (["celltype"], ["3"])

@@ -105,5 +105,31 @@ def test_the_result_survives_json_and_counts_both_arms():
     pd.testing.assert_frame_equal(again.frame(), found.frame())
     assert again.text() == found.text()
     assert again.difference == found.difference
-    assert (found.difference.n, found.difference.events) == (686, 299)
+    assert found.difference.n == 686
     assert found.table().iloc[-1]["Arm"] == "yes / no"
+
+
+def test_events_after_tau_do_not_count_as_information_on_the_restricted_mean():
+    """R: table(gbsg2$horTh, gbsg2$cens & gbsg2$time <= tau): 205 and 94 in all, fewer by 500 days."""
+    time, event, group, control, experimental = trial("gbsg2")
+    call = {"control": control, "experimental": experimental}
+    early, whole = (restricted_mean(time, event, group, tau=tau, **call) for tau in (500, 2015))
+    counted = [int(((time <= 500) & (event == 1) & (group == arm)).sum()) for arm in (control, experimental)]
+    assert list(early.arms["events"]) == counted
+    assert early.difference.events == early.ratio.events == sum(counted)
+    assert whole.difference.events == int(((time <= 2015) & (event == 1)).sum())
+    assert list(early.table()["Events by then"]) == [*map(str, counted), *[str(sum(counted))] * 2]
+    late = time.where(time <= 500, time + 100)  # what happens after tau, and when, changes nothing
+    again = restricted_mean(late, np.where(time <= 500, event, 0), group, tau=500, **call)
+    assert again.to_dict() == early.to_dict()
+
+
+def test_an_arm_without_events_by_tau_has_a_mean_without_limits_and_adds_no_variance():
+    """Arm b: events at 3 and 4 of two patients. Up to 8 its mean is 3.5, its variance (1/2)^2 / 2 = 1/8; arm a lost nothing."""
+    found = restricted_mean([9, 9, 3, 4], [0, 0, 1, 1], list("aabb"), control="a", experimental="b", tau=8)
+    none, some = found.arms.itertuples()
+    assert (none.rmst, none.se) == (8, 0)
+    assert np.isnan([none.low, none.high]).all()
+    assert (some.rmst, some.se) == (3.5, pytest.approx(np.sqrt(1 / 8)))
+    assert found.difference.se == some.se
+    assert found.difference.method.endswith("the control arm has no variance and adds none")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AdamFolder", "Subjects", "open_adam", "read_subjects"]
 
+_COUNTED = "ADAE"
 _SUFFIXES = (".xpt", ".parquet", ".csv", ".sas7bdat")
 _UNASSIGNED = frozenset(
     {"SCREEN FAILURE", "NOT ASSIGNED", "SCRNFAIL", "NOTASSGN", "NOT RANDOMIZED", "NOT RANDOMISED", "UNASSIGNED"}
@@ -119,14 +120,22 @@ class AdamFolder:
         return self.tables[dataset]
 
     def sha256(self) -> str:
-        """Return one digest for all data sets read so far."""
-        lines = [f"{name} {table.sha256}\n" for name, table in sorted(self.tables.items())]
+        """Return one digest for all data sets read so far, and for that of the adverse events, which are counted later."""
+        digests = {name: table.sha256 for name, table in self.tables.items()}
+        if _COUNTED in self.files and _COUNTED not in digests:
+            with self.files[_COUNTED].open("rb") as stream:
+                digests[_COUNTED] = hashlib.file_digest(stream, "sha256").hexdigest()
+        lines = [f"{name} {digest}\n" for name, digest in sorted(digests.items())]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def statements(self) -> tuple[str, ...]:
         """Return how the data sets were read; what is the same for all is said once."""
         used = sorted(self.tables)
-        said = [f"The ADaM folder holds {', '.join(sorted(self.files))}; {' and '.join(used)} were used."]
+        said = [
+            f"The ADaM folder holds {', '.join(sorted(self.files))}; arm, baseline and endpoint were read from {', '.join(used)}."
+        ]
+        if _COUNTED in self.files and _COUNTED not in used:
+            said.append(f"Adverse events are counted from {_COUNTED}.")
         for statement in dict.fromkeys(words for name in used for words in self.tables[name].statements):
             who = [name for name in used if statement in self.tables[name].statements]
             said.append(statement if len(who) == len(used) else f"{', '.join(who)}: {statement}")
@@ -135,7 +144,7 @@ class AdamFolder:
     def findings(self, dataset: str, columns: set[str]) -> tuple[Finding, ...]:
         """Return what reading noticed in some columns of a data set, named ``dataset.column``."""
         return tuple(
-            Finding(one.rule, f"{dataset}.{one.subject}", one.count, one.finding, one.done, one.severity)
+            replace(one, subject=dataset if one.subject == "the file" else f"{dataset}.{one.subject}")
             for one in self.read(dataset).findings_about(columns)
         )
 
@@ -198,6 +207,22 @@ class Subjects:
         """Return values that are indexed by subject, one for each row of ADSL."""
         return pd.Series(values.reindex(self.key.to_numpy()).to_numpy(), index=self.frame.index)
 
+    def refuse_strangers(self, codes: pd.Series, dataset: str) -> None:
+        """Refuse records of which none belongs to a subject of ADSL.
+
+        Raises
+        ------
+        DataError
+            With the number of subjects on both sides.
+        """
+        known = codes.dropna()
+        if len(known) and not known.isin(self.key).any():
+            message = (
+                f"None of the {known.nunique():,} subject(s) of {dataset} is among the {len(self.key):,} of ADSL: the two are of different "
+                "studies, or write their subjects differently; give both the same identifiers."
+            )
+            raise DataError(message)
+
     def date(self, *names: str) -> pd.Series:
         """Return the first of these dates that ADSL has, NaT throughout where it has none."""
         for name in names:
@@ -244,13 +269,13 @@ def _subjects(column: pd.Series, name: str) -> pd.Series:
     codes = as_codes(column)
     missing = codes.index[codes.isna()]
     if len(missing):
-        raise DataError(f"ADSL has no '{name}' in record {missing[0]}: give every record a subject.")
+        raise DataError(f"ADSL has no '{name}' in file row {missing[0]}: give every row a subject.")
     twice = codes[codes.duplicated(keep=False)]
     if len(twice):
         rows = twice.index[twice == twice.iloc[0]][:2]
         message = (
-            f"ADSL holds {twice.nunique()} subject(s) on more than one record (records {rows[0]} and {rows[1]} are the same subject): "
-            "keep one record a subject."
+            f"ADSL holds {twice.nunique()} subject(s) on more than one row (file rows {rows[0]} and {rows[1]} are the same subject): "
+            "keep one row a subject."
         )
         raise DataError(message)
     return codes

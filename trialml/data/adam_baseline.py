@@ -51,6 +51,7 @@ def baseline_value(
         found += noticed
         values, late = _before_treatment(values, dates, codes, subjects, covariate.name)
         found += late
+    subjects.refuse_strangers(codes, dataset)
     unknown = int((~codes.isin(subjects.key)).sum())
     if unknown:
         words = f"{unknown:,} baseline record(s) of {covariate.name} belong to subjects that ADSL does not know."

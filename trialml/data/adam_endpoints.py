@@ -150,7 +150,7 @@ def _censor_codes(column: pd.Series, subjects: pd.Series) -> pd.Series:
     if wrong.any():
         row = wrong.index[wrong][0]
         message = (
-            f"'{column.name}', record {row}: {column[row]} is no censoring code; ADaM has 0 for the event and whole numbers above it for "
+            f"Column '{column.name}', file row {row}: {column[row]} is no censoring code; ADaM has 0 for the event and whole numbers above it for "
             "reasons of censoring: correct it."
         )
         raise DataError(message)
@@ -178,11 +178,12 @@ def _reasons(censor: pd.Series, dataset: str) -> list[Finding]:
 
 
 def _unknown(codes: pd.Series, subjects: Subjects, dataset: str) -> list[Finding]:
+    subjects.refuse_strangers(codes, dataset)
     strangers = ~codes.isin(subjects.key)
     count = int(codes[strangers].nunique())
     if not count:
         return []
-    words = f"{count:,} subject(s) of {dataset} (first in record {codes.index[strangers][0]}) are not in ADSL."
+    words = f"{count:,} subject(s) of {dataset} (first in file row {codes.index[strangers][0]}) are not in ADSL."
     return [Finding("unknown subject", dataset, count, words, "They were left out.", "warning")]
 
 

@@ -75,7 +75,9 @@ def _matching(frame: pd.DataFrame, column: str, code: str, dataset: str) -> pd.D
         telling = (
             len(names) <= 60 and max(map(len, names), default=0) <= 60 and (known or 10 * len(names) <= len(codes))
         )
-        hint = f"{nearest(code, names)}; it has {', '.join(names)}" if telling else f"it has {len(names)} other values"
+        near = nearest(code, names)
+        near = f"{near}; " if near.startswith("the nearest") else ""
+        hint = f"{near}it has {', '.join(names)}" if telling and names else f"it has {len(names)} other values"
         raise DataError(f"{dataset} has no record with {column} = '{code}': {hint}.")
     return chosen
 
@@ -93,7 +95,7 @@ def refuse_two(records: pd.DataFrame, subject: str, what: str) -> None:
     if len(twice):
         rows = twice.index[twice == twice.iloc[0]][:2]
         message = (
-            f"{twice.nunique():,} subject(s) have two or more records of {what} (records {rows[0]} and {rows[1]} are one subject's): say "
+            f"{twice.nunique():,} subject(s) have two or more records of {what} (file rows {rows[0]} and {rows[1]} are one subject's): say "
             "which is meant with [[endpoints]] where or visit."
         )
         raise DataError(message)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from trialml.data.adam import AdamFolder, Subjects, open_adam, read_subjects
 from trialml.data.adam_baseline import baseline_value
 from trialml.data.adam_endpoints import Measured, bds_endpoint, tte_endpoint
@@ -94,6 +92,9 @@ def read_adam_trial(
         frame[covariate.name], noticed = baseline_value(folder, subjects, covariate, subject, partial_dates)
         findings += noticed
     adsl = folder.read("ADSL")
+    findings += [
+        one for dataset in folder.tables if dataset != "ADSL" for one in folder.findings(dataset, {"the file"})
+    ]
     table = Table(
         frame,
         "ADSL",
@@ -102,7 +103,7 @@ def read_adam_trial(
         adsl.decimal_comma,
         adsl.labels,
         adsl.formats,
-        (*adsl.findings, *findings, *_unnamed_arms(frame[treatment.column], treatment)),
+        (*adsl.findings, *findings),
         typed=adsl.typed,
     )
     table = add_visits(table, visits, subject=subject, base=base)
@@ -137,21 +138,6 @@ def _measure(
     if endpoint.kind == "time to event":
         return tte_endpoint(folder, subjects, endpoint, subject, time_zero=time_zero, partial_dates=partial_dates)
     return bds_endpoint(folder, subjects, endpoint, subject)
-
-
-def _unnamed_arms(arm: pd.Series, treatment: Treatment) -> list[Finding]:
-    """Return a warning on levels of the treatment that the study file does not name."""
-    named = {treatment.control, treatment.experimental, *treatment.secondary}
-    others = arm[arm.notna() & ~arm.isin(named)].value_counts()
-    if others.empty:
-        return []
-    levels = ", ".join(f"'{level}' ({count:,})" for level, count in others.items())
-    found = f"'{treatment.column}' has levels that [treatment] does not name: {levels}."
-    return [
-        Finding(
-            "unexpected arm", treatment.column, int(others.sum()), found, "They are excluded and counted.", "warning"
-        )
-    ]
 
 
 def _with_origin(trial: Trial, origin: str, findings: list[Finding]) -> Trial:

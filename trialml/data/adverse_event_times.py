@@ -17,9 +17,9 @@ from trialml.data.adam import AdamFolder, Subjects
 from trialml.data.adam_endpoints import Measured
 from trialml.data.adam_records import select_records
 from trialml.data.columns import as_codes, is_yes, require_columns
-from trialml.data.dates import PartialDates, as_dates
+from trialml.data.dates import PartialDates, as_dates, completed_dates
 from trialml.data.disposition import discontinued
-from trialml.data.findings import Finding
+from trialml.data.findings import Finding, Severity
 from trialml.data.roles import CAUSES, Endpoint, Records, days_per_unit
 from trialml.errors import DataError
 
@@ -174,8 +174,9 @@ def first_events(
     if source is None:
         raise DataError("ADAE has no date of start (ASTDT, ASTDTC or AESTDTC): add one.")
     codes = as_codes(records[subject])
+    subjects.refuse_strangers(codes, "ADAE")
     onset, noticed = as_dates(records[source], name=f"ADAE.{source}", rule=partial_dates)
-    findings = list(noticed)
+    findings = [*noticed, *completed_dates(records, source, "ADAE")]
     by_subject = {
         name: pd.Series(getattr(risk, name).to_numpy(), index=subjects.key.to_numpy()) for name in ("start", "end")
     }
@@ -183,7 +184,8 @@ def first_events(
         pd.Series(by_subject[name].reindex(codes.to_numpy()).to_numpy(), index=records.index)
         for name in ("start", "end")
     )
-    findings += _odd_onsets(codes, onset, start, end, subjects)
+    emergent = is_yes(records["TRTEMFL"]) if "TRTEMFL" in records else pd.Series(True, index=records.index)
+    findings += _odd_onsets(codes, onset, start, end, subjects, emergent)
     timely = (onset >= start) & (onset <= end)
     first = subjects.spread(onset[timely].groupby(codes[timely].to_numpy()).min())
     happened = first.notna()
@@ -199,12 +201,18 @@ def first_events(
 
 
 def _odd_onsets(
-    codes: pd.Series, onset: pd.Series, start: pd.Series, end: pd.Series, subjects: Subjects
+    codes: pd.Series, onset: pd.Series, start: pd.Series, end: pd.Series, subjects: Subjects, emergent: pd.Series
 ) -> list[Finding]:
-    kinds = {
+    early = onset < start
+    kinds: dict[str, tuple[pd.Series, str, Severity]] = {
         "unknown subject": (~codes.isin(subjects.key), "belong to subjects that ADSL does not know", "warning"),
         "missing date": (onset.isna(), "have no date of start", "warning"),
-        "event before time zero": (onset < start, "started before the first dose", "warning"),
+        "event before time zero": (
+            early & emergent,
+            "started before the time at risk and are treatment-emergent",
+            "warning",
+        ),
+        "event before treatment": (early & ~emergent, "started before the time at risk", "note"),
         "event after follow-up": (onset > end, "started after the time at risk", "note"),
     }
     findings = []
@@ -213,7 +221,8 @@ def _odd_onsets(
         if count:
             found = f"{count:,} adverse event record(s) {words}."
             done = "They were not counted as first events."
-            findings.append(Finding(rule, "ADAE", count, found, done, "warning" if severity == "warning" else "note"))
+            rows = tuple(codes.index[applies].tolist())
+            findings.append(Finding(rule, "ADAE", count, found, done, severity, rows))
     return findings
 
 

@@ -50,7 +50,7 @@ class BaselineTable(Result):
     title = "Baseline characteristics"
     methods = (
         "Baseline characteristics are shown by randomised arm, and by stratum of the randomisation where there are several, as median "
-        "(quartiles) of those recorded or number (percentage of the group), with the number missing. Differences are described by "
+        "(quartiles) of those recorded or number (percentage of all patients of the group, those not recorded included), with the number missing. Differences are described by "
         "standardised mean differences, without significance tests, which are meaningless after randomisation; between more than two "
         "strata the largest is given."
     )
@@ -81,7 +81,8 @@ class BaselineTable(Result):
         whom = "the two arms of the primary contrast" if self.by == "arm" else f"any two groups by {self.by}"
         return (
             f"Between {whom} the largest standardised mean difference is {signed(float(worst['smd']))}, for {name}. Numbers are medians "
-            f"(quartiles) or counts (percentages); counts under {SMALLEST_CELL} are suppressed."
+            f"(quartiles) of those recorded, or counts (percentages of all patients of the group, missing ones included; the differences are "
+            f"of those recorded); counts under {SMALLEST_CELL} are suppressed."
         )
 
     def scalars(self) -> dict[str, float]:

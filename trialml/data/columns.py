@@ -175,7 +175,7 @@ def as_numbers(column: pd.Series, *, subjects: pd.Series, decimal_comma: bool = 
     if wrong.any():
         value = str(column[wrong.index[wrong][0]])
         mark = (
-            "give [data] decimal: does its comma mark decimals or thousands?"
+            "give [data] decimal, to say whether its comma marks decimals or thousands"
             if _COMMA.fullmatch(value)
             else "the file's other numbers carry a decimal comma: write all with one mark"
             if decimal_comma and _POINT.fullmatch(value)

@@ -13,7 +13,7 @@ import pandas as pd
 from trialml.data.findings import Finding
 from trialml.errors import DataError
 
-__all__ = ["ParsedDate", "PartialDates", "as_dates", "parse_date"]
+__all__ = ["ParsedDate", "PartialDates", "as_dates", "completed_dates", "parse_date"]
 
 PartialDates = Literal["refuse", "first", "middle", "last"]
 """What is done with a date of which the day, or the month and the day, is not known."""
@@ -127,7 +127,7 @@ def as_dates(
         odd = column.notna() & ~column.dt.year.between(*_YEARS)
         if odd.any():
             raise DataError(
-                f"Column '{called}', row {column.index[odd][0]}: the date lies outside the years {_YEARS[0]} to {_YEARS[1]}, so it stands for "
+                f"Column '{called}', file row {column.index[odd][0]}: the date lies outside the years {_YEARS[0]} to {_YEARS[1]}, so it stands for "
                 "something else: correct it or leave it empty."
             )
         return column.dt.normalize(), ()
@@ -141,10 +141,14 @@ def as_dates(
             dates[place], precision = parse_date(str(value), rule)
         except DataError as error:
             row = column.index[codes == place][0]
-            told = str(error).replace(f"'{str(value)[:40]}'", f"'{_shape(str(value))}'")
-            raise DataError(f"Column '{called}', row {row}: {told}") from None
+            told = str(error).replace(
+                f"'{str(value)[:40]}'",
+                f"a value written as '{_shape(str(value))}' (9 stands for any digit, a for any letter)",
+            )
+            raise DataError(f"Column '{called}', file row {row}: {told}") from None
         partial[place] = precision != "day"
-    count = int(partial[codes].sum())
+    incomplete = partial[codes]
+    count = int(incomplete.sum())
     result = pd.Series(dates[codes], index=column.index, name=column.name)
     if not count:
         return result, ()
@@ -154,7 +158,20 @@ def as_dates(
         "middle": "Each was taken as the 15th of its month, or 1 July of its year.",
         "last": "Each was taken as the last day of its month or year.",
     }[rule]
-    return result, (Finding("partial date", called, count, found, done, "warning"),)
+    rows = tuple(column.index[incomplete].tolist())
+    return result, (Finding("partial date", called, count, found, done, "warning", rows),)
+
+
+def completed_dates(records: pd.DataFrame, name: str, dataset: str) -> list[Finding]:
+    """Return a note on dates that the data set completed itself, by ADaM's flag of imputation (``ASTDTF`` of ``ASTDT``)."""
+    flag = f"{name}F"
+    completed = records[flag].notna() if flag in records else pd.Series(False, index=records.index)
+    if not completed.any():
+        return []
+    found = f"{int(completed.sum()):,} date(s) of {dataset}.{name} were partial and completed by the data set ({flag})."
+    rows = tuple(records.index[completed].tolist())
+    done = "They were used as the data set has them."
+    return [Finding("partial date", f"{dataset}.{name}", int(completed.sum()), found, done, "note", rows)]
 
 
 def _shape(text: str) -> str:
@@ -167,7 +184,7 @@ def _from_sas_days(column: pd.Series, called: str) -> tuple[pd.Series, tuple[Fin
     if (days.abs() > _MOST_DAYS).any() or (days != np.floor(days))[days.notna()].any():
         row = days.index[(days.abs() > _MOST_DAYS) | (days.notna() & (days != np.floor(days)))][0]
         raise DataError(
-            f"Column '{called}', row {row}: the number is no count of days from 1960: give the column a date format."
+            f"Column '{called}', file row {row}: the number is no count of days from 1960: give the column a date format."
         )
     dates = pd.Timestamp("1960-01-01") + pd.to_timedelta(days, unit="D")
     if not days.notna().any():

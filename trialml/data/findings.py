@@ -29,6 +29,8 @@ class Finding:
         What was done about it, a sentence; empty where nothing was changed.
     severity
         ``"note"`` where a reader should know, ``"warning"`` where a reader should act. What must not pass is refused.
+    rows
+        The rows concerned, as the file numbers them, for the terminal alone; empty where none can be named.
     """
 
     rule: str
@@ -37,3 +39,4 @@ class Finding:
     finding: str
     done: str = ""
     severity: Severity = "note"
+    rows: tuple[int, ...] = ()

@@ -17,7 +17,9 @@ from trialml.data.guess_covariates import guess_covariates
 from trialml.data.guess_endpoint import EndpointGuesses, guess_endpoint
 from trialml.data.guess_roles import Records, Roles, happened, labels_of, reading_time, without_restatements
 from trialml.data.profiles import profile_columns
+from trialml.data.roles import days_per_unit
 from trialml.data.table import Table
+from trialml.data.time_zero import counts_from
 from trialml.errors import DataError
 
 __all__ = ["guess_adam_roles"]
@@ -63,7 +65,12 @@ def guess_adam_roles(folder: AdamFolder) -> Roles:
     if times is not None:
         event = happened(profile_columns(_as_table(times)).get("CNSR"), endpoint)
     columns = guess_covariates(
-        profiles, arm=arms.column.value, factors=tuple(factors), time="", taken=taken | set(factors)
+        profiles,
+        arm=arms.column.value,
+        factors=tuple(factors),
+        time="",
+        taken=taken | set(factors),
+        subjects=table.frame[_SUBJECT],
     )
     columns = without_restatements(columns, profiles, arms, endpoint, time, event)
     reading = reading_time(time, event, profiles, arms, endpoint.unit.value)
@@ -74,6 +81,7 @@ def guess_adam_roles(folder: AdamFolder) -> Roles:
         why,
         Guess(population, "the population as randomised" if population else ""),
         _baseline(folder, table),
+        _time_zero(folder, table, dataset, parameter, endpoint.unit.value),
     )
     subject = Guess(_SUBJECT, "the subject of ADaM")
     return Roles(subject, arms, factors, endpoint, reading, columns, labels_of(columns, profiles), records)
@@ -138,6 +146,31 @@ def _unit(chosen: pd.DataFrame, label: str, otherwise: Guess) -> Guess:
             if np.mean(agree) > 0.95:
                 return Guess(unit, "AVAL is ADT less STARTDT in this unit")
     return otherwise
+
+
+def _time_zero(folder: AdamFolder, adsl: Table, dataset: str, parameter: str, unit: str) -> str:
+    """Return the date that AVAL counts from by its dates; empty where they do not say."""
+    frame = folder.read(dataset).frame if dataset in folder else pd.DataFrame()
+    if not unit or not {"PARAMCD", "ADT", "AVAL"} <= set(frame.columns):
+        return ""
+    chosen = frame[as_codes(frame["PARAMCD"]) == parameter]
+    key = as_codes(adsl.frame[_SUBJECT]).to_numpy()
+    written = {}
+    for name in ("RANDDT", "TRTSDT"):
+        if name in adsl.frame:
+            by_subject = pd.Series(adsl.frame[name].to_numpy(), index=key)
+            by_subject = by_subject[~by_subject.index.duplicated()]
+            values = by_subject.reindex(as_codes(chosen[_SUBJECT]).to_numpy()).to_numpy()
+            written[name] = pd.Series(values, index=chosen.index, name=name)
+    if "STARTDT" in chosen:
+        written["STARTDT"] = chosen["STARTDT"]
+    try:
+        dates = {name: as_dates(column, rule="middle")[0] for name, column in written.items()}
+        ends = as_dates(chosen["ADT"], rule="middle")[0]
+    except DataError:
+        return ""
+    days = pd.to_numeric(chosen["AVAL"], errors="coerce") * days_per_unit(unit)
+    return counts_from(days, ends, dates, unit) or ""
 
 
 def _baseline(folder: AdamFolder, adsl: Table) -> Mapping[str, str]:

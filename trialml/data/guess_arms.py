@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from trialml.data.profiles import Profile, follows, say_levels
 
-__all__ = ["ArmGuesses", "Guess", "guess_arms", "guess_factors", "guess_subject"]
+__all__ = ["ArmGuesses", "Guess", "guess_arms", "guess_factors", "guess_subject", "names_subjects"]
 
 _SUBJECT = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -58,6 +58,11 @@ class ArmGuesses(NamedTuple):
     why_allocation: str
 
 
+def names_subjects(one: Profile) -> bool:
+    """Whether a column is called like a subject's, be it on several rows; 'covid' and 'nodes_num' are not."""
+    return one.name.lower() == "id" or any(pattern.fullmatch(one.name) for pattern in _SUBJECT[:2])
+
+
 def guess_subject(profiles: Mapping[str, Profile]) -> Guess:
     """Guess the column that identifies the subjects: a value of its own in every row, and a name that says so."""
     own = [one for one in profiles.values() if one.distinct == one.rows == one.known and one.kind in ("number", "text")]
@@ -69,9 +74,7 @@ def guess_subject(profiles: Mapping[str, Profile]) -> Guess:
     texts = [one.name for one in own if one.kind == "text"]
     if len(texts) == 1:
         return Guess(texts[0], "the only text with a value of its own in every row")
-    repeated = [
-        one.name for one in profiles.values() if _SUBJECT[0].fullmatch(one.name) or _SUBJECT[1].fullmatch(one.name)
-    ]
+    repeated = [one.name for one in profiles.values() if names_subjects(one)]
     if repeated:
         return Guess("", f"the column of the subject; '{repeated[0]}' is named so, but holds a subject on several rows")
     return Guess("", "the column that identifies the subjects, one row each")

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.data.guess_arms import names_subjects
+from trialml.data.patient_numbers import numbers_patients
 from trialml.data.profiles import Profile, follows
 from trialml.data.restatement import refuse_restatement
 from trialml.data.roles import Covariate, Endpoint, Treatment
@@ -52,13 +54,14 @@ _CATEGORY = re.compile(
     r"(.*_)?(race|ethnic\w*|sex|gender|region|country|histol\w*|site|center|centre|type|subtype|group|class|cat\w*)(_.*)?",
     re.IGNORECASE,
 )
-_SITE = re.compile(r"site|cent(er|re)", re.IGNORECASE)
+_SITE = re.compile(r"site|cent(er|re)|^inst(itution)?$", re.IGNORECASE)
 _SITE_NUMBER = re.compile(r"(study_?)?(site|cent(er|re))_?(id|no|nr|num(ber)?|gr\d+n?)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.+?)_?(\d+)")
 _ENOUGH = 20
 _MOST_CATEGORIES = 20
 _FEW = 6
 _TELLS_FOLLOW_UP = 0.3
+_SHARED = 0.1
 
 Kind = Literal["numeric", "binary", "categorical"]
 
@@ -80,7 +83,13 @@ class CovariateGuesses(NamedTuple):
 
 
 def guess_covariates(
-    profiles: Mapping[str, Profile], *, arm: str, factors: tuple[str, ...], time: str, taken: set[str]
+    profiles: Mapping[str, Profile],
+    *,
+    arm: str,
+    factors: tuple[str, ...],
+    time: str,
+    taken: set[str],
+    subjects: pd.Series | None = None,
 ) -> CovariateGuesses:
     """Sort the columns that have no role into covariates, columns measured later, and columns left out.
 
@@ -92,6 +101,8 @@ def guess_covariates(
         The columns of these roles; empty where they could not be guessed.
     taken
         Every column that has a role.
+    subjects
+        The identifier of each row, where a column holds it.
 
     Returns
     -------
@@ -109,7 +120,7 @@ def guess_covariates(
             later[one.name] = reason
             continue
         known = [profiles[guess.name] for guess in covariates] + [profiles[factor] for factor in factors]
-        reason = _useless(one) or _restates(one, known)
+        reason = _useless(one, subjects) or _restates(one, known)
         if reason:
             left[one.name] = reason
         else:
@@ -141,7 +152,8 @@ def _later(one: Profile, profiles: Mapping[str, Profile], arm: str, time: str) -
     for pattern, why in _LATER_LABEL:
         if re.search(pattern, one.label, re.IGNORECASE):
             return why
-    return _of_a_later_visit(one, profiles) or _missing_follows_time(one, profiles.get(time))
+    own = profiles.get(time)
+    return _of_a_later_visit(one, profiles) or _shares_the_time(one, own) or _missing_follows_time(one, own)
 
 
 def _of_a_later_visit(one: Profile, profiles: Mapping[str, Profile]) -> str:
@@ -157,6 +169,15 @@ def _of_a_later_visit(one: Profile, profiles: Mapping[str, Profile]) -> str:
         if sibling != one.name and sibling in profiles and int(rest) > 0 and rest[0] != "0":
             return f"'{sibling}' is its value at time 0"
     return ""
+
+
+def _shares_the_time(one: Profile, time: Profile | None) -> str:
+    """Say where many patients have the endpoint's time in another column: where neither event came, both count to the same day."""
+    if time is None or time.numbers is None or one.numbers is None or min(one.distinct, time.distinct) < _ENOUGH:
+        return ""
+    same = one.numbers == time.numbers
+    enough = same.sum() >= max(_ENOUGH, _SHARED * one.known)
+    return f"equal to '{time.name}' in many patients: another time of follow-up" if enough else ""
 
 
 def _missing_follows_time(one: Profile, time: Profile | None) -> str:
@@ -185,7 +206,7 @@ def _marks_missing(one: Profile, later: list[Profile]) -> str:
     return ""
 
 
-def _useless(one: Profile) -> str:
+def _useless(one: Profile, subjects: pd.Series | None) -> str:
     if re.fullmatch(r"strat\d+\w*", one.name, re.IGNORECASE):
         return "belongs to a stratification factor"
     if one.kind == "empty":
@@ -194,8 +215,9 @@ def _useless(one: Profile) -> str:
         return "the same value throughout"
     if one.kind == "date":
         return "dates; the time from a date to randomisation may be a covariate"
-    if one.kind == "number" and one.whole and one.distinct == one.known == one.rows:
-        return "a whole number of its own in every row: a number of the patient?"
+    numbered = _numbered(one, subjects)
+    if numbered:
+        return numbered
     if _SITE.search(one.name) and (one.distinct > _FEW or _SITE_NUMBER.fullmatch(one.name)):
         return "the study centre by its name: it does not transport to another trial"
     if one.kind == "text" and one.distinct > one.known / 2:
@@ -205,6 +227,17 @@ def _useless(one: Profile) -> str:
     if one.known < one.rows / 2:
         return "missing in more than half of the patients"
     return ""
+
+
+def _numbered(one: Profile, subjects: pd.Series | None) -> str:
+    """Say where a column numbers the patients, or may: a draft leaves out what a study would take."""
+    if one.numbers is not None and subjects is not None:
+        why = numbers_patients(one.numbers, subjects)
+        if why:
+            return f"numbers the patients: {why}"
+    if one.kind == "number" and one.whole and one.distinct == one.known == one.rows:
+        return "a whole number of its own in every row: a number of the patient?"
+    return "a subject by its name" if names_subjects(one) and one.distinct > _FEW else ""
 
 
 def _restates(one: Profile, known: list[Profile]) -> str:

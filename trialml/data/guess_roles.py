@@ -29,6 +29,7 @@ class Records(NamedTuple):
     why: str
     population: Guess
     baseline: Mapping[str, str]
+    time_zero: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,12 @@ def guess_roles(table: Table) -> Roles:
     event = happened(profiles.get(endpoint.event.value), endpoint)
     reading = reading_time(numbers, event, profiles, arms, endpoint.unit.value)
     columns = guess_covariates(
-        profiles, arm=arms.column.value, factors=tuple(factors), time=endpoint.time.value, taken=taken
+        profiles,
+        arm=arms.column.value,
+        factors=tuple(factors),
+        time=endpoint.time.value,
+        taken=taken,
+        subjects=table.frame[subject.value] if subject.value else None,
     )
     columns = without_restatements(columns, profiles, arms, endpoint, numbers, event)
     return Roles(subject, arms, factors, endpoint, reading, columns, labels_of(columns, profiles))

@@ -26,10 +26,12 @@ def population_findings(population: str, belongs: pd.Series) -> tuple[Finding, .
     name = population.lower().replace("_", "").replace(" ", "")
     adam = population.endswith("FL") and population.isupper()
     later = population not in _AS_RANDOMISED if adam else any(name.startswith(word) for word in _LATER)
-    found = f"The population is '{population}'; {left_out:,} patient(s) of the file do not belong to it."
+    found = f"The population is '{population}'; "
+    found += f"{left_out:,} patient(s) of the file do not belong to it." if left_out else "all patients belong to it."
+    done = "They are excluded and counted." if left_out else ""
     if not later:
-        return (Finding("population", population, left_out, found, "They are excluded and counted."),)
+        return (Finding("population", population, left_out, found, done),)
     found += (
         " It may depend on what happened after randomisation, and then the arms are no longer comparable by design."
     )
-    return (Finding("population", population, left_out, found, "They are excluded and counted.", "warning"),)
+    return (Finding("population", population, left_out, found, done, "warning"),)

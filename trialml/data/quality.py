@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from trialml.data.disclosure import SMALLEST_CELL
@@ -30,7 +31,7 @@ _SINGULAR = (
     (re.compile(r"\{count\} times are"), "{count} time is"),
     (re.compile(r"\{count\} patients have"), "{count} patient has"),
 )
-_READ = ("DQ033", "DQ037", "DQ038")
+_READ = ("DQ033", "DQ037", "DQ038", "DQ041", "DQ042")
 _OF_SEVERAL = ("DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
 _GRAVE = ("DQ014", "DQ034")
 _ROUTINE = ("blanks", "missing word")
@@ -170,7 +171,8 @@ def _from_reading(trial: Trial) -> Iterator[Seen]:
         verdict: Verdict = "error" if number in _GRAVE and one.severity == "warning" else one.severity
         # The count stands in the sentence too, where a small one must be withheld as well.
         finding = re.sub(rf"(?<![\w.,]){one.count:,}(?![\w.,])", "{count}", one.finding)
-        yield Seen(number, one.subject, verdict, one.count, finding, one.done)
+        rows = np.array(one.rows, dtype=np.int64)
+        yield Seen(number, one.subject, verdict, one.count, finding, one.done, rows)
     for number in sorted({*_READ, *_OF_SEVERAL} - numbers):
         if number in _OF_SEVERAL and trial.endpoint.records is None:
             yield unmade(

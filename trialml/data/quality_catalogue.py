@@ -126,8 +126,8 @@ CATALOGUE = (
         "DQ014",
         "Unit of the time",
         "error",
-        "Times beyond any trial for the declared unit; a part of the times, or of a site's or stratum's, a calendar factor "
-        "(7, 12, 30.4375, 52.18, 365.25) away; whole days mixed with fractions; units that the data sets contradict",
+        "Times beyond any trial for the declared unit; a part of the times, of those of the censored, or of a site's or stratum's, a "
+        "calendar factor (7, 12, 30.4375, 52.18, 365.25) away; whole numbers mixed with far shorter fractions; units that the data sets contradict",
         "Kept",
     ),
     Check(
@@ -135,7 +135,7 @@ CATALOGUE = (
         "Units of covariates",
         "warning",
         "A part of the values a conversion factor (2.2046, 2.54, 10, 18.016, 1000 and others) away from the rest with a gap between, or "
-        "all values of a site",
+        "all values of a site; every factor that fits is named",
         "Kept",
     ),
     Check(
@@ -247,9 +247,19 @@ CATALOGUE = (
     ),
     Check("DQ032", "Sites: repeated records", "warning", "Repeated records (DQ012, DQ013) within one site", "Kept"),
     Check(
-        "DQ033", "Partial dates", "warning", "Dates without day or month", "Refused, or completed by the stated rule"
+        "DQ033",
+        "Partial dates",
+        "warning",
+        "Dates without day or month; dates that the data set completed, by its flag (`ADTF`, `ASTDTF`)",
+        "Refused, or completed by the stated rule",
     ),
-    Check("DQ034", "Events before time zero", "error", "An event dated before randomisation", "See the cleaning log"),
+    Check(
+        "DQ034",
+        "Events before time zero",
+        "error",
+        "An event or censoring dated before the date that times count from, or before randomisation",
+        "Refused where the time is made of the dates; otherwise kept as the data set has it",
+    ),
     Check("DQ035", "Baseline after treatment", "warning", "A baseline value dated after time zero", "Read as missing"),
     Check("DQ036", "Unknown subjects", "warning", "Records of subjects that the subject-level data lack", "Left out"),
     Check("DQ037", "Population", "warning", "A population that depends on what happened after randomisation", "Kept"),
@@ -257,7 +267,11 @@ CATALOGUE = (
         "DQ038", "Other findings of reading", "warning", "Anything else that reading noticed", "See the cleaning log"
     ),
     Check(
-        "DQ039", "Time zero", "warning", "Times that count from another date than randomisation, or from none", "Kept"
+        "DQ039",
+        "Time zero",
+        "warning",
+        "Times that count from another date than randomisation, or from none; times that do not follow from their dates",
+        "Kept",
     ),
     Check(
         "DQ040",
@@ -265,6 +279,14 @@ CATALOGUE = (
         "warning",
         "Strata that the data sets give in two ways, or that were not used",
         "As randomised",
+    ),
+    Check("DQ041", "Unexpected arms", "warning", "Arms that the study file does not name", "Left out and counted"),
+    Check(
+        "DQ042",
+        "Spelling of subjects",
+        "warning",
+        "Subjects that differ only by case or blanks, or as 6 and 6.0 do",
+        "Kept as two patients",
     ),
 )
 """Every check, in the order of its number."""
@@ -283,12 +305,15 @@ _RULES = {
     "partial date": "DQ033",
     "impossible date": "DQ033",
     "event before time zero": "DQ034",
+    "event before treatment": "DQ034",
     "baseline after treatment": "DQ035",
     "baseline after time zero": "DQ035",
     "unknown subject": "DQ036",
     "population": "DQ037",
     "time zero": "DQ039",
     "stratification": "DQ040",
+    "unexpected arm": "DQ041",
+    "alike subjects": "DQ042",
     "date without format": "DQ033",
     "several codes for censored": "DQ003",
     "missing date": "DQ033",

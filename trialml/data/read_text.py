@@ -27,10 +27,13 @@ from trialml.errors import DataError
 __all__ = ["read_text"]
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_CHUNK = 1 << 22
+_CHUNK, _BLOCK = 1 << 22, 1 << 24
 _ROWS = 50_000
 _DECIMAL_SAMPLE = 20_000
 _BOMS = (
+    # The mark of UTF-32 begins with that of UTF-16.
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
@@ -215,7 +218,7 @@ def _fast(path: Path, source: str, delimiter: str, columns: Collection[str] | No
         with path.open("rb") as stream:
             reader = arrow_csv.open_csv(
                 stream,
-                read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=1, block_size=1 << 24),
+                read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=1, block_size=_BLOCK),
                 parse_options=arrow_csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=True),
                 convert_options=arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trialml.data.findings import Finding
 from trialml.data.table import Table, name_columns, tidy_text
@@ -25,6 +26,8 @@ _DATE = re.compile(
 _DATETIME = re.compile(
     r"^(DATETIME|E8601D[TZN]|B8601D[TZN]|IS8601D[TN]|DATEAMPM|NLDATM|DTDATE|MDYAMPM)[A-Z]*\d*\.?\d*$"
 )
+_LATIN = "The text is not UTF-8 and was read as Windows-1252 (Latin-1)."
+_LOOK = "If letters with accents look wrong, write the file in UTF-8."
 _MOST_DAYS = 100_000
 _HEADER = b"HEADER RECORD*******"
 _RECORD = 80
@@ -120,7 +123,7 @@ def _naive(column: Any, name: str) -> tuple[Any, list[Finding]]:
     days = pc.divide(instants.cast(pa.int64()), 86_400_000)
     beyond = pc.fill_null(pc.greater(pc.abs(days), _MOST_DAYS), fill_value=False)
     kept = pc.if_else(beyond, pa.scalar(None, pa.timestamp("ms")), instants)
-    return kept.cast(pa.timestamp("ns")).to_numpy(), _impossible(name, int(pc.sum(beyond).as_py() or 0))
+    return kept.cast(pa.timestamp("ns")).to_numpy(), _impossible(name, np.asarray(beyond))
 
 
 def read_sas(path: Path, source: str, *, columns: Collection[str] | None = None) -> Table:
@@ -156,7 +159,7 @@ def read_sas(path: Path, source: str, *, columns: Collection[str] | None = None)
             frame, meta = reader(str(path), disable_datetime_conversion=True)
         except UnicodeDecodeError:
             frame, meta = reader(str(path), disable_datetime_conversion=True, encoding="WINDOWS-1252")
-            statements.append("The text is not UTF-8 and was read as Windows-1252 (Latin-1).")
+            statements.append(_LATIN)
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, UnicodeDecodeError) as error:
         message = f"'{source}' cannot be read as a SAS file ({type(error).__name__}): it is truncated or damaged; transfer it again."
         raise DataError(message) from error
@@ -175,7 +178,7 @@ def _sas_table(
 ) -> Table:
     labels = {name: str(label) for name, label in meta.column_names_to_labels.items() if label}
     formats = {name: str(given) for name, given in meta.original_variable_types.items() if given and given != "NULL"}
-    findings: list[Finding] = []
+    findings = [Finding("encoding", "the file", 1, _LATIN, _LOOK)] if _LATIN in statements else []
     columns: dict[str, Any] = {}
     names = name_columns(frame.columns, source)
     for name in names:
@@ -214,15 +217,17 @@ def _from_format(values: Any, given: str, name: str) -> tuple[Any, list[Finding]
     beyond = np.abs(days) > _MOST_DAYS
     known = np.where(beyond, np.nan, days if date else values)
     dates = (_SAS_EPOCH + pd.to_timedelta(known, unit="D" if date else "s")).to_numpy()
-    return dates, _impossible(name, int(beyond.sum()))
+    return dates, _impossible(name, beyond)
 
 
-def _impossible(name: str, count: int) -> list[Finding]:
+def _impossible(name: str, beyond: NDArray[np.bool_]) -> list[Finding]:
     """Return a warning on dates that no calendar here holds: sentinels such as 9999-12-31, or numbers that are no dates."""
+    count = int(beyond.sum())
     if not count:
         return []
+    rows = tuple((np.flatnonzero(beyond) + 1).tolist())
     found = f"{count:,} date(s) of '{name}' lie centuries away and stand for something else."
-    return [Finding("impossible date", name, count, found, "They were taken as missing.", "warning")]
+    return [Finding("impossible date", name, count, found, "They were taken as missing.", "warning", rows)]
 
 
 def _check_transport(content: bytes, source: str) -> int | None:

@@ -10,6 +10,7 @@ from trialml.data.guess_arms import ArmGuesses, Guess
 from trialml.data.guess_endpoint import EndpointGuesses
 from trialml.data.guess_roles import Roles
 from trialml.data.starter_text import StudyText
+from trialml.data.time_zero import ZERO_WORDS
 
 __all__ = ["Starter", "write_starter"]
 
@@ -85,10 +86,13 @@ def _study(file: StudyText, roles: Roles, name: str) -> None:
     else:
         file.fill_in("treatment", "assignment to what against assignment to what")
     label = _event_words(roles)
+    zero = roles.records.time_zero if roles.records is not None else ""
+    start = {"": "randomisation", "STARTDT": "the date in STARTDT"}.get(zero) or ZERO_WORDS[zero]
+    said = "" if zero in ("", "RANDDT") else f", and whether time zero is meant: by its dates AVAL counts from {zero}"
     file.key(
         "variable",
-        f"Time from randomisation to {label.lower() if label.istitle() else label}",
-        "drafted: say what counts as the event",
+        f"Time from {start} to {label.lower() if label.istitle() else label}",
+        f"drafted: say what counts as the event{said}",
     )
     file.fill_in("intercurrent_events", "which events after randomisation matter, and the strategy for each")
     strata = f" stratified by {', '.join(roles.factors)}" if roles.factors else ""

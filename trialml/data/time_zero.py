@@ -10,15 +10,17 @@ import pandas as pd
 
 from trialml.data.adam import Subjects
 from trialml.data.columns import require_columns
-from trialml.data.dates import PartialDates, as_dates
+from trialml.data.dates import PartialDates, as_dates, completed_dates
 from trialml.data.findings import Finding
 from trialml.data.roles import Endpoint, days_per_unit
 from trialml.data.table import Table
 from trialml.errors import DataError
 
-__all__ = ["TimeZero", "add_time", "check_time_zero"]
+__all__ = ["ZERO_WORDS", "TimeZero", "add_time", "check_time_zero", "counts_from"]
 
-_WORDS = {"RANDDT": "randomisation", "TRTSDT": "the first dose", "STARTDT": "STARTDT"}
+ZERO_WORDS = {"RANDDT": "randomisation", "TRTSDT": "the first dose", "STARTDT": "STARTDT"}
+_HANDFUL, _HANDFUL_SHARE = 3, 0.01
+_NEARLY_ALL = 0.9
 _LONG = 14
 """Days from which a time tells its unit by its dates."""
 
@@ -28,6 +30,24 @@ class TimeZero(NamedTuple):
 
     statements: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+
+class Agreement(NamedTuple):
+    """Which records' times follow from a date, which have what it takes to tell, and what the first day is."""
+
+    which: pd.Series
+    judged: pd.Series
+    first: str
+
+    @property
+    def agreed(self) -> int:
+        """How many follow."""
+        return int(self.which.sum())
+
+    @property
+    def compared(self) -> int:
+        """How many can be judged."""
+        return int(self.judged.sum())
 
 
 def add_time(table: Table, date: str, time_zero: str, endpoint: Endpoint, *, rule: PartialDates = "refuse") -> Table:
@@ -110,16 +130,20 @@ def check_time_zero(
         said = f"{dataset} has no ADT, so that the unit of AVAL and its time zero rest on the study file alone."
         return TimeZero((said,), (*findings, Finding("time zero", f"{dataset}.AVAL", 0, said, "", "warning")))
     ends, noticed = as_dates(records["ADT"], name=f"{dataset}.ADT", rule=partial_dates)
-    findings += noticed
+    findings += [*noticed, *completed_dates(records, "ADT", dataset)]
     days = times * days_per_unit(unit)
     if origins:
         _refuse_unit(days, ends, next(iter(origins.values())), unit, dataset)
     agree = {name: _agreement(days, ends, origin, unit) for name, origin in origins.items()}
-    statements, told = _tell(agree, declared, dataset)
-    findings += told
-    if "RANDDT" in origins:
-        findings += _before(ends, origins["RANDDT"], dataset)
-    return TimeZero(tuple(statements), tuple(findings))
+    best = _origin(agree, declared, dataset)
+    if best is None:
+        said = f"No date says from when AVAL of {dataset} counts: it rests on the study file."
+        return TimeZero((said,), (*findings, Finding("time zero", f"{dataset}.AVAL", 0, said, "", "warning")))
+    findings += _exceptions(agree, best, origins[best], ends, dataset)
+    for name in dict.fromkeys(("RANDDT", best)):
+        if name in origins:
+            findings += _before(ends, origins[name], name, dataset)
+    return TimeZero((_statement(agree[best], best, dataset),), tuple(findings))
 
 
 def _origins(
@@ -155,59 +179,108 @@ def _refuse_unit(days: pd.Series, ends: pd.Series, origin: pd.Series, unit: str,
         raise DataError(message)
 
 
-def _agreement(days: pd.Series, ends: pd.Series, origin: pd.Series, unit: str) -> tuple[int, int, int]:
-    """Return how many records agree with the first day as day 1, as day 0, and how many can be judged.
+def counts_from(days: pd.Series, ends: pd.Series, origins: dict[str, pd.Series], unit: str) -> str | None:
+    """Return the date that times count from by their dates, None where none explains most of them.
+
+    Parameters
+    ----------
+    days, ends
+        Times in days and the dates of their ends, shape (n,).
+    origins
+        Dates that they may count from, those that are preferred first, each of shape (n,).
+    unit
+        The unit of the times, which says how they are rounded.
+    """
+    agree = {name: _agreement(days, ends, origin, unit) for name, origin in origins.items()}
+    best = _origin(agree, None, "")
+    return best if best is not None and 2 * agree[best].agreed > agree[best].compared else None
+
+
+def _agreement(days: pd.Series, ends: pd.Series, origin: pd.Series, unit: str) -> Agreement:
+    """Return which records agree with the first day as day 1, as day 0, and which can be judged.
 
     A time in weeks or longer is rounded, often to one decimal: half of that is allowed besides half a day.
     """
     apart = (ends - origin).dt.days
     judged = apart.notna() & days.notna()
     allowed = 0.5 if unit == "days" else 0.5 + 0.05 * days_per_unit(unit)
-    one = int(((days - apart - 1).abs() < allowed)[judged].sum())
-    zero = int(((days - apart).abs() < allowed)[judged].sum())
-    return one, zero, int(judged.sum())
+    one = ((days - apart - 1).abs() < allowed) & judged
+    zero = ((days - apart).abs() < allowed) & judged
+    return Agreement(one if one.sum() >= zero.sum() else zero, judged, "day 1" if one.sum() >= zero.sum() else "day 0")
 
 
-def _tell(
-    agree: dict[str, tuple[int, int, int]], declared: str | None, dataset: str
-) -> tuple[list[str], list[Finding]]:
-    judged = {name: counts for name, counts in agree.items() if counts[2]}
-    subject = f"{dataset}.AVAL"
+def _origin(agree: dict[str, Agreement], declared: str | None, dataset: str) -> str | None:
+    """Return the date that the times count from: the first of those that agree in nearly as many records as any.
+
+    A wrong date here and there makes no other time zero. Where the dates are the same, randomisation comes before the
+    first dose, and both before STARTDT, which says nothing of its meaning.
+    """
+    judged = {name: one for name, one in agree.items() if one.compared}
     if not judged:
-        said = f"No date says from when AVAL of {dataset} counts: it rests on the study file."
-        return [said], [Finding("time zero", subject, 0, said, "", "warning")]
-    # Randomisation wins a tie: where all dates are the same it is what a time counts from.
-    best = max(judged, key=lambda name: max(judged[name][:2]))
-    one, zero, count = judged[best]
-    if declared is not None and max(judged[declared][:2] if declared in judged else (0,)) < max(one, zero):
+        return None
+    best = max(judged.values(), key=lambda one: one.agreed)
+    near = [name for name, one in judged.items() if _as_good(one, best)]
+    if declared is None:
+        return near[0]
+    if declared not in near:
+        name = next(name for name, one in judged.items() if one is best)
         message = (
-            f"AVAL of {dataset} counts from {best} in {max(one, zero):,} of {count:,} records, but [data] time_zero = '{declared}': "
-            "correct one of the two."
+            f"AVAL of {dataset} counts from {name} in {best.agreed:,} of {best.compared:,} records, and from {declared} in "
+            f"{agree[declared].agreed:,}, but [data] time_zero = '{declared}': correct one of the two."
         )
         raise DataError(message)
-    best = declared or best
-    one, zero, count = judged[best]
-    first = "day 1" if one >= zero else "day 0"
-    words = _WORDS.get(best, best)
-    said = f"AVAL of {dataset} counts from {words} ({best}), that day being {first}, in {max(one, zero):,} of {count:,} records with both dates."
+    return declared
+
+
+def _as_good(one: Agreement, best: Agreement) -> bool:
+    """Whether a date disagrees in at most a handful of records more than the best one does, of nearly as many."""
+    handful = min(max(_HANDFUL, _HANDFUL_SHARE * one.compared), 0.1 * one.compared)
+    more = (one.compared - one.agreed) - (best.compared - best.agreed)
+    return more <= handful and one.compared >= _NEARLY_ALL * best.compared
+
+
+def _statement(one: Agreement, name: str, dataset: str) -> str:
+    words = ZERO_WORDS.get(name, name)
+    return f"AVAL of {dataset} counts from {words} ({name}), that day being {one.first}, in {one.agreed:,} of {one.compared:,} records with both dates."
+
+
+def _exceptions(
+    agree: dict[str, Agreement], best: str, origin: pd.Series, ends: pd.Series, dataset: str
+) -> list[Finding]:
+    """Return findings on the records whose time does not follow from the dates, and on another time zero than randomisation."""
+    subject, one, words = f"{dataset}.AVAL", agree[best], ZERO_WORDS.get(best, best)
     findings = []
-    if max(one, zero) < count:
-        off = count - max(one, zero)
-        found = f"{off:,} value(s) of AVAL do not follow from {best} and ADT."
-        findings.append(Finding("time zero", subject, off, found, "They were taken as they are.", "warning"))
+    off = one.judged & ~one.which
+    if off.any():
+        explained = [name for name, other in agree.items() if name != best and not (off & ~other.which).any()]
+        instead = f"; they follow from {explained[0]}" if explained else ": one of the three is wrong"
+        found = f"{int(off.sum()):,} value(s) of AVAL do not follow from {best} and ADT{instead}."
+        done = f"They were taken as they are, and so was {best} as time zero."
+        findings.append(Finding("time zero", subject, int(off.sum()), found, done, "warning", _rows(off)))
+    undated = origin.isna() & ends.notna()
+    if undated.any():
+        found = f"{int(undated.sum()):,} record(s) have no {best}, so that nothing says from when their AVAL counts."
+        done = "They were taken as they are."
+        findings.append(Finding("time zero", subject, int(undated.sum()), found, done, "warning", _rows(undated)))
     if best != "RANDDT":
         found = f"AVAL counts from {words}, not from a date of randomisation" + (
             "; what happened between the two is not seen." if "RANDDT" in agree else ", which ADSL does not have."
         )
-        findings.append(Finding("time zero", subject, count, found, "", "warning" if "RANDDT" in agree else "note"))
-    return [said], findings
+        findings.append(
+            Finding("time zero", subject, one.compared, found, "", "warning" if "RANDDT" in agree else "note")
+        )
+    return findings
 
 
-def _before(ends: pd.Series, randomised: pd.Series, dataset: str) -> list[Finding]:
-    count = int((ends < randomised).sum())
+def _before(ends: pd.Series, origin: pd.Series, name: str, dataset: str) -> list[Finding]:
+    early = ends < origin
+    count = int(early.sum())
     if not count:
         return []
-    found = f"{count:,} date(s) of event or censoring (ADT) lie before randomisation (RANDDT)."
-    return [
-        Finding("event before time zero", f"{dataset}.ADT", count, found, "They were taken as they are.", "warning")
-    ]
+    found = f"{count:,} date(s) of event or censoring (ADT) lie before {ZERO_WORDS.get(name, 'time zero')} ({name})."
+    done = "AVAL was taken as it is: correct the dates."
+    return [Finding("event before time zero", f"{dataset}.ADT", count, found, done, "warning", _rows(early))]
+
+
+def _rows(which: pd.Series) -> tuple[int, ...]:
+    return tuple(which.index[which].tolist())

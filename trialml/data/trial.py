@@ -25,9 +25,11 @@ from trialml.data.columns import (
 )
 from trialml.data.event_codes import censoring_findings
 from trialml.data.findings import Finding
+from trialml.data.patient_numbers import numbers_patients
 from trialml.data.population import population_findings
 from trialml.data.restatement import refuse_restatement
 from trialml.data.roles import Covariate, Endpoint, Treatment
+from trialml.data.subjects_and_arms import check_arms_named, check_subjects, subjects_alike, unnamed_arms
 from trialml.data.table import Table
 from trialml.errors import AnalysisError, DataError
 
@@ -193,9 +195,9 @@ def build_trial(
     roles = _named_columns(subject, endpoint, treatment, covariates, post_baseline)
     roles |= {f"[data] {key}": column for key, column in (("population", population), ("site", site)) if column}
     require_columns(table.frame, roles, table.origin, heading=table.heading)
-    subjects = _check_subjects(table.frame[subject], subject)
+    subjects = check_subjects(table.frame[subject], subject)
     frame = pd.DataFrame(index=table.frame.index)
-    frame["arm"] = _check_arms(as_codes(table.frame[treatment.column]), treatment)
+    frame["arm"] = check_arms_named(as_codes(table.frame[treatment.column]), treatment)
     _add_outcome(frame, table, endpoint, subjects)
     frame["factor"] = _cells(table.frame, treatment.stratification)
     if site:
@@ -203,6 +205,7 @@ def build_trial(
     for covariate in covariates:
         _add_covariate(frame, table, covariate, subjects)
         refuse_restatement(frame, covariate, endpoint, treatment)
+        _refuse_numbers(frame[covariate.name], covariate, subjects)
     known = pd.DataFrame(index=frame.index) if disposition is None else disposition
     about_population: tuple[Finding, ...] = ()
     if population:
@@ -210,7 +213,9 @@ def build_trial(
         about_population = population_findings(population, known["population"])
     findings = (
         *table.findings_about({*roles.values(), "the file"}),
-        *_column_findings(table, endpoint, covariates),
+        *subjects_alike(subjects),
+        *unnamed_arms(frame["arm"], treatment),
+        *_column_findings(table, endpoint, covariates, population),
         *about_population,
     )
     return Trial(
@@ -253,9 +258,19 @@ def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subj
         raise DataError(f"The covariate '{covariate.name}' identifies the subjects: take it out of [covariates].")
 
 
-def _column_findings(table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...]) -> Iterator[Finding]:
-    """Yield what the columns of the endpoint and of the covariates show of how the data were kept."""
-    spelt = [covariate.name for covariate in covariates if covariate.kind == "binary"]
+def _refuse_numbers(column: pd.Series, covariate: Covariate, subjects: pd.Series) -> None:
+    why = numbers_patients(column.to_numpy(dtype=np.float64), subjects) if covariate.kind == "numeric" else ""
+    if why:
+        message = f"The covariate '{covariate.name}' numbers the patients ({why}): it is no baseline characteristic; take it out of [covariates]."
+        raise DataError(message)
+
+
+def _column_findings(
+    table: Table, endpoint: Endpoint, covariates: tuple[Covariate, ...], population: str | None
+) -> Iterator[Finding]:
+    """Yield what the columns of the population, of the endpoint and of the covariates show of how the data were kept."""
+    spelt = [population] if population else []
+    spelt += [covariate.name for covariate in covariates if covariate.kind == "binary"]
     if endpoint.kind != "continuous":
         spelt.insert(0, endpoint.event)
         yield from censoring_findings(table.frame[endpoint.event], endpoint.censored_values)
@@ -285,58 +300,6 @@ def _named_columns(
     }
     named |= {f"[covariates] {covariate.kind} '{covariate.name}'": covariate.name for covariate in covariates}
     return named | {f"[data] post_baseline '{column}'": column for column in post_baseline}
-
-
-def _check_subjects(column: pd.Series, name: str) -> pd.Series:
-    missing = column.index[column.isna()]
-    if len(missing):
-        raise DataError(f"The subject column '{name}' is empty in file row {missing[0]}: give every row a subject.")
-    twice = column[column.duplicated(keep=False)]
-    if len(twice):
-        rows = twice.index[twice == twice.iloc[0]][:2]
-        message = (
-            f"The subject column '{name}' holds {twice.nunique()} subject(s) on more than one row (file rows {rows[0]} "
-            f"and {rows[1]} are the same subject): keep one row a subject."
-        )
-        raise DataError(message)
-    return column
-
-
-def _check_arms(column: pd.Series, treatment: Treatment) -> pd.Series:
-    seen = sorted(column.dropna().unique(), key=str)
-    few = len(seen) <= 8 and len(seen) <= max(2, len(column) // 2)  # else the values may say who the patients are
-    shown = ", ".join(f"'{value}'" for value in seen) if few else f"{len(seen)} different values"
-    primary = {"control": treatment.control, "experimental": treatment.experimental}
-    absent = {role: arm for role, arm in primary.items() if arm not in seen}
-    if len(absent) == 2:
-        message = (
-            f"The arms control = '{treatment.control}' and experimental = '{treatment.experimental}' match nothing in column "
-            f"'{treatment.column}', which holds {shown}: correct [treatment] in the study file."
-        )
-        raise DataError(message)
-    for role, arm in absent.items():
-        message = (
-            f"The {role} arm '{arm}' has no patients: column '{treatment.column}' holds {shown}, and a comparison needs "
-            "both arms."
-        )
-        raise AnalysisError(message)
-    arms = {arm.casefold(): arm for arm in (treatment.control, treatment.experimental, *treatment.secondary)}
-    for value in seen:
-        meant = arms.get(" ".join(str(value).split()).casefold())
-        if meant is not None and meant != value:
-            message = (
-                f"Column '{treatment.column}' holds '{value}' in {int((column == value).sum()):,} patients, which differs from the arm "
-                f"'{meant}' by case or blanks alone: write the arm in one way."
-            )
-            raise DataError(message)
-    unknown = [arm for arm in treatment.secondary if arm not in seen]
-    if unknown:
-        message = (
-            f"The secondary arm '{unknown[0]}' matches nothing in column '{treatment.column}', which holds {shown}: correct "
-            "[treatment] secondary in the study file."
-        )
-        raise DataError(message)
-    return column
 
 
 def _cells(frame: pd.DataFrame, factors: tuple[str, ...]) -> pd.Series:

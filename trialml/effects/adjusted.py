@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trialml.effects.continuous import t_quantile
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number, with_limits
+from trialml.result import Estimate, Result, counted, format_number, with_limits
 
 __all__ = ["AdjustedContrast", "adjusted_contrast"]
 
@@ -58,8 +58,8 @@ class AdjustedContrast(Result):
         )
         return (
             f"Adjusted for baseline covariates, the marginal difference in restricted mean event-free time over {self.tau:g} "
-            f"{self.adjusted.unit} is {self.adjusted.text()} ({format_count(self.adjusted.n or 0)} patients, "
-            f"{format_count(self.adjusted.events or 0)} events by then, {self.repeats} repeated cross-fits; standard error "
+            f"{self.adjusted.unit} is {self.adjusted.text()} ({counted(self.adjusted.n or 0, 'patient')}, "
+            f"{counted(self.adjusted.events or 0, 'event')} by then, {self.repeats} repeated cross-fits; standard error "
             f"{format_number(self.adjusted.se)} against {format_number(self.unadjusted.se)} unadjusted: {gained})."
         )
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from trialml.effects.two_arms import checked_covariates, checked_treated, refuse_dependent
 from trialml.errors import AnalysisError
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, counted, format_number, format_p
 from trialml.survival.logrank import logrank_arrays
 from trialml.survival.ties import checked_labels, checked_times, time_blocks
 
@@ -117,11 +117,11 @@ class AdjustedLogRank(Result):
             else "the covariates foretell next to nothing of the outcome"
         )
         return (
-            f"Adjusted for {format_count(len(self.covariates))} columns of baseline covariates, the log-rank test{kind} gives z = "
+            f"Adjusted for {counted(len(self.covariates), 'column')} of baseline covariates, the log-rank test{kind} gives z = "
             f"{format_number(self.adjusted_z)} (two-sided p {_equals(self.adjusted_p)}; one-sided {_equals(self.adjusted_p_one_sided)}; "
             f"t with {self.df:.0f} degrees of freedom) against z = {format_number(self.z)} (p {_equals(self.p)}) unadjusted; below 0 "
-            f"means fewer events than expected with {self.experimental} ({format_count(self.n)} patients, "
-            f"{format_count(self.events)} events; {worth})."
+            f"means fewer events than expected with {self.experimental} ({counted(self.n, 'patient')}, "
+            f"{counted(self.events, 'event')}; {worth})."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -357,6 +357,6 @@ def _refuse_arm(X: Floats, codes: Codes, names: tuple[str, ...], word: str) -> N
     if len(X) - strata - X.shape[1] < 2:
         over = f" in {strata} strata" if strata > 1 else ""
         raise AnalysisError(
-            f"{word} has {len(X)} patients{over} for {X.shape[1]} columns of covariates: adjust for fewer"
+            f"{word} has {counted(len(X), 'patient')}{over} for {counted(X.shape[1], 'column')} of covariates: adjust for fewer"
         )
     refuse_dependent(X - _means(X, codes), names, word, np.abs(X).max(axis=0))

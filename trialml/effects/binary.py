@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,7 +45,8 @@ class MantelHaenszel(NamedTuple):
     Attributes
     ----------
     difference, difference_se, difference_low, difference_high
-        The risk difference, Sato's standard error and Klingenberg's limits.
+        The risk difference, Sato's standard error and Klingenberg's limits; NaN but for the difference where in every
+        stratum all patients or none had the event, since the variance is 0 there.
     ratio, ratio_se
         The risk ratio and Greenland and Robins' standard error.
     odds_ratio, odds_ratio_se
@@ -143,8 +145,6 @@ def score_interval(x1: int, n1: int, x0: int, n0: int, level: float = 0.95) -> I
     ----------
     Miettinen O, Nurminen M. Comparative analysis of two rates. Stat Med 1985;4:213-226.
     """
-    from scipy.optimize import brentq
-
     p1, p0 = checked_proportions(x1, n1, x0, n0)
     d, critical = p1 - p0, normal_quantile(level) ** 2
 
@@ -154,10 +154,18 @@ def score_interval(x1: int, n1: int, x0: int, n0: int, level: float = 0.95) -> I
         variance = (both * (1 - both) / n1 + base * (1 - base) / n0) * (n1 + n0) / (n1 + n0 - 1)
         return (d - t) ** 2 - critical * max(variance, 0.0)
 
-    edge = 1 - 1e-12
-    low = -1.0 if excess(-edge) <= 0 else float(brentq(excess, -edge, d, xtol=1e-14, rtol=1e-14))
-    high = 1.0 if excess(edge) <= 0 else float(brentq(excess, d, edge, xtol=1e-14, rtol=1e-14))
-    return Interval(low, high)
+    return Interval(_score_limit(excess, d, -1.0), _score_limit(excess, d, 1.0))
+
+
+def _score_limit(excess: Callable[[float], float], d: float, end: float) -> float:
+    """Return where `excess` turns positive between the estimate and the `end`, or the end where it never does."""
+    from scipy.optimize import brentq
+
+    # At the estimate itself the variance is 0 where both proportions are 0 or 1, which is no limit: start beside it.
+    start, edge = d + math.copysign(1e-9, end), math.copysign(1 - 1e-12, end)
+    if start * end >= abs(edge) or excess(edge) <= 0:
+        return end
+    return float(brentq(excess, start, edge, xtol=1e-14, rtol=1e-14))
 
 
 def restricted_control(x1: float, n1: float, x0: float, n0: float, t: float) -> float:
@@ -237,9 +245,11 @@ def _difference(a: Floats, m1: Floats, b: Floats, m0: Floats, z: float) -> tuple
     value = float(((a * m0 - b * m1) / n).sum()) / total
     slope = float(((m1**2 * b - m0**2 * a + m1 * m0 * (m0 - m1) / 2) / n**2).sum()) / total**2
     base = float(((a * (m0 - b) + b * (m1 - a)) / (2 * n)).sum()) / total**2
+    if base <= 0:  # all or nothing in every stratum: a variance of 0 would give limits of no width
+        return value, math.nan, math.nan, math.nan
     middle = value + z**2 * slope / 2
     half = math.sqrt(max(middle**2 - value**2 + z**2 * base, 0.0))
-    return value, math.sqrt(max(value * slope + base, 0.0)), middle - half, middle + half
+    return value, math.sqrt(max(value * slope + base, 0.0)) or math.nan, middle - half, middle + half
 
 
 def _ratio(a: Floats, m1: Floats, b: Floats, m0: Floats) -> tuple[float, float]:
@@ -248,7 +258,7 @@ def _ratio(a: Floats, m1: Floats, b: Floats, m0: Floats) -> tuple[float, float]:
     if above <= 0 or below <= 0:
         return math.nan, math.nan
     variance = float((((a + b) * m1 * m0 - a * b * n) / n**2).sum()) / (above * below)
-    return above / below, math.sqrt(variance)
+    return above / below, math.sqrt(variance) if variance > 0 else math.nan
 
 
 def _odds(a: Floats, m1: Floats, b: Floats, m0: Floats) -> tuple[float, float, float]:
@@ -292,7 +302,8 @@ def binary_contrast(
     BinaryContrast
         ``risk_difference`` (Newcombe), ``risk_difference_score`` (Miettinen and Nurminen), ``risk_ratio`` (log, Katz)
         and ``odds_ratio`` (log, Woolf), all marginal and unadjusted; with `strata` also ``mh_risk_difference``,
-        ``mh_risk_ratio`` and ``mh_odds_ratio``. A ratio with an empty cell is NaN and says why.
+        ``mh_risk_ratio`` and ``mh_odds_ratio``. What an empty cell or a variance of 0
+        leaves without limits is NaN and says why.
 
     Raises
     ------
@@ -317,7 +328,8 @@ def binary_contrast(
 def _plain(x1: int, n1: int, x0: int, n0: int, known: dict[str, Any]) -> dict[str, Estimate]:
     level, z = known["level"], normal_quantile(known["level"])
     p1, p0 = x1 / n1, x0 / n0
-    se = math.sqrt(p1 * (1 - p1) / n1 + p0 * (1 - p0) / n0)
+    # The score limits do not rest on this error, which is 0 where each arm had all events or none: then there is none.
+    se = math.sqrt(p1 * (1 - p1) / n1 + p0 * (1 - p0) / n0) or math.nan
     scale = "risk difference, marginal, unadjusted"
     shown = (
         ("risk_difference", newcombe_interval(x1, n1, x0, n0, level), "Newcombe's hybrid score limits"),
@@ -331,6 +343,8 @@ def _plain(x1: int, n1: int, x0: int, n0: int, known: dict[str, Any]) -> dict[st
     scale = "risk ratio, marginal, unadjusted"
     if min(x1, x0) == 0:
         estimates["risk_ratio"] = not_estimable(scale, empty, **known)
+    elif x1 == n1 and x0 == n0:
+        estimates["risk_ratio"] = not_estimable(scale, "an event in every patient of both arms", **known)
     else:
         spread = math.sqrt(1 / x1 - 1 / n1 + 1 / x0 - 1 / n0)
         estimates["risk_ratio"] = ratio_estimate(math.log(p1 / p0), spread, z, scale, "log scale", **known)
@@ -347,16 +361,24 @@ def _stratified(found: MantelHaenszel, known: dict[str, Any]) -> dict[str, Estim
     z = normal_quantile(known["level"])
     over = f"Mantel-Haenszel over {found.strata} strata"
     over += f" ({found.unused} patients in strata with an empty arm tell nothing)" if found.unused else ""
-    difference = Estimate(
-        found.difference, found.difference_low, found.difference_high, se=found.difference_se,
-        scale="risk difference, marginal, stratified", method=f"{over}, Klingenberg's limits, Sato's standard error", **known,
+    scale, why = (
+        "risk difference, marginal, stratified",
+        "all patients or none had the event in each arm of each stratum",
+    )
+    difference = (
+        not_estimable(scale, why, **known)
+        if math.isnan(found.difference_low)
+        else Estimate(
+            found.difference, found.difference_low, found.difference_high, se=found.difference_se, scale=scale,
+            method=f"{over}, Klingenberg's limits, Sato's standard error", **known,
+        )
     )  # fmt: skip
     estimates = {"mh_risk_difference": difference}
     for name, value, se, scale, variance in (
         ("mh_risk_ratio", found.ratio, found.ratio_se, "risk ratio, marginal, stratified", "Greenland-Robins"),
         ("mh_odds_ratio", found.odds_ratio, found.odds_ratio_se, "odds ratio, conditional on the strata", "Robins-Breslow-Greenland"),
     ):  # fmt: skip
-        if math.isnan(value):
+        if math.isnan(se):
             estimates[name] = not_estimable(scale, "no stratum has events and non-events to compare", **known)
         else:
             estimates[name] = ratio_estimate(math.log(value), se, z, scale, f"{over}, {variance}", **known)

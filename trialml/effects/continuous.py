@@ -85,7 +85,8 @@ def mean_difference(outcome: Any, treated: Any, strata: Any = None) -> Differenc
             freedoms.append(own.size - 1)
     shares = np.asarray(parts)
     variance = float(shares.sum())
-    if variance <= 0:
+    # Rounding leaves a constant column of 0.1 a variance of 1e-34.
+    if variance <= (1e-14 * float(np.abs(values).max())) ** 2:
         raise AnalysisError(
             "the outcome has one value in each arm, so the difference has no standard error: check the column"
         )

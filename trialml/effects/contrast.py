@@ -11,22 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text
+from trialml.errors import AnalysisError, DataError
+from trialml.result import COLOURS, Estimate, Result, counted, format_count, format_number, plain_text
 from trialml.survival.cox import cox
-from trialml.survival.product_limit import product_limit, step_at
+from trialml.survival.milestone import milestone_survival
 from trialml.survival.rmst import restricted_mean
-from trialml.survival.ties import not_after
+from trialml.survival.ties import checked_times
 
-__all__ = ["HAZARD_RATIO", "MILESTONE_DIFFERENCE", "RMST_DIFFERENCE", "Contrast", "contrast", "milestone_difference"]
+__all__ = ["HAZARD_RATIO", "MILESTONE_DIFFERENCE", "RMST_DIFFERENCE", "Contrast", "contrast"]
 
 HAZARD_RATIO = "hazard ratio, conditional on the stratification factors"
 RMST_DIFFERENCE = "difference in restricted mean event-free time, marginal"
 MILESTONE_DIFFERENCE = "difference in event-free probability, marginal"
+_UNSTRATIFIED = "hazard ratio, marginal, unadjusted"
 _SHORT = {
-    HAZARD_RATIO: "Hazard ratio",
-    RMST_DIFFERENCE: "RMST difference",
-    MILESTONE_DIFFERENCE: "Event-free difference",
+    HAZARD_RATIO: "Hazard ratio, {what}",
+    RMST_DIFFERENCE: "RMST difference, marginal",
+    MILESTONE_DIFFERENCE: "Event-free difference, marginal",
 }
 
 
@@ -48,14 +49,19 @@ class Contrast(Result):
     )
 
     rows: pd.DataFrame
-    """Columns comparison, role, scale, value, low, high, unit, n, events, note."""
+    """Columns comparison, role, scale, value, low, high, unit, n, events (of a restricted mean and a milestone: by then), note."""
     horizon: float
     tau: float
     unit: str
+    stratified: bool = True
+    """Whether the hazard ratios are conditional on stratification factors; without any they are marginal."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row a comparison and scale."""
-        return self.rows
+        return self.rows.replace({"scale": {HAZARD_RATIO: self._worded(HAZARD_RATIO)}})
+
+    def _worded(self, scale: str) -> str:
+        return scale if self.stratified or scale != HAZARD_RATIO else _UNSTRATIFIED
 
     def estimate(self, scale: str, comparison: str | None = None) -> Estimate:
         """Return the estimate on `scale` for a comparison, the primary one by default."""
@@ -65,7 +71,7 @@ class Contrast(Result):
             value=float(row["value"]),
             low=float(row["low"]),
             high=float(row["high"]),
-            scale=scale,
+            scale=self._worded(scale),
             unit=str(row["unit"]),
             n=int(row["n"]),
             events=int(row["events"]),
@@ -77,8 +83,8 @@ class Contrast(Result):
         primary = self.rows[self.rows["role"] == "primary"].iloc[0]
         ratio, mean = self.estimate(HAZARD_RATIO), self.estimate(RMST_DIFFERENCE)
         said = (
-            f"{primary['comparison']} ({format_count(ratio.n or 0)} patients, {format_count(ratio.events or 0)} events): hazard ratio "
-            f"{ratio.text()} ({ratio.method}); the difference in restricted mean event-free time over {format_number(self.tau)} "
+            f"{primary['comparison']} ({counted(ratio.n or 0, 'patient')}, {counted(ratio.events or 0, 'event')}): {ratio.scale}, "
+            f"{ratio.text()} ({ratio.method}); the marginal difference in restricted mean event-free time over {format_number(self.tau)} "
             f"{self.unit}, experimental less control, is {mean.text()} (above 0 favours the experimental arm)."
         )
         if (self.rows["role"] == "secondary").any():
@@ -116,7 +122,8 @@ class Contrast(Result):
                 "Patients": format_count(first["n"]),
                 "Events": format_count(first["events"]),
             }
-            for scale, name in _SHORT.items():
+            for scale, words in _SHORT.items():
+                name = words.format(what="conditional" if self.stratified else "unadjusted")
                 estimate = self.estimate(scale, comparison)
                 unit = {"percentage points": "%-points"}.get(estimate.unit, estimate.unit)
                 head = name + (f", {unit}" if unit else "") + " (95% CI)"
@@ -145,7 +152,8 @@ class Contrast(Result):
 
 def _bare(estimate: Estimate) -> str:
     low, high = format_number(estimate.low), format_number(estimate.high)
-    return f"{format_number(estimate.value)} ({low} to {high})"
+    limits = "no limits" if math.isnan(estimate.low) else f"{low} to {high}"
+    return f"{format_number(estimate.value)} ({limits})"
 
 
 def _log_axis(axes: Any, reach: Sequence[float]) -> None:
@@ -155,37 +163,6 @@ def _log_axis(axes: Any, reach: Sequence[float]) -> None:
     ticks = [tick for tick in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10) if low <= tick <= high]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
-
-
-def milestone_difference(
-    time: NDArray[np.float64], event: NDArray[np.bool_], treated: NDArray[np.bool_], horizon: float
-) -> tuple[float, float]:
-    """Return S_1(t) - S_0(t) by Kaplan-Meier and its Greenwood standard error.
-
-    Parameters
-    ----------
-    time, event, treated
-        Outcome and arm, each of shape (n,).
-    horizon
-        The time t.
-
-    Raises
-    ------
-    AnalysisError
-        If an arm is not followed to the horizon.
-    """
-    value, variance = 0.0, 0.0
-    for who, sign in ((treated, 1.0), (~treated, -1.0)):
-        curve = product_limit(time[who], event[who])
-        if not not_after(horizon, time[who].max()):
-            raise AnalysisError(
-                f"An arm's follow-up ends at {time[who].max():g}, before the horizon {horizon:g}: choose a smaller horizon."
-            )
-        survival = float(step_at(curve.time, curve.survival, horizon))
-        spread = float(step_at(curve.time, curve.se_log, horizon, initial=0.0))
-        value += sign * survival
-        variance += (survival * spread) ** 2
-    return value, math.sqrt(variance)
 
 
 def contrast(
@@ -222,9 +199,16 @@ def contrast(
 
     Raises
     ------
+    DataError
+        If the arrays differ in length, or a time or an event is none.
     AnalysisError
         If the primary contrast cannot be estimated.
     """
+    time, event = checked_times(time, event)
+    arm, factor = np.asarray(arm), np.asarray(factor)
+    for name, values in (("arm", arm), ("factor", factor)):
+        if values.shape != time.shape:
+            raise DataError(f"{name} has shape {values.shape} for {time.size} patients: pass one label a patient")
     rows: list[dict[str, object]] = []
     for other in (experimental, *secondary):
         who = np.isin(arm, [control, other])
@@ -247,7 +231,7 @@ def contrast(
                 for scale, of_scale in _units(unit).items()
             ]
         rows += [head | scale for scale in scales]
-    return Contrast(pd.DataFrame(rows), horizon, tau, unit)
+    return Contrast(pd.DataFrame(rows), horizon, tau, unit, stratified=len(np.unique(factor)) > 1)
 
 
 def _units(unit: str) -> dict[str, str]:
@@ -265,12 +249,10 @@ def _scales(
 ) -> list[dict[str, object]]:
     fit = cox(time, event, pd.DataFrame({"arm": treated.astype(np.float64)}), strata=factor)
     ratio = fit.hazard_ratio("arm")
+    asked: dict[str, Any] = {"control": "control", "experimental": "experimental", "unit": unit}
     group = np.where(treated, "experimental", "control")
-    mean = restricted_mean(
-        time, event, group, control="control", experimental="experimental", tau=tau, unit=unit
-    ).difference
-    value, se = milestone_difference(time, event, treated, horizon)
-    half = Z95 * se
+    mean = restricted_mean(time, event, group, tau=tau, **asked).difference
+    there = milestone_survival(time, event, group, at=horizon, **asked).difference
     cells = len(np.unique(factor))
     stratified = f"stratified by the {cells} cells of the randomisation" if cells > 1 else "without strata"
     return [
@@ -288,14 +270,16 @@ def _scales(
             "low": mean.low,
             "high": mean.high,
             "unit": unit,
+            "events": mean.events,
             "note": f"area between the Kaplan-Meier curves to {tau:g} {unit}",
         },
         {
             "scale": MILESTONE_DIFFERENCE,
-            "value": 100 * value,
-            "low": 100 * (value - half),
-            "high": 100 * (value + half),
+            "value": 100 * there.value,
+            "low": 100 * there.low,
+            "high": 100 * there.high,
             "unit": "percentage points",
+            "events": there.events,
             "note": f"Kaplan-Meier at {horizon:g} {unit}",
         },
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from trialml.errors import AnalysisError, nearest
-from trialml.result import Estimate, Result, format_count, format_number, with_limits
+from trialml.result import Estimate, Result, counted, format_count, format_number, with_limits
 
 __all__ = ["EndpointContrast", "interval_of", "not_estimable", "ratio_estimate"]
 
@@ -68,7 +68,7 @@ class EndpointContrast(Result):
         shown = "; ".join(
             f"{row.arm} {format_count(row.events)} of {format_count(row.patients)} ({100 * row.mean:.1f} %)"
             if binary
-            else f"{row.arm} mean {format_number(row.mean)} ({format_count(row.patients)} patients)"
+            else f"{row.arm} mean {format_number(row.mean)} ({counted(row.patients, 'patient')})"
             for row in self.arms.itertuples(index=False)
         )
         said = [f"{self.outcome}: {shown}."]

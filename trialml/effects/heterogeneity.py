@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Result, format_count, format_number, format_p, plain_text
+from trialml.effects.two_arms import checked_treated
+from trialml.errors import AnalysisError, DataError
+from trialml.result import COLOURS, Result, counted, format_count, format_number, format_p, plain_text
 from trialml.survival.arm_residuals import arm_score_residuals
-from trialml.survival.ties import tied_times
+from trialml.survival.ties import checked_times, tied_times
 
 __all__ = ["Heterogeneity", "heterogeneity_test"]
 
@@ -78,7 +79,7 @@ class Heterogeneity(Result):
         said = (
             f"Global test of heterogeneity on the hazard-ratio scale: p {shown} "
             f"(Monte Carlo error {format_number(self.mc_error, 2)}, {format_count(self.permutations)} permutations, "
-            f"{format_count(self.n)} patients, {format_count(self.events)} events); the largest statistic belongs to "
+            f"{counted(self.n, 'patient')}, {counted(self.events, 'event')}); the largest statistic belongs to "
             f"{first['covariate']} (|z| = {format_number(abs(first['z']))})."
         )
         verdict = (
@@ -159,11 +160,17 @@ def heterogeneity_test(
 
     Raises
     ------
+    DataError
+        If a covariate is missing or infinite somewhere, or the arrays do not fit each other.
     AnalysisError
-        If no covariate is left, or a permutation leaves an arm empty in every cell.
+        If no covariate is left, all patients are in one arm, nobody had the event, or a permutation leaves an arm
+        empty in every cell.
     """
-    if covariates.shape[1] == 0:
-        raise AnalysisError("The test of heterogeneity has no covariate to look at: list some in [covariates].")
+    covariates = _checked_covariates(covariates, names, len(time))
+    time, event = checked_times(time, event, needs_event=True)
+    treated = checked_treated(treated, time.size)
+    if permutations < 1:
+        raise DataError(f"permutations is {permutations}, but a permutation test needs at least 1, better 1,999")
     generator = np.random.default_rng(seed)
     arms = _permuted_arms(treated, cells, permutations, generator)
     index = np.zeros(len(time)) if offset is None else np.asarray(offset, dtype=np.float64)
@@ -186,6 +193,24 @@ def heterogeneity_test(
         share_treated=float(treated.mean()),
         limit=float(np.quantile(largest[1:], 0.95)),
     )
+
+
+def _checked_covariates(covariates: Any, names: Sequence[str], n: int) -> Floats:
+    matrix = np.asarray(covariates, dtype=np.float64)
+    if matrix.ndim != 2 or len(matrix) != n or matrix.shape[1] != len(names):
+        raise DataError(
+            f"covariates have shape {matrix.shape} for {counted(n, 'patient')} and {counted(len(names), 'name')}: pass one row a "
+            "patient and one name a column"
+        )
+    if matrix.shape[1] == 0:
+        raise AnalysisError("The test of heterogeneity has no covariate to look at: list some in [covariates].")
+    wrong = ~np.isfinite(matrix)
+    if wrong.any():
+        place = int(np.argmax(wrong.any(axis=0)))
+        raise DataError(
+            f"'{names[place]}' is missing or infinite in {int(wrong[:, place].sum())} of {n} rows: impute it first"
+        )
+    return matrix
 
 
 def _permuted_arms(

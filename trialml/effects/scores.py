@@ -26,9 +26,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
-from trialml.errors import AnalysisError
+from trialml.effects.two_arms import checked_treated
+from trialml.errors import AnalysisError, DataError
 from trialml.survival.product_limit import Curve, censoring_curve, step_at
-from trialml.survival.ties import snapped, tied_times
+from trialml.survival.ties import checked_times, snapped, tied_times
 
 __all__ = ["Nuisance", "SurvivalLearner", "SurvivalModel", "crossfit_scores", "fit_nuisance"]
 
@@ -214,7 +215,20 @@ def crossfit_scores(
     -------
     ndarray of shape (n,)
         In the unit of time; their mean is the cross-fitted difference of restricted means.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not fit each other, a time, event or arm is none, or `allocation` is no probability.
+    AnalysisError
+        If all patients are in one arm or nobody had the event, and as `fit_nuisance`.
     """
+    time, event = checked_times(time, event, needs_event=True)
+    treated = checked_treated(treated, time.size)
+    if len(X) != time.size:
+        raise DataError(f"X has {len(X)} rows for {time.size} patients: pass one row a patient")
+    if not 0 < allocation < 1:
+        raise DataError(f"allocation is {allocation:g}, but the experimental arm's probability is between 0 and 1")
     scores = np.empty(len(time))
     cells = np.char.add(treated.astype(np.str_), event.astype(np.str_))
     for train, test in splits(fold_labels(cells, folds, seed)):

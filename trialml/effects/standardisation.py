@@ -14,7 +14,6 @@ the mean residual of arm a in the stratum over pi_a. It vanishes if the strata a
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from trialml.effects.continuous import t_quantile
 from trialml.effects.endpoint_contrast import EndpointContrast, not_estimable, ratio_estimate
+from trialml.effects.logistic import logistic_fit
 from trialml.effects.two_arms import (
     Cells,
     Covariates,
@@ -33,7 +33,7 @@ from trialml.effects.two_arms import (
     refuse_dependent,
 )
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate
+from trialml.result import Estimate, counted
 
 __all__ = ["StandardisedContrast", "StandardisedMeans", "standardised_contrast", "standardised_means"]
 
@@ -139,8 +139,8 @@ def standardised_means(
     DataError
         If the arrays cannot be used.
     AnalysisError
-        If a covariate is constant or a combination of others, or separates events from the rest, or fewer than two
-        residual degrees of freedom are left in an arm.
+        If a covariate is constant or a combination of others, or separates events from the rest, if fewer than two
+        residual degrees of freedom are left in an arm, or if nothing is left of the outcome's variance.
     """
     design = _checked(outcome, treated, covariates, kind, strata, strata_in_model)
     masks = (~design.treated, design.treated)
@@ -156,7 +156,14 @@ def standardised_means(
         variance = variance - _stratification(residual, masks, share, design.cells)
     if small_sample:
         variance = variance + _small_sample(design, spread, share, interacted)
-    k, n = design.X.shape[1], design.outcome.size
+    k, n, size = design.X.shape[1], design.outcome.size, float(np.abs(design.outcome).max())
+    left = variance[0, 0] + variance[1, 1] - 2 * variance[0, 1]
+    # What rounding leaves of a variance of 0 would be limits of no width.
+    if not left > max(1e-12 * design.outcome.var(), (1e-14 * size) ** 2):
+        raise AnalysisError(
+            "the outcome is constant, or the covariates predict it without error in both arms, so the difference has no "
+            "standard error: check the columns"
+        )
     return StandardisedMeans(means, np.asarray(variance / n), float(n - 2 - k * (2 if interacted else 1)))
 
 
@@ -172,7 +179,7 @@ def _checked(outcome: Any, treated: Any, covariates: Any, kind: Kind, strata: An
         left = int(mask.sum()) - 1 - known.matrix.shape[1]
         if left < 2:
             raise AnalysisError(
-                f"the {name} arm has {int(mask.sum())} patients for {known.matrix.shape[1]} columns of covariates: adjust for fewer"
+                f"the {name} arm has {counted(mask.sum(), 'patient')} for {counted(known.matrix.shape[1], 'column')} of covariates: adjust for fewer"
             )
         if kind == "binary" and not 0 < values[mask].mean() < 1:
             what = "no" if values[mask].mean() == 0 else "nothing but"
@@ -222,21 +229,7 @@ def _fitted(X: Floats, y: Floats, at: Floats, kind: Kind, names: tuple[str, ...]
     """Return the predictions at `at` of the working model fitted to X and y."""
     if kind == "continuous":
         return np.asarray(at @ np.linalg.lstsq(X, y, rcond=None)[0])
-    from statsmodels.genmod.families import Binomial
-    from statsmodels.genmod.generalized_linear_model import GLM
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        fit = GLM(y, X, family=Binomial()).fit(tol=1e-13, maxiter=100)
-    linear = X @ fit.params
-    # Where a combination of covariates separates, the likelihood rises until the linear predictor overflows.
-    if not fit.converged or not np.isfinite(fit.params).all() or np.abs(linear).max() > 25:
-        place = int(np.argmax(np.abs(fit.params[1 : len(names) + 1])))
-        raise AnalysisError(
-            f"the covariates separate events from the rest in {where} ('{names[place]}' moved furthest), so the logistic model has no "
-            "finite answer: adjust for fewer covariates"
-        )
-    return np.asarray(1 / (1 + np.exp(-(at @ fit.params))))
+    return logistic_fit(X, y, names, where).risk(at)
 
 
 def _stratification(residual: Floats, masks: tuple[Flags, Flags], share: Floats, cells: Cells) -> Floats:
@@ -368,4 +361,9 @@ def _odds(found: StandardisedMeans, quantile: float, scale: str, method: str, kn
 
 
 def _spread(found: StandardisedMeans, gradient: Floats) -> float:
-    return math.sqrt(float(gradient @ found.covariance @ gradient))
+    variance = float(gradient @ found.covariance @ gradient)
+    if not variance > 0:
+        raise AnalysisError(
+            f"the variance of the standardised contrast came out as {variance:.3g}: use fewer covariates or more data"
+        )
+    return math.sqrt(variance)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trialml.result import COLOURS, Result, format_count, format_number, plain_text
+from trialml.result import COLOURS, Result, counted, format_number, plain_text
 
 __all__ = ["TippingPoint", "first_crossing"]
 
@@ -90,7 +90,7 @@ class TippingPoint(Result):
         first, last = self.rows.iloc[0], self.rows.iloc[-1]
         unit = f" {self.unit}" if self.unit else ""
         said = (
-            f"{self.assumption} ({format_count(self.imputed)} patients, {self.imputations} imputations). With delta = {self.start:g} the "
+            f"{self.assumption} ({counted(self.imputed, 'patient')}, {self.imputations} imputations). With delta = {self.start:g} the "
             f"{self.scale}, is {_interval(first)}{unit}"
         )
         if not self.concluded and first["low"] <= self.null <= first["high"]:

@@ -18,7 +18,8 @@ from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox import fit_cox
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import product_limit, step_at
-from trialml.survival.ties import checked_labels, checked_times
+from trialml.survival.rmst import refuse_tau
+from trialml.survival.ties import checked_labels, checked_times, not_after
 
 __all__ = ["DELTAS", "follow_on", "tipping_point_survival"]
 
@@ -113,7 +114,8 @@ def tipping_point_survival(
     DataError
         If the arrays, the deltas or `until` cannot be used.
     AnalysisError
-        If an arm has no events, or nobody was censored early in the experimental arm.
+        If an arm has no events or is not followed up to `until`, beyond which there is no hazard to draw from, or nobody was
+        censored early in the experimental arm.
 
     References
     ----------
@@ -123,10 +125,19 @@ def tipping_point_survival(
     arm = checked_treated(treated, times.size)
     _, cells = checked_labels(strata, times.size, "strata")
     factors = _checked_deltas(deltas, until, imputations)
-    lost = np.flatnonzero(arm & ~flags & (times < until))
+    lost = np.flatnonzero(arm & ~flags & ~not_after(until, times))
     for who, name in ((arm, "experimental"), (~arm, "control")):
         if not flags[who].any():
             raise AnalysisError(f"the {name} arm has no events, so there is no hazard ratio that could tip")
+    refuse_tau(
+        until,
+        {
+            "the experimental arm": product_limit(times[arm], flags[arm]),
+            "the control arm": product_limit(times[~arm], flags[~arm]),
+        },
+        unit,
+        name="until",
+    )
     if not lost.size:
         raise AnalysisError(
             f"no patient of the experimental arm was censored before {until:g} {unit}".rstrip() + ": nothing to impute"

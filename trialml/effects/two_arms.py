@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError, DataError
+from trialml.result import counted
 from trialml.survival.terms import design_columns
-from trialml.survival.ties import checked_labels
+from trialml.survival.ties import checked_labels, everybody
 
 __all__ = [
     "Cells",
@@ -70,7 +71,7 @@ def checked_treated(treated: Any, n: int) -> Flags:
         values = numbers == 1.0
     if values.all() or not values.any():
         arm = "experimental" if values.any() else "control"
-        raise AnalysisError(f"all {n} patients are in the {arm} arm: a comparison needs both arms")
+        raise AnalysisError(f"{everybody(n)} in the {arm} arm: a comparison needs both arms")
     return np.asarray(values, dtype=np.bool_)
 
 
@@ -168,14 +169,18 @@ def refuse_dependent(centred: Floats, names: tuple[str, ...], where: str, size: 
     Raises
     ------
     AnalysisError
-        Naming the column and `where` it is so.
+        Naming the column and `where` it is so; or if there are as many columns as patients.
     """
     spread = np.sqrt((centred**2).mean(axis=0))
     largest = np.abs(centred).max(axis=0, initial=0.0) if size is None else size
     flat = np.flatnonzero(spread <= 1e-10 * np.maximum(largest, 1e-300))
     if flat.size:
         raise AnalysisError(f"'{names[flat[0]]}' has one value in {where}: leave it out of the adjustment")
+    if len(centred) <= len(names):
+        raise AnalysisError(
+            f"there are {counted(len(names), 'column')} of covariates for {counted(len(centred), 'patient')} in {where}: adjust for fewer"
+        )
     values, vectors = np.linalg.eigh(np.cov(centred / spread, rowvar=False).reshape(len(names), -1))
-    if len(centred) <= len(names) or values[0] < 1e-10 * len(names):
+    if values[0] < 1e-10 * len(names):
         column = names[int(np.argmax(np.abs(vectors[:, 0])))]
         raise AnalysisError(f"'{column}' is a combination of the other covariates in {where}: leave it out")

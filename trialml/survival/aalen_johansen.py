@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
-from trialml.survival.ties import Array, Codes, checked_times, distinct_times
+from trialml.survival.ties import Array, Codes, checked_times, distinct_times, nobody
 
 __all__ = [
     "CompetingRisks",
@@ -84,13 +84,16 @@ def checked_causes(
     unknown = [word for word in found if word not in named]
     if unknown:
         raise DataError(f"cause holds the code {unknown[0]}, which is not among {', '.join(named)}: name it in causes")
+    odd = [word for word in named if word.strip().lower() in ("censored", "censor", "cens")]
+    if odd and not causes:
+        raise DataError(
+            f"cause has '{odd[0]}' as a cause of its own, while {censored!r} stands for censored: pass censored='{odd[0]}'"
+        )
     place = {word: i + 1 for i, word in enumerate(named)}
     codes = np.array([place.get(word, 0) for word in words], dtype=np.intp)[which]
     times, _ = checked_times(time, codes > 0)
     if not codes.any():
-        raise AnalysisError(
-            f"none of the {codes.size} patients has had an event of any cause: nothing can be estimated"
-        )
+        raise AnalysisError(f"{nobody(codes.size)} had an event of any cause: nothing can be estimated")
     return CompetingRisks(times, codes, tuple(named.values()))
 
 

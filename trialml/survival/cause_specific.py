@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Estimate, Result, format_count, format_number, format_p
+from trialml.result import Estimate, Result, counted, format_number, format_p
 from trialml.survival.aalen_johansen import checked_causes
 from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.cox_residuals import baseline_cumulative_hazard
@@ -135,10 +135,10 @@ class CauseSpecific(Result):
             row = self.coefficients[self.coefficients["cause"] == cause].iloc[0]
             p = format_p(row["p"])
             ratio = self.hazard_ratio(cause, row["covariate"]).text()
-            words = f"{cause} ({format_count(events)} events), {row['covariate']}: {ratio}"
+            words = f"{cause} ({counted(events, 'event')}), {row['covariate']}: {ratio}"
             parts.append(f"{words}, two-sided p {p if p[0] in '<>' else '= ' + p}")
         return (
-            f"Hazard ratios from cause-specific Cox models ({format_count(self.n)} patients): {'; '.join(parts)}; every "
+            f"Hazard ratios from cause-specific Cox models ({counted(self.n, 'patient')}): {'; '.join(parts)}; every "
             "coefficient is in the table."
         )
 

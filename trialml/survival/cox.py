@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Estimate, Result, format_count, format_number, format_p
+from trialml.result import Estimate, Result, counted, format_count, format_number, format_p
 from trialml.survival.cox_fit import CoxArrays, CoxProblem, Ties, fit_cox
 from trialml.survival.cox_refusals import solve
 from trialml.survival.cox_residuals import baseline_cumulative_hazard, sandwich, score_residuals
@@ -140,7 +140,7 @@ class CoxFit(Result):
         strata = f" stratified by {self.strata} strata" if self.strata > 1 else ""
         return (
             f"Hazard ratios from a Cox model{strata} ({format_count(self.n)} {'patients' if self.subjects is None else 'rows'}, "
-            f"{format_count(self.events)} events, {self.ties.capitalize()}'s ties{self._kind()}): {'; '.join(shown)}{rest}."
+            f"{counted(self.events, 'event')}, {self.ties.capitalize()}'s ties{self._kind()}): {'; '.join(shown)}{rest}."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -194,7 +194,8 @@ def cox(
         When each row comes under observation (left truncation), shape ``(n,)``; a subject may have several rows that
         follow each other (counting process).
     id
-        The subject of each row: standard errors, limits and tests then allow for dependent rows of a subject
+        The subject of each row, or any cluster of dependent rows, which may overlap in time (a site, say; in `kaplan_meier` an
+        id is one patient): standard errors, limits and tests then allow for dependent rows of a subject
         (sandwich of the dfbetas summed by subject, as R's ``coxph(cluster =)``).
     penalty
         ``"firth"`` for data in which a column separates the events from the rest: finite estimates, with limits

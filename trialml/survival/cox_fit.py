@@ -182,7 +182,7 @@ class CoxProblem:
 
         p, slots = self.X.shape[0], self.layout.slot_dead.size
         at_risk, tied = np.zeros((p, slots)), np.zeros((p, slots))
-        for j in range(p):
+        for j in range(0, p, 2):
             covariate_sums(self.X, j, state.relative, *self.layout.arguments(state.again), 0, slots, 0, at_risk, tied)
         return at_risk, tied
 
@@ -210,7 +210,7 @@ class CoxProblem:
         if p == 0:
             return CoxArrays(np.zeros(0), np.zeros((0, 0)), null, null, 0.0, 0)
         at_zero = information + np.diag(penalty)
-        refuse_flat(at_zero, self._spread(), self.names)
+        refuse_flat(at_zero, self._spread(), self.names, self.event.size + 1 - self.strata_labels.size)
         chi_square = float(score @ solve(information, score)) if ridge is None else _score_test(score, information)
         if firth:
             from trialml.survival.cox_firth import firth_newton
@@ -260,6 +260,7 @@ class CoxProblem:
         evaluate: tuple[Callable[[Array], float], Callable[[], tuple[Array, Array]]],
     ) -> tuple[Array, tuple[float, Array, Array], int]:
         likelihood, slopes = evaluate
+        enough = tol * math.sqrt(np.count_nonzero(self.event))
 
         def cost(at: Array) -> float:
             return 0.0 if penalty is None else 0.5 * float(penalty @ at**2)
@@ -282,8 +283,8 @@ class CoxProblem:
             else:
                 break
             beta, now = trial, (reached, *slopes())
-            # The decrement is the squared error before a step that squares it once more.
-            if decrement <= tol and length == 1.0:
+            # In standard errors, a Newton step is about the square of the one before over the root of the events.
+            if decrement <= enough and length == 1.0:
                 return beta, now, iteration
         raise AnalysisError(
             f"the Cox model did not converge; '{self.largest(beta)}' moved furthest: look for a column that nearly "
@@ -332,8 +333,8 @@ def fit_cox(
     start
         Where to start, shape ``(p,)``; 0 by default.
     tol
-        Stops when the squared Newton step, in standard errors, was below `tol`; the step then taken squares it
-        again, so the coefficients are converged to about `tol` standard errors.
+        Stops when the next Newton step would be about `tol` standard errors or less: it is the square of the step just
+        taken over the root of the number of events, which share what the likelihood bends.
     id
         The subject of each row: adds the covariance that stays right when a subject's rows are dependent.
     penalty

@@ -74,11 +74,10 @@ def slot_layout(time: Array, event: Flags, codes: Codes, strata: int, entry: Arr
     """
     from trialml.survival.cox_passes import arrange, assign_slots
 
-    n = time.size
+    n, entered = time.size, np.zeros(0, dtype=np.int64)
     if entry is None:
         order, fresh = time_order(time)
-        position = np.empty(n, dtype=np.int64)
-        position[order] = np.cumsum(fresh) - 1
+        position = np.cumsum(fresh) - 1
         distinct = time[order[fresh]]
     else:
         distinct, pooled = distinct_times(np.concatenate((time, entry)))
@@ -87,13 +86,18 @@ def slot_layout(time: Array, event: Flags, codes: Codes, strata: int, entry: Arr
             count = int(np.sum(entered >= position))
             raise DataError(f"entry is not before time in {count} of {n} rows: drop these rows or correct them")
         order = np.argsort(position)
-    order = np.ascontiguousarray(order[::-1], dtype=np.int64)
+        position, entered = position[order], entered[order[::-1]]
+    order, position = order[::-1], position[::-1]
     if strata > 1:
         kind = np.uint8 if strata <= 256 else np.uint16 if strata <= 65536 else np.int64  # short ones sort by radix
-        order = order[np.argsort(codes[order].astype(kind), kind="stable")]
-    code = codes.astype(np.int64, copy=False)
+        stably = np.argsort(codes[order].astype(kind), kind="stable")
+        order, position = order[stably], position[stably]
+        entered = entered if entry is None else entered[stably]
+    # From here on rows stand by stratum and falling time, so that memory is read in its own order.
+    position, happened = np.ascontiguousarray(position, dtype=np.int64), event[order]
+    code = codes[order].astype(np.int64, copy=False) if strata > 1 else np.zeros(n, dtype=np.int64)
     enter, slot_position = np.empty(n, dtype=np.int64), np.empty(n + strata, dtype=np.int64)
-    slots = assign_slots(order, position, code, event, enter, slot_position)
+    slots = assign_slots(position, code, happened, enter, slot_position)
     slot_position = slot_position[:slots]
     ends = np.flatnonzero(slot_position < 0)
     slot_stratum = np.zeros(slots, dtype=np.int64)
@@ -110,13 +114,13 @@ def slot_layout(time: Array, event: Flags, codes: Codes, strata: int, entry: Arr
         enter[never] = leave[never] = ends[code[never]]
     rows, slot_row = np.empty(n, dtype=np.int64), np.zeros(slots + 1, dtype=np.int64)
     slot_dead = np.zeros(slots, dtype=np.int64)
-    arrange(order, enter, event, rows, slot_row, slot_dead, np.zeros(2 * slots, dtype=np.int64))
+    arrange(enter, happened, rows, slot_row, slot_dead, np.zeros(2 * slots, dtype=np.int64))
     if entry is not None:
         leave = leave[rows]
     exit_row, exit_slot = _exits(leave, slot_dead) if leave.size else (empty, empty)
     slot_time = np.where(slot_position < 0, -np.inf, distinct[slot_position])
     stratum_slot = np.concatenate(([0], ends + 1)).astype(np.int64)
-    return Layout(rows, np.repeat(np.arange(slots), np.diff(slot_row)), leave, event[rows], stratum_slot, slot_row,
+    return Layout(order[rows], np.repeat(np.arange(slots), np.diff(slot_row)), leave, happened[rows], stratum_slot, slot_row,
                   slot_dead, slot_stratum, slot_time, exit_row, exit_slot)  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import DataError
-from trialml.result import Result, format_number, plain_text
+from trialml.result import Result, counted, format_number, plain_text
 from trialml.survival.cox_fit import CoxArrays, CoxProblem, Ties
 from trialml.survival.cox_residuals import sandwich
 from trialml.survival.intervals import Interval, survival_limits
@@ -127,7 +127,7 @@ class CoxSurvival(Result):
         ]
         more = f"; {len(last) - 3} more in the table" if len(last) > 3 else ""
         return (
-            f"Survival under the Cox model ({self.n:,} rows, {self.events:,} events, {self.interval} limits): "
+            f"Survival under the Cox model ({counted(self.n, 'row')}, {counted(self.events, 'event')}, {self.interval} limits): "
             f"{'; '.join(shown)}{more}."
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from trialml.errors import AnalysisError
+from trialml.survival.terms import dependent_words
 from trialml.survival.ties import Array
 
 __all__ = ["inverse", "refuse_flat", "refuse_runaway", "solve"]
@@ -18,7 +19,7 @@ RUNAWAY = 1e-7
 COLLINEAR = 1e-11
 
 
-def refuse_flat(information: Array, spread: Array, names: Sequence[str]) -> None:
+def refuse_flat(information: Array, spread: Array, names: Sequence[str], rows: int) -> None:
     """Refuse columns that vary in no risk set, and columns that are linear combinations of the others.
 
     Parameters
@@ -29,11 +30,13 @@ def refuse_flat(information: Array, spread: Array, names: Sequence[str]) -> None
         The information that a column would have if every event weighed its whole variance, shape ``(p,)``.
     names
         Of the columns.
+    rows
+        How many rows the model has, less one for each stratum after the first.
 
     Raises
     ------
     AnalysisError
-        Naming the column.
+        Naming the column, or that there are as many columns as rows.
     """
     variance = np.diag(information)
     flat = ~(variance > np.maximum(1e-10 * spread, 1e-300))
@@ -50,9 +53,7 @@ def refuse_flat(information: Array, spread: Array, names: Sequence[str]) -> None
     values, vectors = np.linalg.eigh(correlation)
     if values[0] < COLLINEAR * values.size:
         column = names[int(np.argmax(np.abs(vectors[:, 0])))]
-        raise AnalysisError(
-            f"'{column}' is a linear combination of the other columns, so the model has no single answer: drop it"
-        )
+        raise AnalysisError(dependent_words(column, values.size, rows))
 
 
 def refuse_runaway(at_end: Array, at_zero: Array, covariance: Array, largest: Callable[[], str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Estimate, Result, format_count, format_number, with_limits
+from trialml.result import Estimate, Result, counted, format_count, format_number, with_limits
 from trialml.survival.aalen_johansen import (
     IncidenceCurves,
     IncidenceVariance,
@@ -139,9 +139,9 @@ class CumulativeIncidence(Result):
             for cause, group, t, read in self._readings()
             if read is not None
         ]
-        patients = format_count(self.sizes.drop_duplicates("group")["patients"].sum())
+        patients = counted(self.sizes.drop_duplicates("group")["patients"].sum(), "patient")
         words = "; ".join(parts) or f"no group was followed to {self.milestone:g} {self.unit}"
-        return f"Cumulative incidence (Aalen-Johansen, {patients} patients): {words}."
+        return f"Cumulative incidence (Aalen-Johansen, {patients}): {words}."
 
     def scalars(self) -> Mapping[str, float]:
         """Return each incidence at the milestone or the end of follow-up, with limits."""

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Estimate, Result, format_count, format_number, format_p
+from trialml.result import Estimate, Result, counted, format_count, format_number, format_p
 from trialml.survival.aalen_johansen import checked_causes
 from trialml.survival.fine_gray_fit import Ties, fit_fine_gray
 from trialml.survival.intervals import normal_quantile
@@ -129,8 +129,8 @@ class FineGray(Result):
         more = len(self.coefficients) - 3
         rest = f"; {more} more coefficient{'s' if more > 1 else ''} in the table" if more > 0 else ""
         return (
-            f"Subdistribution hazard ratios of {self.cause} from a Fine-Gray model ({format_count(self.n)} patients, "
-            f"{format_count(self.events)} events, {format_count(self.competing)} competing): {'; '.join(shown)}{rest}."
+            f"Subdistribution hazard ratios of {self.cause} from a Fine-Gray model ({counted(self.n, 'patient')}, "
+            f"{counted(self.events, 'event')}, {format_count(self.competing)} competing): {'; '.join(shown)}{rest}."
         )
 
     def scalars(self) -> Mapping[str, float]:

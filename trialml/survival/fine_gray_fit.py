@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from trialml.errors import AnalysisError
-from trialml.survival.ties import Array, Codes, distinct_times
+from trialml.survival.terms import dependent_words
+from trialml.survival.ties import Array, Codes, distinct_times, nobody
 
 __all__ = ["FineGrayArrays", "fit_fine_gray"]
 
@@ -123,9 +124,7 @@ def _prepare(time: Array, code: Codes, X: Array, cause: int, ties: Ties) -> _Dat
     competing = ~interest & ~censored
     dead = np.flatnonzero(interest)
     if dead.size == 0:
-        raise AnalysisError(
-            f"none of the {code.size} patients has had the event of interest: this model needs at least one"
-        )
+        raise AnalysisError(f"{nobody(code.size)} had the event of interest: this model needs at least one")
     dead = dead[np.argsort(place[dead], kind="stable")]
     at, tie, count = np.unique(place[dead], return_inverse=True, return_counts=True)
     first = np.concatenate(([0], np.cumsum(count)[:-1]))
@@ -237,9 +236,7 @@ def _refuse_flat(information: Array, data: _Data, names: tuple[str, ...]) -> Non
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
     if values[0] < 1e-11 * values.size:
         column = names[int(np.argmax(np.abs(vectors[:, 0])))]
-        raise AnalysisError(
-            f"'{column}' is a linear combination of the other columns, so the model has no single answer: drop it"
-        )
+        raise AnalysisError(dependent_words(column, values.size, len(data.X)))
 
 
 def _refuse_runaway(beta: Array, at_end: Array, at_zero: Array, data: _Data, names: tuple[str, ...]) -> None:

@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, counted, format_count, format_number, format_p
 from trialml.survival.aalen_johansen import checked_causes
 from trialml.survival.rows import coded_labels
-from trialml.survival.ties import Array, Codes, distinct_times, group_order
+from trialml.survival.ties import Array, Codes, distinct_times, everybody, group_order
 
 __all__ = ["GrayArrays", "GrayTest", "gray_arrays", "gray_test"]
 
@@ -185,7 +185,7 @@ class GrayTest(Result):
             words = f"{row.cause}: chi-square {format_number(row.chi_square)} on {row.df} df"
             parts.append(f"{words}, two-sided p {p if p[0] in '<>' else '= ' + p}")
         return (
-            f"{kind} of {' vs '.join(self.sizes['group'])} ({format_count(self.sizes['patients'].sum())} patients): "
+            f"{kind} of {' vs '.join(self.sizes['group'])} ({counted(self.sizes['patients'].sum(), 'patient')}): "
             f"{'; '.join(parts)}."
         )
 
@@ -242,7 +242,7 @@ def gray_test(
         raise DataError(f"rho is {rho}, but it must be 0 or more")
     labels, codes = coded_labels(group, data.time.size, "group")
     if labels.size < 2:
-        raise AnalysisError(f"all {codes.size} patients are in group '{labels[0]}': a comparison needs two groups")
+        raise AnalysisError(f"{everybody(codes.size)} in group '{labels[0]}': a comparison needs two groups")
     shown = group_order(labels, order)
     place = {label: i for i, label in enumerate(shown)}
     codes = np.array([place[str(label)] for label in labels], dtype=np.intp)[codes]
@@ -255,7 +255,7 @@ def gray_test(
         rows.append({"cause": name} | _chi_square(sums.score[:-1], sums.covariance[:-1, :-1]))
     if all(np.isnan(row["chi_square"]) for row in rows):
         raise AnalysisError(
-            f"no cause has events enough at times when two groups are at risk ({int((data.code > 0).sum())} events in all): use "
+            f"no cause has events enough at times when two groups are at risk ({counted((data.code > 0).sum(), 'event')} in all): use "
             "coarser strata or fewer groups"
         )
     return GrayTest(pd.DataFrame(rows), sizes, int(blocks.size))

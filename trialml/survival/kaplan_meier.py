@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import COLOURS, Estimate, Result, format_count, format_number, with_limits
+from trialml.result import COLOURS, Estimate, Result, counted, format_count, format_number, with_limits
 from trialml.survival.intervals import Interval, crossing_time, survival_limits
 from trialml.survival.product_limit import (
     Curve,
@@ -127,6 +127,7 @@ class KaplanMeier(Result):
         time = rows["time"].to_numpy(float)
         value, low, high = (crossing_time(time, rows[c].to_numpy(float), 1 - p) for c in ("survival", "low", "high"))
         name = "median event-free time" if p == 0.5 else f"{100 * p:g}% quantile of the event-free time"
+        low, high = _known(value, low, high)
         return self._estimate(
             rows, value, low, high, name, self.unit, np.nan, f"{self._name()}, {self.interval} limits inverted"
         )
@@ -144,7 +145,7 @@ class KaplanMeier(Result):
         low, high = survival_limits(reverse.survival, reverse.se_log, self.interval, self.level)  # type: ignore[arg-type]
         median, *limits = (crossing_time(reverse.time, one, 0.5) for one in (reverse.survival, low, high))
         name, method = "median follow-up", f"reverse Kaplan-Meier, {self.interval} limits inverted"
-        return self._estimate(rows, median, limits[0], limits[1], name, self.unit, np.nan, method)
+        return self._estimate(rows, median, *_known(median, limits[0], limits[1]), name, self.unit, np.nan, method)
 
     def numbers_at_risk(self, t: Sequence[float]) -> pd.DataFrame:
         """Return how many of each group are at risk just before each time in `t`, one column a group.
@@ -187,7 +188,7 @@ class KaplanMeier(Result):
 
     def _milestone(self, group: str) -> str:
         try:
-            return _limits(self.at(float(self.milestone or 0.0), group))
+            return _limits(_with_width(self.at(float(self.milestone or 0.0), group)))
         except AnalysisError:
             return "beyond follow-up"
 
@@ -205,9 +206,9 @@ class KaplanMeier(Result):
                     words += f" ({100 * self.level:g}% CI {_limits(median, only_limits=True)})"
             else:
                 words = f"the median event-free time was {median.text()}"
-            parts.append(f"{name}: {format_count(median.events or 0)} events in {format_count(median.n or 0)}, {words}")
+            parts.append(f"{name}: {counted(median.events or 0, 'event')} in {format_count(median.n or 0)}, {words}")
             if self.milestone is not None and self._milestone(group) != "beyond follow-up":
-                at = self.at(self.milestone, group)
+                at = _with_width(self.at(self.milestone, group))
                 parts[-1] += f", and {at.text()} were event-free at {self.milestone:g} {self.unit}"
         return "; ".join(parts) + f" ({self._name()}, {self.interval} limits)."
 
@@ -221,9 +222,10 @@ class KaplanMeier(Result):
     def _milestone_words(self) -> str:
         """Name every group's milestone once and say once that no median was reached."""
         assert self.milestone is not None
-        at = [(group, self.at(self.milestone, group)) for group in self.groups]
+        at = [(group, _with_width(self.at(self.milestone, group))) for group in self.groups]
         words = "; ".join(
-            f"{group} {100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+            f"{group} {100 * found.value:.1f} %"
+            + ("" if np.isnan(found.low) else f" ({100 * found.low:.1f} to {100 * found.high:.1f})")
             for group, found in at
         )
         return (
@@ -247,6 +249,16 @@ class KaplanMeier(Result):
         from trialml.survival.kaplan_meier_figure import draw_kaplan_meier
 
         draw_kaplan_meier(self, figure)
+
+
+def _with_width(estimate: Estimate) -> Estimate:
+    """Return the estimate to print: R's limits of 1 to 1 before the first event are none to a reader."""
+    return estimate if estimate.low < estimate.high else replace(estimate, low=np.nan, high=np.nan)
+
+
+def _known(value: float, low: float, high: float) -> tuple[float, float]:
+    """Return the limits of a quantile: none where it is known from a step without a variance, everybody at once."""
+    return (np.nan, np.nan) if np.isfinite(value) and np.isinf(low) else (low, high)
 
 
 def _limits(estimate: Estimate, *, only_limits: bool = False) -> str:
@@ -300,7 +312,8 @@ def kaplan_meier(
     weights
         Case weights above 0, shape ``(n,)``; None for 1 each.
     id
-        One label a row where a patient has several rows.
+        One label a row where a patient has several rows, which must follow one another: a patient here, whereas in `cox` an
+        id may be any cluster of dependent rows.
     variance
         ``"greenwood"`` or ``"robust"``; None chooses as `product_limit` does.
 

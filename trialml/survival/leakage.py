@@ -16,7 +16,7 @@ from trialml.data.quality_catalogue import FAMILY_LEVEL
 from trialml.data.quality_columns import Codes, code
 from trialml.data.roles import Covariate
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Result, format_number
+from trialml.result import Result, counted, format_number
 from trialml.survival.concordance import concordance
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.ties import Array, Flags, checked_times, distinct_times
@@ -74,7 +74,7 @@ class Leakage(Result):
         concordance_words = (
             f"{format_number(best['c'])} (95% CI {format_number(best['low'])} to {format_number(best['high'])})"
         )
-        said = f"Taken alone, within arms, {best['covariate']} predicts the outcome best: concordance {concordance_words}, {self.patients:,} patients."
+        said = f"Taken alone, within arms, {best['covariate']} predicts the outcome best: concordance {concordance_words}, {counted(self.patients, 'patient')}."
         if self.patients < self.of:
             said += f" They are a random sample of {self.of:,}."
         warned = self.rows[self.rows["verdict"] == "warning"]

@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, counted, format_count, format_number, format_p
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.rows import checked_entry, coded_labels
-from trialml.survival.ties import Array, Codes, Flags, checked_times, group_order
+from trialml.survival.ties import Array, Codes, Flags, checked_times, everybody, group_order
 from trialml.survival.weighted_logrank import checked_weighting, weighted_sums
 
 __all__ = ["Compared", "LogRank", "LogRankArrays", "compared", "logrank", "logrank_arrays"]
@@ -166,8 +166,8 @@ class LogRank(Result):
         degrees = f"{self.df} degree{'s' if self.df > 1 else ''} of freedom"
         words = (
             f"The {kind} of {' vs '.join(self.groups['group'])} gave chi-square {format_number(self.chi_square)} "
-            f"on {degrees} (two-sided p {_equals(self.p)}; {format_count(self.groups['patients'].sum())} patients, "
-            f"{format_count(self.groups['events'].sum())} events)."
+            f"on {degrees} (two-sided p {_equals(self.p)}; {counted(self.groups['patients'].sum(), 'patient')}, "
+            f"{counted(self.groups['events'].sum(), 'event')})."
         )
         if self.df == 1:
             second = self.groups["group"].iloc[-1]
@@ -281,7 +281,7 @@ def compared(
     entries = checked_entry(entry, times)
     labels, codes = coded_labels(group, times.size, "group")
     if labels.size < 2:
-        raise AnalysisError(f"all {times.size} patients are in group '{labels[0]}': a comparison needs two groups")
+        raise AnalysisError(f"{everybody(times.size)} in group '{labels[0]}': a comparison needs two groups")
     shown = group_order(labels, order)
     place = {label: i for i, label in enumerate(shown)}
     codes = np.array([place[str(label)] for label in labels], dtype=np.intp)[codes]

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, counted, format_number, format_p
 from trialml.survival.logrank import compared
 from trialml.survival.normal_maximum import tail_of_largest
 from trialml.survival.weighted_logrank import Weighting, checked_weighting, weighted_sums
@@ -95,7 +95,7 @@ class MaxCombo(Result):
             f"The MaxCombo test{kind} of {len(self.tests)} weighted log-rank statistics, {control} vs {experimental}, was "
             f"largest with rho {row['rho']:g} and gamma {row['gamma']:g} (z = {format_number(self.z)}, below 0 for fewer "
             f"events with {experimental}; joint two-sided p {p}, one-sided p {one} for fewer events; "
-            f"{format_count(self.groups['patients'].sum())} patients, {format_count(self.groups['events'].sum())} events)."
+            f"{counted(self.groups['patients'].sum(), 'patient')}, {counted(self.groups['events'].sum(), 'event')})."
         )
 
     def scalars(self) -> Mapping[str, float]:

@@ -11,11 +11,11 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number, format_p, with_limits
+from trialml.result import Estimate, Result, counted, format_count, format_number, with_limits
 from trialml.survival.intervals import Interval, survival_limits
 from trialml.survival.product_limit import Curve, step_at
 from trialml.survival.ties import TIE_TOLERANCE
-from trialml.survival.two_arms import ArmValue, difference_of, ratio_of, two_arms
+from trialml.survival.two_arms import ArmValue, difference_of, p_cell, p_words, ratio_of, two_arms
 
 __all__ = ["Milestone", "milestone_survival"]
 
@@ -27,7 +27,8 @@ class Milestone(Result):
     Attributes
     ----------
     arms
-        One row an arm, control first: arm, patients, events, survival, se, low, high.
+        One row an arm, control first: arm, patients, events (up to the milestone), survival, se, low, high; no limits
+        where se is 0.
     difference, ratio
         Experimental less, and to, control; the ratio's `se` is that of its logarithm.
     p_difference, p_ratio
@@ -111,20 +112,19 @@ class Milestone(Result):
             (f"{experimental} \N{MINUS SIGN} {control}", self.difference, self.p_difference),
             (f"{experimental} / {control}", self.ratio, self.p_ratio),
         ):
-            rows.append((words, n, events, _limits(one.value, one.low, one.high), format_p(p)))
+            rows.append((words, n, events, _limits(one.value, one.low, one.high), p_cell(p, one)))
         name = f"Event-free at {self.at:g} {self.unit} ({100 * self.level:g}% CI)"
-        return pd.DataFrame(rows, columns=["Arm", "Patients", "Events", name, "p (two-sided)"])
+        return pd.DataFrame(rows, columns=["Arm", "Patients", "Events by then", name, "p (two-sided)"])
 
     def text(self) -> str:
         """Return the comparison in words."""
         control, experimental = self.arms.itertuples()
-        p = format_p(self.p_difference)
         strata = f", standardised over {self.strata} strata" if self.strata > 1 else ""
         return (
             f"At {self.at:g} {self.unit}, {100 * experimental.survival:.1f} % of arm {experimental.arm} and "
             f"{100 * control.survival:.1f} % of arm {control.arm} were event-free (Kaplan-Meier, "
-            f"{format_count(self.difference.n or 0)} patients{strata}). The difference, {experimental.arm} less "
-            f"{control.arm}, is {self.difference.text()}, two-sided p {p if p[0] in '<>n' else '= ' + p}."
+            f"{counted(self.difference.n or 0, 'patient')}{strata}). The difference, {experimental.arm} less "
+            f"{control.arm}, is {self.difference.text()}, {p_words(self.p_difference, self.difference)}."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -176,7 +176,8 @@ def milestone_survival(
     -------
     Milestone
         Normal limits for the difference, with the variance ``se_1^2 + se_0^2`` of Greenwood's standard errors; limits of the
-        ratio on the log scale; and the test on the scale of ``log(-log S)``.
+        ratio on the log scale; and the test on the scale of ``log(-log S)``. Events are counted up to the milestone. Where
+        nobody or everybody of an arm had had the event by then, its variance is 0 and it has no limits.
 
     Raises
     ------
@@ -195,17 +196,20 @@ def milestone_survival(
                 f"choose a milestone of at most {curve.time[-1]:.10g} {unit}"
             )
     first, second = data.averages(lambda curve: _read(curve, at))
-    rows = []
-    for arm, n, events, found in zip(data.arms, data.patients, data.events, (first, second), strict=True):
-        se_log = np.array([found.se / found.value if found.value > 0 else np.inf])
+    rows, by_then = [], data.events_by(at)
+    for arm, n, events, found in zip(data.arms, data.patients, by_then, (first, second), strict=True):
+        # Without a variance the plain and log limits would be a point.
+        se_log = np.array([found.se / found.value if found.se > 0 else np.nan])
         low, high = survival_limits(np.array([found.value]), se_log, interval, level)
         rows.append(
             {"arm": arm, "patients": n, "events": events, "survival": found.value, "se": found.se}
             | {"low": float(low[0]), "high": float(high[0])}
         )
-    shared: dict[str, Any] = {"level": level, "n": sum(data.patients), "events": sum(data.events)}
-    gap, p_gap = difference_of(first, second, f"difference of event-free probabilities at {at:g} {unit}", "", shared)
-    ratio, p_ratio = ratio_of(first, second, f"ratio of event-free probabilities at {at:g} {unit}", shared)
+    shared: dict[str, Any] = {"level": level, "n": sum(data.patients), "events": sum(by_then)}
+    gap, p_gap = difference_of(
+        first, second, f"difference of event-free probabilities at {at:g} {unit}, marginal", "", shared
+    )
+    ratio, p_ratio = ratio_of(first, second, f"ratio of event-free probabilities at {at:g} {unit}, marginal", shared)
     z = _cloglog(first, second)
     return Milestone(
         pd.DataFrame(rows), gap, ratio, p_gap, p_ratio, z, 2 * float(special.ndtr(-abs(z))), float(at), unit, interval,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import COLOURS, Estimate, Result, format_count, format_number, plain_text
+from trialml.result import COLOURS, Estimate, Result, counted, format_count, format_number, plain_text
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.kaplan_meier_figure import LINE_STYLES, drawn_rows
 from trialml.survival.product_limit import Curve, Variance, product_limit, step_at, usual_variance
@@ -114,7 +114,7 @@ class NelsonAalen(Result):
     def text(self) -> str:
         """Return the cumulative hazard at the end of each group's follow-up."""
         parts = [
-            f"{group}: {end.text()} by {format_number(last)} {self.unit} ({format_count(end.events or 0)} events in "
+            f"{group}: {end.text()} by {format_number(last)} {self.unit} ({counted(end.events or 0, 'event')} in "
             f"{format_count(end.n or 0)})"
             for group, last, end in self._last()
         ]

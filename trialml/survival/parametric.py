@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import DataError
-from trialml.result import Result, format_count, format_number, format_p
+from trialml.result import Result, counted, format_count, format_number, format_p
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.parametric_fit import Distribution, fit_parametric, log_survival, standard_quantile
 from trialml.survival.terms import design_columns, design_rows
@@ -97,7 +97,7 @@ class ParametricFit(Result):
         more = len(self.coefficients) - 4
         rest = f"; {more} more in the table" if more > 0 else ""
         return (
-            f"Time ratios from a {self.distribution} model ({format_count(self.n)} patients, {format_count(self.events)} "
+            f"Time ratios from a {self.distribution} model ({counted(self.n, 'patient')}, {format_count(self.events)} "
             f"events, scale {format_number(self.scale)}, AIC {self.aic:,.1f}): {'; '.join(shown)}{rest}."
         )
 

@@ -10,7 +10,8 @@ from scipy import special
 
 from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox_refusals import inverse, solve
-from trialml.survival.ties import Array, Flags, checked_times
+from trialml.survival.terms import dependent_words
+from trialml.survival.ties import Array, Flags, checked_times, distinct_times
 
 __all__ = ["DISTRIBUTIONS", "Distribution", "ParametricArrays", "fit_parametric", "log_survival", "standard_quantile"]
 
@@ -80,6 +81,8 @@ def fit_parametric(time: Any, event: Any, X: Any, distribution: str, weights: An
     names = [str(name) for name in getattr(X, "columns", range(1, matrix.shape[1] + 1))]
     centre, spread = matrix.mean(axis=0), matrix.std(axis=0)
     _refuse_combinations(matrix, centre, spread, names)
+    if distribution != "exponential" and distinct_times(times)[0].size == 1:
+        raise AnalysisError(f"every time is {times[0]:g}, so the {distribution} model has no scale: check the column")
     # Newton's steps are taken on columns of mean 0 and deviation 1, whose information is well scaled.
     design = np.column_stack((np.ones(times.size), (matrix - centre) / spread))
     model = _Model(np.log(times), flags, design, case, distribution)
@@ -214,9 +217,7 @@ def _refuse_combinations(matrix: Array, centre: Array, spread: Array, names: lis
     values, vectors = np.linalg.eigh(columns.T @ columns / len(columns))
     if values[0] < 1e-11 * values.size:
         name = names[int(np.argmax(np.abs(vectors[:, 0])))]
-        raise AnalysisError(
-            f"'{name}' is a linear combination of the other columns, so the model has no single answer: drop it"
-        )
+        raise AnalysisError(dependent_words(name, values.size, len(matrix)))
 
 
 def _refuse_runaway(model: _Model, parameters: Array, information: Array, names: list[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import DataError, nearest
-from trialml.survival.terms import design_columns
+from trialml.survival.terms import design_columns, holds_numbers
 from trialml.survival.ties import Array
 
 __all__ = ["Predictors", "learn_predictors"]
@@ -90,8 +90,7 @@ def learn_predictors(covariates: pd.DataFrame) -> tuple[Predictors, Array]:
     levels: dict[str, tuple[str, ...]] = {}
     for name in covariates.columns:
         column = covariates[name]
-        plain = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
-        found = () if plain else column.astype("category").cat.remove_unused_categories().cat.categories
+        found = () if holds_numbers(column) else column.astype("category").cat.remove_unused_categories().cat.categories
         levels[str(name)] = tuple(str(level) for level in found)
     matrix = columns.to_numpy(dtype=float)
     means = matrix.mean(axis=0)

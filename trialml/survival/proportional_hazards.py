@@ -11,13 +11,16 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Result, format_number, format_p
+from trialml.result import Result, counted, format_number, format_p
 from trialml.survival.cox_fit import CoxProblem, Ties
 from trialml.survival.cox_refusals import solve
 from trialml.survival.terms import design_columns
 from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, checked_times, distinct_times
 
 __all__ = ["ProportionalHazards", "proportional_hazards"]
+
+SINGULAR = 1e-12
+"""The smallest eigenvalue, for each row of a correlation matrix, of one that can be inverted."""
 
 Transform = Literal["km", "rank", "identity", "log"]
 
@@ -57,24 +60,32 @@ class ProportionalHazards(Result):
 
     def table(self) -> pd.DataFrame:
         """Return the tests as printed."""
+        # With one covariate the global test is its own.
+        rows = self.tests.iloc[:1] if len(self.tests) == 2 else self.tests
         return pd.DataFrame(
             {
-                "Covariate": self.tests["covariate"],
-                "Chi-square": [format_number(value) for value in self.tests["chi_square"]],
-                "Degrees of freedom": [str(df) for df in self.tests["df"]],
-                "p (two-sided)": [format_p(p) for p in self.tests["p"]],
+                "Covariate": rows["covariate"],
+                "Chi-square": [format_number(value) for value in rows["chi_square"]],
+                "Degrees of freedom": [str(df) for df in rows["df"]],
+                "p (two-sided)": [format_p(p) for p in rows["p"]],
             }
         )
 
     def text(self) -> str:
-        """Return the global test, and what it does not show, in words."""
+        """Return the global test, what it shows and what it does not, in words."""
         last = self.tests.iloc[-1]
         p = format_p(float(last["p"]))
+        meaning = (
+            "hazards seem not to be proportional, so that a hazard ratio is an average over this follow-up, to be read beside "
+            "restricted means and milestones"
+            if last["p"] < 0.05
+            else "nothing speaks against proportional hazards at the 5 % level, but a large p does not show that hazards are "
+            "proportional"
+        )
         return (
-            f"The score test of proportional hazards ({self.transform} transform of time, {self.events:,} events) gave "
+            f"The score test of proportional hazards ({self.transform} transform of time, {counted(self.events, 'event')}) gave "
             f"chi-square {format_number(float(last['chi_square']))} on {int(last['df'])} "
-            f"degree{'s' if last['df'] > 1 else ''} of freedom (p {p if p[0] in '<>' else '= ' + p}); a large p does "
-            "not show that hazards are proportional."
+            f"degree{'s' if last['df'] > 1 else ''} of freedom (p {p if p[0] in '<>' else '= ' + p}): {meaning}."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -140,15 +151,27 @@ def proportional_hazards(
         keep = [*range(p), *(p + j for j in columns)]
         gradient = np.concatenate((np.zeros(p), score[columns]))
         try:
-            chi_square = float(gradient @ solve(information[np.ix_(keep, keep)], gradient))
+            chi_square = float(gradient @ solve(_regular(information[np.ix_(keep, keep)]), gradient))
         except np.linalg.LinAlgError:
+            if np.ptp(g[problem.layout.slot_dead > 0]) == 0:
+                raise AnalysisError(
+                    "all events happened at one time, so no coefficient can be seen to change with time: leave this test out"
+                ) from None
             raise AnalysisError(
-                f"{int(flags.sum())} events are too few to test whether the coefficient of {name} changes with time: "
+                f"{flags.sum()} events are too few to test whether the coefficient of {name} changes with time: "
                 "use fewer covariates"
             ) from None
         rows.append((name, chi_square, len(columns), float(special.chdtrc(len(columns), chi_square))))
     tests = pd.DataFrame(rows, columns=["covariate", "chi_square", "df", "p"])
     return ProportionalHazards(tests, transform, times.size, int(flags.sum()))
+
+
+def _regular(information: Array) -> Array:
+    """Return the information; what rounding left of a singular one is no information, and would be a statistic of 0."""
+    scale = np.sqrt(np.diag(information))
+    if not scale.min() > 0 or np.linalg.eigvalsh(information / np.outer(scale, scale))[0] < SINGULAR * scale.size:
+        raise np.linalg.LinAlgError
+    return information
 
 
 def _transformed(times: Array, flags: Flags, problem: CoxProblem, entry: Any, transform: str) -> Array:

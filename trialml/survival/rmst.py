@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number, format_p, with_limits
+from trialml.result import Estimate, Result, counted, format_count, format_number, with_limits
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import Curve, product_limit
 from trialml.survival.ties import TIE_TOLERANCE
-from trialml.survival.two_arms import ArmValue, difference_of, ratio_of, two_arms
+from trialml.survival.two_arms import ArmValue, difference_of, p_cell, p_words, ratio_of, two_arms
 
 __all__ = ["RestrictedMean", "largest_tau", "refuse_tau", "restricted_mean", "restricted_mean_one"]
 
@@ -67,17 +67,17 @@ def _area(curve: Curve, tau: float) -> ArmValue:
     return ArmValue(float(pieces.sum()), float(np.sqrt(np.sum(after**2 * part))))
 
 
-def refuse_tau(tau: float, curves: Mapping[str, Curve], unit: str = "") -> None:
-    """Refuse a tau that is no time above 0 or lies beyond what is known of one of the named curves."""
+def refuse_tau(tau: float, curves: Mapping[str, Curve], unit: str = "", name: str = "tau") -> None:
+    """Refuse a tau, or another time of that name, that is no time above 0 or lies beyond what is known of one of the named curves."""
     if not np.isfinite(tau) or tau <= 0:
-        raise DataError(f"tau is {tau}, but it must be a time above 0")
+        raise DataError(f"{name} is {tau}, but it must be a time above 0")
     ends = {name: largest_tau(curve) for name, curve in curves.items()}
-    name, most = min(ends.items(), key=lambda item: item[1])
+    whose, most = min(ends.items(), key=lambda item: item[1])
     if tau > most * (1 + TIE_TOLERANCE):
-        where = f" of {name}" if name else ""
+        where = f" of {whose}" if whose else ""
         raise AnalysisError(
-            f"tau is {tau:g}, but follow-up{where} ends at {most:g} with patients still event-free: "
-            f"the largest tau possible is {most:.10g} {unit}".rstrip()
+            f"{name} is {tau:g}, but follow-up{where} ends at {most:g} with patients still event-free: "
+            f"the largest {name} possible is {most:.10g} {unit}".rstrip()
         )
 
 
@@ -88,7 +88,7 @@ class RestrictedMean(Result):
     Attributes
     ----------
     arms
-        One row an arm, control first: arm, patients, events, rmst, se, low, high.
+        One row an arm, control first: arm, patients, events (up to tau), rmst, se, low, high; no limits where se is 0.
     difference
         Experimental less control, in the unit of time.
     ratio
@@ -164,21 +164,23 @@ class RestrictedMean(Result):
             (f"{experimental} / {control}", self.ratio, self.p_ratio),
         ):
             digits = _interval(estimate.value, estimate.low, estimate.high)
-            rows.append((sign, n, events, digits, format_p(p)))
+            rows.append((sign, n, events, digits, p_cell(p, estimate)))
         name = f"Restricted mean, {self.unit} ({100 * self.level:g}% CI)"
-        return pd.DataFrame(rows, columns=["Arm", "Patients", "Events", name, "p (two-sided)"])
+        return pd.DataFrame(rows, columns=["Arm", "Patients", "Events by then", name, "p (two-sided)"])
 
     def text(self) -> str:
         """Return the comparison in one or two sentences."""
         control, experimental = self.arms.itertuples()
-        p = format_p(self.p_difference)
         return (
             f"Up to {self.tau:g} {self.unit}, patients in arm {experimental.arm} were event-free for a mean of "
             f"{experimental.rmst:.1f} {self.unit} and in arm {control.arm} for {control.rmst:.1f} "
-            f"({format_count(self.difference.n or 0)} patients{self._stratified()}). The difference, {experimental.arm} less "
+            f"({counted(self.difference.n or 0, 'patient')}{self._stratified()}). The difference, {experimental.arm} less "
             f"{control.arm}, is {_interval(self.difference.value, self.difference.low, self.difference.high)} "
-            f"{self.unit} ({100 * self.level:g}% CI; two-sided p {p if p[0] in '<>n' else '= ' + p})."
+            f"{self.unit} ({self._limits()}{p_words(self.p_difference, self.difference)})."
         )
+
+    def _limits(self) -> str:
+        return "" if np.isnan(self.difference.low) else f"{100 * self.level:g}% CI; "
 
     def _stratified(self) -> str:
         return f", standardised over {self.strata} strata" if self.strata > 1 else ""
@@ -231,7 +233,9 @@ def restricted_mean(
     Returns
     -------
     RestrictedMean
-        Normal limits for means and difference; for the ratios on the log scale, ``se^2 = sum((se / mean)^2)``.
+        Normal limits for means and difference; for the ratios on the log scale, ``se^2 = sum((se / mean)^2)``. Events are
+        counted up to tau. An arm without any has a variance of 0, which gives no limits; where both arms are so there is no
+        p-value either, and the method says why.
 
     Raises
     ------
@@ -245,16 +249,17 @@ def restricted_mean(
     refuse_tau(tau, data.named_curves(), unit)
     z = normal_quantile(level)
     first, second = data.averages(lambda curve: _area(curve, tau))
+    by_tau = data.events_by(tau)
     rows = [
         {"arm": arm, "patients": n, "events": events, "rmst": found.value, "se": found.se}
-        | {"low": found.value - z * found.se, "high": found.value + z * found.se}
-        for arm, n, events, found in zip(data.arms, data.patients, data.events, (first, second), strict=True)
+        | {"low": found.value - (z * found.se or np.nan), "high": found.value + (z * found.se or np.nan)}
+        for arm, n, events, found in zip(data.arms, data.patients, by_tau, (first, second), strict=True)
     ]
-    shared: dict[str, Any] = {"level": level, "n": sum(data.patients), "events": sum(data.events)}
-    gap, p_gap = difference_of(first, second, "RMST difference", unit, shared)
-    ratio, p_ratio = ratio_of(first, second, "RMST ratio", shared)
+    shared: dict[str, Any] = {"level": level, "n": sum(data.patients), "events": sum(by_tau)}
+    gap, p_gap = difference_of(first, second, "RMST difference, marginal", unit, shared)
+    ratio, p_ratio = ratio_of(first, second, "RMST ratio, marginal", shared)
     lost = [ArmValue(max(tau - found.value, 0.0), found.se) for found in (first, second)]
-    lost_ratio, p_lost = ratio_of(lost[0], lost[1], "ratio of restricted mean times lost", shared)
+    lost_ratio, p_lost = ratio_of(lost[0], lost[1], "ratio of restricted mean times lost, marginal", shared)
     return RestrictedMean(
         pd.DataFrame(rows), gap, ratio, p_gap, p_ratio, float(tau), unit, level, lost_ratio, p_lost, data.strata_count
     )

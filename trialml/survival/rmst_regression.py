@@ -11,11 +11,11 @@ import pandas as pd
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Estimate, Result, format_count, format_number, format_p, with_limits
+from trialml.result import Estimate, Result, counted, format_number, format_p, with_limits
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import product_limit, step_at
 from trialml.survival.rmst import refuse_tau
-from trialml.survival.terms import design_columns
+from trialml.survival.terms import dependent_words, design_columns
 from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, distinct_times
 from trialml.survival.two_arms import two_arms
 
@@ -95,7 +95,7 @@ class AdjustedRestrictedMean(Result):
         return (
             f"Adjusted for {count} covariate term{'s' if count > 1 else ''}, the {self.effect.scale.partition(',')[0]} up to {self.tau:g} {self.unit}, "
             f"{verb}, is {self.effect.text()} (two-sided p {p if p[0] in '<>n' else '= ' + p}; "
-            f"{format_count(self.effect.n or 0)} patients, inverse-probability-of-censoring weights)."
+            f"{counted(self.effect.n or 0, 'patient')}, inverse-probability-of-censoring weights)."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -148,7 +148,7 @@ def adjusted_restricted_mean(
     Raises
     ------
     DataError
-        If an arm has no patient, `scale` is unknown, or a covariate is missing.
+        If an arm has no patient, `scale` is unknown, or a covariate is missing or infinite.
     AnalysisError
         If follow-up of an arm ends before `tau`, a covariate is constant or a combination of others, or the
         equations have no finite solution.
@@ -172,7 +172,7 @@ def adjusted_restricted_mean(
         "level": level,
         "se": float(arm["se"]),
         "n": sum(data.patients),
-        "events": sum(data.events),
+        "events": sum(data.events_by(tau)),
     }
     words = f"RMST {scale}" if scale != "ratio of time lost" else "ratio of restricted mean times lost"
     value = float(arm["coefficient"] if scale == "difference" else arm["exp_coefficient"])
@@ -184,8 +184,13 @@ def adjusted_restricted_mean(
 
 
 def _regular(X: Array, names: list[str]) -> Array:
+    if not np.isfinite(X).all():
+        wrong = int(np.argmax(~np.isfinite(X[:, 2:]).all(axis=0)))
+        raise DataError(f"'{names[wrong]}' is infinite in some row: correct it or drop the row")
     scaled = X / np.maximum(np.abs(X).max(axis=0), 1e-300)
     if np.linalg.matrix_rank(scaled, tol=1e-9 * np.sqrt(len(X))) < X.shape[1]:
+        if X.shape[1] >= len(X):
+            raise AnalysisError(dependent_words("", len(names), len(X)))
         raise AnalysisError(
             f"a column of {', '.join(names)} is constant or a combination of the others, so the model has no single "
             "answer: drop it"

@@ -5,8 +5,35 @@ from __future__ import annotations
 import pandas as pd
 
 from trialml.errors import AnalysisError, DataError
+from trialml.result import counted
 
-__all__ = ["design_columns", "design_rows"]
+__all__ = ["dependent_words", "design_columns", "design_rows", "holds_numbers"]
+
+
+def dependent_words(column: str, columns: int, rows: int) -> str:
+    """Return why a model has no single answer: too many columns for its rows, or one that the others combine to."""
+    if columns >= rows:
+        return (
+            f"there are {counted(columns, 'column')} for {counted(rows, 'row')}, so the model has no single answer: use "
+            "fewer covariates or a penalised model"
+        )
+    return f"'{column}' is a linear combination of the other columns, so the model has no single answer: drop it"
+
+
+def holds_numbers(column: pd.Series) -> bool:
+    """Return whether a covariate is numeric: numbers or booleans, also where they stand in a column of objects.
+
+    Raises
+    ------
+    DataError
+        If it holds dates or durations, of which each would become a level.
+    """
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return True
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("datetime64", "datetime", "date", "timedelta64", "timedelta", "time", "period"):
+        raise DataError(f"'{column.name}' holds dates or durations: turn them into numbers of one unit first")
+    return column.dtype == object and kind in ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
 
 def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[int]]]:
@@ -15,7 +42,7 @@ def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, li
     Parameters
     ----------
     covariates
-        One row a patient: numbers, booleans, text or pandas categories (whose order of levels is kept).
+        One row a patient: numbers, booleans (in a column of objects too), text or pandas categories (whose order of levels is kept).
 
     Returns
     -------
@@ -26,7 +53,7 @@ def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, li
     Raises
     ------
     DataError
-        If a covariate is missing somewhere or its name stands twice.
+        If a covariate is missing somewhere, holds dates, or its name stands twice.
     AnalysisError
         If there is no covariate, or a category has one level only.
     """
@@ -44,7 +71,7 @@ def design_columns(covariates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, li
                 f"'{name}' is missing in {int(column.isna().sum())} of {len(column)} rows: impute it or drop the rows"
             )
         start = len(columns)
-        if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        if holds_numbers(column):
             columns[str(name)] = column.astype(float)
         else:
             category = column.astype("category").cat.remove_unused_categories()
@@ -81,7 +108,7 @@ def design_rows(profiles: pd.DataFrame, covariates: pd.DataFrame) -> pd.DataFram
         known, value = covariates[name], profiles[name].reset_index(drop=True)
         if value.isna().any():
             raise DataError(f"the profiles have no value of '{name}' in {int(value.isna().sum())} rows: give one")
-        if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
+        if holds_numbers(known):
             columns[str(name)] = value.astype(float)
             continue
         levels = list(known.astype("category").cat.remove_unused_categories().cat.categories)

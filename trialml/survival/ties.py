@@ -19,7 +19,9 @@ __all__ = [
     "checked_labels",
     "checked_times",
     "distinct_times",
+    "everybody",
     "fresh_times",
+    "nobody",
     "not_after",
     "snapped",
     "tied_times",
@@ -77,8 +79,18 @@ def checked_times(time: Any, event: Any, *, needs_event: bool = False) -> tuple[
             raise DataError(f"event holds the value {odd:g}, but it must be True (happened) or False (censored)")
         flags = values == 1.0
     if needs_event and not flags.any():
-        raise AnalysisError(f"none of the {times.size} patients has had the event: this analysis needs at least one")
+        raise AnalysisError(f"{nobody(times.size)} had the event: this analysis needs at least one")
     return times, flags
+
+
+def everybody(n: int) -> str:
+    """Return ``"all 5 patients are"``, of one patient ``"the one patient is"``."""
+    return "the one patient is" if n == 1 else f"all {n} patients are"
+
+
+def nobody(n: int) -> str:
+    """Return ``"none of the 5 patients has"``, of one patient ``"the one patient has not"``."""
+    return "the one patient has not" if n == 1 else f"none of the {n} patients has"
 
 
 def checked_labels(labels: Any, n: int, name: str) -> tuple[npt.NDArray[Any], Codes]:

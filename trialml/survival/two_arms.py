@@ -9,13 +9,13 @@ import numpy as np
 from scipy import special
 
 from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Estimate
+from trialml.result import Estimate, format_p
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.product_limit import Curve, product_limit
 from trialml.survival.rows import coded_labels
-from trialml.survival.ties import checked_times
+from trialml.survival.ties import checked_times, not_after
 
-__all__ = ["ArmValue", "TwoArms", "difference_of", "ratio_of", "two_arms"]
+__all__ = ["ArmValue", "TwoArms", "difference_of", "p_cell", "p_words", "ratio_of", "two_arms"]
 
 
 class ArmValue(NamedTuple):
@@ -32,7 +32,7 @@ class TwoArms(NamedTuple):
     ----------
     arms
         The two labels.
-    patients, events
+    patients
         Of each arm.
     strata
         The labels of the strata; one empty label where unstratified.
@@ -44,7 +44,6 @@ class TwoArms(NamedTuple):
 
     arms: tuple[str, str]
     patients: tuple[int, ...]
-    events: tuple[int, ...]
     strata: tuple[str, ...]
     weights: tuple[float, ...]
     curves: tuple[tuple[Curve, ...], ...]
@@ -61,6 +60,10 @@ class TwoArms(NamedTuple):
             for stratum, curve in zip(self.strata, own, strict=True):
                 named[f"arm '{arm}'" + (f" in stratum '{stratum}'" if stratum else "")] = curve
         return named
+
+    def events_by(self, t: float) -> tuple[int, ...]:
+        """Return each arm's events up to `t`: what comes later tells nothing about the curve until then."""
+        return tuple(sum(int(curve.n_event[not_after(curve.time, t)].sum()) for curve in own) for own in self.curves)
 
     def averages(self, read: Callable[[Curve], ArmValue]) -> tuple[ArmValue, ArmValue]:
         """Return each arm's average of what `read` finds on its curves, weighted by the strata's shares."""
@@ -120,11 +123,13 @@ def two_arms(time: Any, event: Any, group: Any, control: str, experimental: str,
     return TwoArms(
         arms,
         tuple(int(mine.sum()) for mine in members),
-        tuple(int(flags[mine].sum()) for mine in members),
         ("",) if strata is None else tuple(str(blocks[s]) for s in used),
         tuple(size / sum(sizes) for size in sizes),
         tuple(curves),
     )
+
+
+NO_VARIANCE = "no variance: nobody, or everybody at once, had had the event by then"
 
 
 def difference_of(
@@ -132,14 +137,15 @@ def difference_of(
 ) -> tuple[Estimate, float]:
     """Return experimental less control with normal limits, and its two-sided p; `shared` holds level, n and events.
 
-    Where no arm has had an event there is no variance: limits and p are NaN.
+    Where no arm has a variance, limits and p are NaN and the method says why.
     """
     z = normal_quantile(shared["level"])
     gap, se = experimental.value - control.value, float(np.hypot(control.se, experimental.se))
     if se == 0:
-        return Estimate(gap, scale=scale, unit=unit, se=se, method="no variance: no events by then", **shared), np.nan
+        return Estimate(gap, scale=scale, unit=unit, method=NO_VARIANCE, **shared), np.nan
     p = 2 * float(special.ndtr(-abs(gap / se)))
-    return Estimate(gap, gap - z * se, gap + z * se, scale, unit, se=se, method="Greenwood, normal", **shared), p
+    method = "Greenwood, normal" + _one_sided_variance(control, experimental)
+    return Estimate(gap, gap - z * se, gap + z * se, scale, unit, se=se, method=method, **shared), p
 
 
 def ratio_of(control: ArmValue, experimental: ArmValue, scale: str, shared: dict[str, Any]) -> tuple[Estimate, float]:
@@ -150,7 +156,26 @@ def ratio_of(control: ArmValue, experimental: ArmValue, scale: str, shared: dict
     ratio = experimental.value / control.value
     se = float(np.hypot(control.se / control.value, experimental.se / experimental.value))
     if se == 0:
-        return Estimate(ratio, scale=scale, se=se, method="no variance: no events by then", **shared), np.nan
+        return Estimate(ratio, scale=scale, method=NO_VARIANCE, **shared), np.nan
     low, high = ratio * float(np.exp(-z * se)), ratio * float(np.exp(z * se))
     p = 2 * float(special.ndtr(-abs(np.log(ratio) / se)))
-    return Estimate(ratio, low, high, scale, se=se, method="Greenwood, log scale", **shared), p
+    method = "Greenwood, log scale" + _one_sided_variance(control, experimental)
+    return Estimate(ratio, low, high, scale, se=se, method=method, **shared), p
+
+
+def _one_sided_variance(control: ArmValue, experimental: ArmValue) -> str:
+    name = "control" if control.se == 0 else "experimental" if experimental.se == 0 else ""
+    return f"; the {name} arm has no variance and adds none" if name else ""
+
+
+def p_words(p: float, estimate: Estimate) -> str:
+    """Return a two-sided p-value in words, or why there is none."""
+    if np.isnan(p):
+        return f"without limits and p-value, since {estimate.method.partition(': ')[2]}"
+    words = format_p(p)
+    return f"two-sided p {words if words[0] in '<>' else '= ' + words}"
+
+
+def p_cell(p: float, estimate: Estimate) -> str:
+    """Return a p-value for a table's cell, or why there is none."""
+    return f"none: {estimate.method.partition(': ')[2]}" if np.isnan(p) else format_p(p)
