@@ -68,6 +68,7 @@ def peer(seed: int) -> dict | None:
 
 
 DESIGN = Design(information_fractions=(0.5, 0.75, 1.0))
+WEIGHTED = {"test": "fleming-harrington", "weightings": ((0, 0.5),)}
 
 
 def speed() -> tuple[list[dict], object] | None:
@@ -125,14 +126,36 @@ def agreement(peers: list[dict], ours) -> None:
         line(f"expected {label}", found.value, found.mc_error, mean[key][0], found.mc_error * spread)
 
 
+def other_settings() -> None:
+    """Print the speed of other settings, one worker each."""
+    print("trials per second of processor time in other settings, one worker")
+    dropout = Scenario.from_median(
+        "", control_median_months=12, hazard_ratio=0.7, accrual_per_month=500 / 18, patients=500, dropout_per_month=0.01
+    )
+    for label, scenario, trials, options in (
+        ("dropout of 1 % a month", dropout, TRIALS, {}),
+        ("no effect, so that all looks are reached", plan(1.0), TRIALS, {}),
+        ("weighted log-rank, rho 0 and gamma 0.5", plan(0.7), 4000, WEIGHTED),
+        ("MaxCombo of two weights", plan(0.7), 4000, {"test": "maxcombo", "weightings": ((0, 0), (0, 0.5))}),
+        ("MaxCombo of four weights", plan(0.7), 1000, {"test": "maxcombo"}),
+        ("restricted means to 12 months", plan(0.7), 2000, {"test": "rmst", "tau_months": 12}),
+    ):
+        simulate(DESIGN, scenario, 20, 1, events=337, **options)
+        processor = time.process_time()
+        found = simulate(DESIGN, scenario, trials, 1, events=337, workers=1, **options)
+        seconds = time.process_time() - processor
+        print(f"  {label}: {trials / seconds:,.0f}; rejected in {100 * found.power.value:.1f} %")
+
+
 def type_one_error(trials: int = 400_000) -> None:
     """Print the type I error without effect, with and without following a non-binding futility bound."""
     print(f"type I error without effect, {trials:,} trials each (nominal 0.025 one-sided)")
-    designs = [("no futility bound", DESIGN, True)]
-    if hasattr(DESIGN, "futility_values"):
-        futile = Design(information_fractions=(0.5, 0.75, 1.0), futility_z=(0.0, 0.5))
-        designs += [("futility at z of 0 and 0.5, followed", futile, True), ("the same, overruled", futile, False)]
-    for label, design, follow in designs:
+    futile = Design(information_fractions=(0.5, 0.75, 1.0), futility_z=(0.0, 0.5))
+    for label, design, follow in (
+        ("no futility bound", DESIGN, True),
+        ("non-binding futility at z of 0 and 0.5, followed", futile, True),
+        ("the same, overruled", futile, False),
+    ):
         found = simulate(design, plan(1.0), trials, 2, events=337, follow_futility=follow)
         power = found.power
         print(
@@ -150,6 +173,7 @@ def main() -> int:
         print("R's package rpact cannot be loaded, so there is nothing to compare with: install rpact.")
         return 0
     agreement(*measured)
+    other_settings()
     type_one_error()
     return 0
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trialml.design.group_sequential import Design
     from trialml.design.next_trial import plan_trial
     from trialml.design.scenario import Scenario
+    from trialml.design.simulate import simulate, simulate_one_trial
     from trialml.effects.adjusted_logrank import adjusted_logrank
     from trialml.effects.binary import binary_contrast
     from trialml.effects.continuous import continuous_contrast
@@ -92,6 +93,8 @@ __all__ = [
     "read_table",
     "read_trial",
     "restricted_mean",
+    "simulate",
+    "simulate_one_trial",
     "standardised_contrast",
     "subgroup_effects",
 ]
@@ -111,6 +114,7 @@ _MODULES = {
     "design.group_sequential": ("Design",),
     "design.next_trial": ("plan_trial",),
     "design.scenario": ("Scenario",),
+    "design.simulate": ("simulate", "simulate_one_trial"),
     "effects.adjusted_logrank": ("adjusted_logrank",),
     "effects.binary": ("binary_contrast",),
     "effects.continuous": ("continuous_contrast",),

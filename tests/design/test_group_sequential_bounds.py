@@ -96,7 +96,7 @@ def test_without_effect_exactly_alpha_is_spent_at_every_look(fractions, spending
 def test_a_finer_grid_changes_nothing(monkeypatch):
     coarse = Design(information_fractions=(0.3, 0.35, 0.8, 1.0))
     power = coarse.exit_probabilities([-4.0, 0.0, 3.0, 12.0])
-    monkeypatch.setattr("trialml.design.group_sequential._PANEL", 0.5)
+    monkeypatch.setattr("trialml.design.integration._PANEL", 0.5)
     fine = Design(information_fractions=(0.3, 0.35, 0.8, 1.0))
     assert coarse.critical_values == pytest.approx(fine.critical_values, abs=1e-11)
     assert power == pytest.approx(fine.exit_probabilities([-4.0, 0.0, 3.0, 12.0]), abs=1e-12)

@@ -369,7 +369,7 @@ def _characteristics(
         events=float(events[-1]),
         patients=patients,
         duration_months=float(months[-1]),
-        follow_up_months=float(months[-1] - patients / scenario.accrual_per_month),
+        follow_up_months=float(months[-1] - scenario.accrual_length(patients)),
         expected_events=float(ends @ events),
         expected_duration_months=float(ends @ months),
         early_stop_probability=float(exits[:-1].sum()),

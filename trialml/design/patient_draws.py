@@ -101,7 +101,7 @@ def _draw_entries(key: Any, kind: Any, breaks: Any, rates: Any, enrolled: Any, e
                 entry[i] *= n / total
     piece = 0
     for i in range(n):
-        while piece + 1 < breaks.size and enrolled[piece + 1] <= entry[i]:
+        while piece + 1 < breaks.size and enrolled[piece + 1] < entry[i]:
             piece += 1
         entry[i] = breaks[piece] + (entry[i] - enrolled[piece]) / rates[piece]
 

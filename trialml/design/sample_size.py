@@ -133,7 +133,7 @@ def patients_for_events(
         accrual = _accrual_by_follow_up(scenario, wanted, follow_up_months)
     else:
         accrual = _accrual_by_duration(scenario, wanted, duration_months)
-    patients = accrual * scenario.accrual_per_month
+    patients = float(scenario.entered(accrual))
     if not whole_numbers:
         return patients
     whole = round_up(patients, size)
@@ -143,10 +143,9 @@ def patients_for_events(
 
 def _accrual_by_follow_up(scenario: Scenario, events: float, follow_up_months: float) -> float:
     after = require_positive("follow_up_months", follow_up_months, zero=True)
-    before = scenario.mean_integral(after)
 
     def surplus(accrual: float) -> float:
-        return float(scenario.accrual_per_month * (scenario.mean_integral(accrual + after) - before)) - events
+        return float(scenario.events_of_accrual(accrual + after, accrual)) - events
 
     high = 1.0
     while surplus(high) < 0:
@@ -156,14 +155,15 @@ def _accrual_by_follow_up(scenario: Scenario, events: float, follow_up_months: f
 
 def _accrual_by_duration(scenario: Scenario, events: float, duration_months: float | None) -> float:
     end = require_positive("duration_months", np.nan if duration_months is None else duration_months)
-    whole = scenario.mean_integral(end)
 
     def surplus(accrual: float) -> float:
-        return float(scenario.accrual_per_month * (whole - scenario.mean_integral(end - accrual))) - events
+        return float(scenario.events_of_accrual(end, accrual)) - events
 
     if surplus(end) < 0:
+        _, rates = scenario.accrual_pieces()
+        shown = ", ".join(f"{rate:g}" for rate in rates)
         raise AnalysisError(
-            f"scenario '{scenario.name}': accrual of {scenario.accrual_per_month:g} patients a month gives at most "
+            f"scenario '{scenario.name}': accrual of {shown} patients a month gives at most "
             f"{surplus(end) + events:,.1f} events in {end:g} months, but {events:,.1f} are needed: "
             "accrue faster or allow more time"
         )

@@ -12,6 +12,7 @@ import pandas as pd
 
 from trialml.data.tolerance import TIE_TOLERANCE
 from trialml.design.group_sequential import Design
+from trialml.design.look_tests import TestName, look_test
 from trialml.design.refusals import require_finite, require_positive
 from trialml.design.sample_size import round_up, survival_events
 from trialml.design.scenario import Scenario
@@ -35,6 +36,9 @@ def simulate(
     patients: float | None = None,
     timing: Timing = "events",
     look_months: Sequence[float] = (),
+    test: TestName = "logrank",
+    weightings: Sequence[tuple[float, float]] = (),
+    tau_months: float | None = None,
     stratified: bool = True,
     follow_futility: bool = True,
     entry: Entry = "poisson",
@@ -45,9 +49,9 @@ def simulate(
     """Simulate trials of a design under a scenario.
 
     Patients enter one by one, are allocated in permuted blocks within their group, and have an event, drop out or are
-    cut off. At each look the log-rank statistic z, positive in favour of the experimental arm, is compared with the
-    design's bounds, and the trial ends where one is crossed. Events at the looks are planned, so the bounds are those
-    of the design, whatever the number of events.
+    cut off. At each look the statistic z, positive in favour of the experimental arm, is compared with the design's
+    bounds, and the trial ends where one is crossed. The bounds are those of the planned events; they are not computed
+    again from the events that a look at a calendar month happens to have.
 
     Parameters
     ----------
@@ -67,8 +71,17 @@ def simulate(
         is later. Where the patients have fewer events than planned, the look is at their last event.
     look_months
         Calendar month of each look, where the timing has one.
+    test
+        ``"logrank"``, in compiled loops; or, a trial at a time and slower, ``"fleming-harrington"``, ``"maxcombo"`` (its joint
+        one-sided p against the bound's nominal one) or ``"rmst"``. Bounds of a design with several looks assume
+        increments as those of the log-rank test; how far that holds for another test is what the simulation shows.
+    weightings
+        Fleming and Harrington's pairs of rho and gamma: one for ``"fleming-harrington"``, several for ``"maxcombo"``.
+    tau_months
+        Up to when ``"rmst"`` takes restricted means; a look at which an arm's follow-up is shorter never stops.
     stratified
-        Whether the test is stratified by the groups of patients, where the scenario has several.
+        Whether the test is stratified by the groups of patients, where the scenario has several; restricted means
+        never are.
     follow_futility
         False goes on where a futility bound is crossed, which is what a non-binding bound must allow for.
     entry
@@ -100,17 +113,24 @@ def simulate(
             f"{scenario.allocation_ratio:g}:1: give both the same allocation_ratio"
         )
     plan = trial_plan(scenario, patients=patients, block=block, entry=entry)
-    rules = _look_rules(design, scenario, plan, events, timing, look_months, stratified, follow_futility)
+    compared = look_test(test, weightings, tau_months)
+    if test == "maxcombo" and design.sides == 2:
+        raise AnalysisError("test 'maxcombo' is one-sided here, but the design has two sides: give sides=1")
+    within = stratified and test != "rmst"
+    rules = _look_rules(design, scenario, plan, events, timing, look_months, within, follow_futility)
+    threads = (os.cpu_count() or 1) if workers is None else _whole("workers", workers, 1, 1025)
+    if test != "logrank":
+        threads = 1  # those tests run in the interpreter, which works on one thread at a time
     tally = run_plan(
-        plan, rules, trials=count, seed=start, workers=workers or os.cpu_count() or 1, progress=progress
+        plan, rules, trials=count, seed=start, workers=threads, progress=progress, run=compared.run
     )  # fmt: skip
-    return simulated_trials(design, scenario, plan, rules, tally, start)
+    return simulated_trials(design, scenario, plan, rules, tally, start, compared.words)
 
 
 def _whole(name: str, value: float, low: int, high: int) -> int:
     number = require_finite(name, value)
     if number != int(number) or not low <= number < high:
-        raise AnalysisError(f"{name} is {number:g}: give a whole number from {low} on")
+        raise AnalysisError(f"{name} is {number:g}: give a whole number from {low} to {high - 1:,}")
     return int(number)
 
 
@@ -134,9 +154,9 @@ def _look_rules(
         horizon = scenario.months_to_events(final, plan.patients)
     upper = np.array(design.critical_values)
     none = np.full(design.looks, -np.inf)
-    futility_values = getattr(design, "futility_values", tuple(none))
-    futility = np.array([*futility_values[:-1], -np.inf]) if follow_futility else none
-    lower = -upper if getattr(design, "sides", 1) == 2 else none
+    # The last futility bound is the efficacy bound, or none: the final look ends the trial anyway.
+    futility = np.array([*design.futility_values[:-1], -np.inf]) if follow_futility else none
+    lower = -upper if design.sides == 2 else none
     return LookRules(
         targets, months, timing, upper, lower, futility, stratified and plan.groups > 1,
         1.25 * max(horizon, float(months[-1]), 1.0),
@@ -201,8 +221,8 @@ def simulate_one_trial(
     Returns
     -------
     DataFrame
-        One row a patient who had entered by the cut, in order of entry: ``group`` (position among the scenario's
-        groups), ``arm`` (control or experimental), ``entry_months`` (calendar), ``time_months`` (since entry) and
+        One row a patient who had entered by the cut, in order of entry: ``group`` (its name; ``all`` where the scenario
+        has none), ``arm`` (control or experimental), ``entry_months`` (calendar), ``time_months`` (since entry) and
         ``event``.
 
     Raises
@@ -228,9 +248,10 @@ def simulate_one_trial(
         cut = float(happened[wanted - 1])
     # Whoever enters at the cut itself has no follow-up.
     inside = drawn.entry < cut * (1 - TIE_TOLERANCE)
+    names = np.array([group.name for group in scenario.groups] or ["all"])
     frame = pd.DataFrame(
         {
-            "group": drawn.group,
+            "group": names[drawn.group],
             "arm": np.where(drawn.arm == 1, "experimental", "control"),
             "entry_months": drawn.entry,
             "time_months": np.where(ends <= cut, drawn.time, cut - drawn.entry),

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from trialml.design.group_sequential import Design
+from trialml.design.integration import crossing_probabilities
 from trialml.design.scenario import Scenario
 from trialml.design.trial_plan import TrialPlan
 from trialml.design.trial_sums import LookRules, Tally
@@ -19,7 +20,7 @@ from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_
 
 __all__ = ["SimulatedTrials", "simulated_trials"]
 
-TESTS = {"logrank": "log-rank test"}
+LOGRANK = "log-rank test"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,9 @@ class SimulatedTrials(Result):
         One row a look: ``look, information_fraction, planned_events, critical_z, futility_z``; over all trials
         ``reach`` (come to the look), ``reject``, ``harm`` (the lower bound of a two-sided design), ``futility``
         (stopped there) and ``cumulative_power``; over the trials that come to the look ``fewer_events`` (than
-        planned) and the means ``z, hazard_ratio`` (geometric, of Peto's estimate), ``months, events, enrolled``.
+        planned) and the means ``z, hazard_ratio`` (geometric, of Peto's estimate), ``months, events, enrolled``. Beside
+        them ``computed_reject`` and ``computed_futility``, by integration under Schoenfeld's drift: NaN where the
+        hazards are not proportional, patients are of several groups, or looks and test are not by events and log-rank.
     totals
         One row a figure: ``figure, value, low, high, mc_error``.
     trials, seed
@@ -108,8 +111,11 @@ class SimulatedTrials(Result):
             f"'{self.scenario.name}', the {self.test} at alpha {self.design.alpha:g} one-sided rejected in "
             f"{_percent(power)}"
         )
+        computed = float(self.looks["computed_reject"].sum(skipna=False))
+        if not math.isnan(computed):
+            first += f", {100 * computed:.2f} % by integration"
         if futility.value > 0:
-            first += f" and stopped for futility in {_percent(futility)}"
+            first += f", and stopped for futility in {_percent(futility)}"
         means = [
             f"{format_number(value.value, 4)} {value.unit} (Monte Carlo error {format_number(value.mc_error or 0.0, 2)})"
             for value in map(self.estimate, ("events", "enrolled", "duration_months"))
@@ -139,6 +145,8 @@ class SimulatedTrials(Result):
             ("Power so far (%)", "cumulative_power", 2, 100.0),
             ("Hazard ratio", "hazard_ratio", 3, 1.0),
         ):
+            if rows[name].isna().all():  # no hazard ratio is estimated by this test
+                continue
             pairs = zip(rows[name], rows[f"{name}_mc_error"], strict=True)
             table[title] = [f"{scale * value:.{digits}f} ({scale * error:.{digits}f})" for value, error in pairs]
         return table
@@ -205,6 +213,18 @@ def _look_frame(design: Design, rules: LookRules, tally: Tally) -> pd.DataFrame:
     return frame
 
 
+def _computed(design: Design, scenario: Scenario, rules: LookRules, test: str) -> tuple[Any, Any]:
+    """Return the probabilities of rejection and of futility at each look by integration, NaN where there is none."""
+    ratio = scenario.hazard_ratio
+    if ratio is None or scenario.groups or rules.timing != "events" or test != LOGRANK:
+        return np.full(rules.looks, np.nan), np.full(rules.looks, np.nan)
+    share = design.experimental_share
+    means = -math.log(ratio) * np.sqrt(rules.targets * share * (1 - share))
+    lower = rules.lower if design.sides == 2 else rules.futility
+    crossing = crossing_probabilities(rules.upper, lower, rules.targets, means)
+    return crossing.above, np.zeros(rules.looks) if design.sides == 2 else crossing.below
+
+
 def _total_frame(tally: Tally) -> pd.DataFrame:
     rows = []
     for name, count in zip(("power", "harm", "futility"), tally.stopped.sum(axis=0), strict=True):
@@ -216,8 +236,9 @@ def _total_frame(tally: Tally) -> pd.DataFrame:
     mean, error = _means(tally.final_sums, tally.final_squares, tally.trials)
     for name, k in (("events", 3), ("enrolled", 4), ("duration_months", 2)):
         rows.append((name, mean[k], mean[k] - Z95 * error[k], mean[k] + Z95 * error[k], error[k]))
-    ratio, spread = math.exp(mean[1]), math.exp(Z95 * error[1])
-    rows.append(("hazard_ratio", ratio, ratio / spread, ratio * spread, ratio * error[1]))
+    if not math.isnan(mean[1]):  # weighted tests and restricted means estimate no hazard ratio
+        ratio, spread = math.exp(mean[1]), math.exp(Z95 * error[1])
+        rows.append(("hazard_ratio", ratio, ratio / spread, ratio * spread, ratio * error[1]))
     return pd.DataFrame(rows, columns=["figure", "value", "low", "high", "mc_error"]).astype({"value": float})
 
 
@@ -232,15 +253,16 @@ def simulated_trials(
 ) -> SimulatedTrials:
     """Return the result of the sums over simulated trials."""
     kind = "stratified " if rules.stratified else ""
+    reject, futility = _computed(design, scenario, rules, test)
     return SimulatedTrials(
         design=design,
         scenario=scenario.with_patients(plan.patients),
-        looks=_look_frame(design, rules, tally),
+        looks=_look_frame(design, rules, tally).assign(computed_reject=reject, computed_futility=futility),
         totals=_total_frame(tally),
         trials=tally.trials,
         seed=seed,
         patients=plan.patients,
-        test=kind + TESTS[test],
+        test=kind + test,
         timing=rules.timing,
         entry=plan.entry,
     )

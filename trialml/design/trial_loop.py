@@ -3,7 +3,8 @@
 Import this module inside functions, since it imports numba. The functions take plain arrays and make none, so that
 other simulations (of enrichment, say) are put together from the same parts: `patient_draws.draw_patients` makes the
 patients of a trial, `nth_event_month` says when a look takes place, `order_ends` sorts once a trial, and `logrank_at`
-walks through that order once a look.
+walks through that order once a look. Whoever changes `patient_draws` must touch this file: the machine code on disk
+holds the other file's functions too, and numba looks at the date of this one alone.
 """
 
 # ruff: noqa: PLR0917 (compiled loops take plain arrays)
@@ -279,7 +280,7 @@ def run_trials(
     targets, look_months, rule
         Shape (looks,) each, as `cut_months` takes them.
     upper, lower, futility
-        Shape (looks,): a trial stops where z is at least `upper` (1), at most `lower` (-1) or at most `futility` (-2).
+        Shape (looks,): a trial stops where z is at least `upper` (1), at most `lower` (-1) or below `futility` (-2).
     horizon, scale
         As `count_calendar` and `order_ends` take them.
     reals, start, small, order, piece, left, parts, counts, cuts, sums
@@ -326,11 +327,12 @@ def run_trials(
                     cut, parts[1, s], parts[2, s], entry[a:b], time[a:b], arm[a:b], reals[6, a:b], reals[7, a:b],
                     small[5, a:b], reals[3], small[6], sums,
                 )  # fmt: skip
-            z = -sums[0] / math.sqrt(sums[1]) if sums[1] > 0 else 0.0
+            # Without information there is no test, so nothing stops the trial.
+            z = -sums[0] / math.sqrt(sums[1]) if sums[1] > 0 else np.nan
             happened = 0
             for i in range(n):
                 happened += month[i] <= cut
             distance[j, look], variance[j, look], months[j, look], events[j, look] = sums[0], sums[1], cut, happened
-            decision[j, look] = 1 if z >= upper[look] else -1 if z <= lower[look] else -2 if z <= futility[look] else 0
+            decision[j, look] = 1 if z >= upper[look] else -1 if z <= lower[look] else -2 if z < futility[look] else 0
             if decision[j, look] != 0:
                 break

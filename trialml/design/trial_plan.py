@@ -164,6 +164,8 @@ def plan_of(
     if not 2 <= round(size) <= MOST_PATIENTS:
         raise AnalysisError(f"a simulated trial has {size:,.0f} patients: give 2 to {MOST_PATIENTS:,}")
     ratio = require_positive("allocation_ratio (experimental to control)", allocation_ratio)
+    if not 1 <= len(groups) <= 255:
+        raise AnalysisError(f"there are {len(groups)} groups of patients: give 1 to 255")
     places, experimental = _block(ratio, block)
     prevalence = np.array([require_positive("a prevalence", group[0]) for group in groups])
     if abs(prevalence.sum() - 1) > 1e-6:
@@ -221,12 +223,11 @@ def trial_plan(
     AnalysisError
         If the number of patients is not known, or the block does not fit the allocation.
     """
-    breaks, hazards = scenario.pieces
     return plan_of(
         scenario.size(patients),
-        accrual=(np.zeros(1), np.array([scenario.accrual_per_month])),
-        groups=[(1.0, breaks, hazards, scenario.hazard_ratio * hazards)],
-        dropout=(scenario.dropout_per_month, scenario.dropout_per_month),
+        accrual=scenario.accrual_pieces(),
+        groups=scenario.hazard_pieces(),
+        dropout=scenario.dropout_hazards(),
         allocation_ratio=scenario.allocation_ratio,
         block=block,
         entry=entry,

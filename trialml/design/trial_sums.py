@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trialml.design.trial_plan import TrialPlan
 
-__all__ = ["PART", "LookRules", "Looks", "Tally", "Timing", "run_logrank", "run_plan", "tally_of"]
+__all__ = ["PART", "LookRules", "Looks", "Tally", "Timing", "parts_of", "run_logrank", "run_plan", "tally_of"]
 
 Vector = NDArray[np.float64]
 Timing = Literal["events", "months", "events-and-months"]
@@ -19,7 +19,6 @@ Timing = Literal["events", "months", "events-and-months"]
 PART = 1000
 """Trials that a worker simulates in a go; the sums of the parts are added in order, whoever made them."""
 
-MEASURES = ("z", "log_hazard_ratio", "months", "events", "enrolled")
 OUTCOMES = (1, -1, -2)
 """Stopped for efficacy, for harm (the lower bound of a two-sided design), for futility."""
 
@@ -37,7 +36,7 @@ class LookRules(NamedTuple):
         ``"events"``, ``"months"`` or ``"events-and-months"`` (the later of the two).
     upper, lower, futility
         A trial stops where z, positive in favour of the experimental arm, is at least `upper`, at most `lower` (harm)
-        or at most `futility`; infinite where there is no such bound.
+        or below `futility`; infinite where there is no such bound.
     stratified
         Whether the test is stratified by the groups of patients.
     horizon
@@ -109,6 +108,11 @@ class Tally(NamedTuple):
     squares: Vector
     final_sums: Vector
     final_squares: Vector
+
+
+def parts_of(trials: int) -> int:
+    """Return how many times `run_plan` tells its progress."""
+    return -(-trials // PART)
 
 
 def tally_of(looks: Looks, targets: NDArray[np.int64]) -> Tally:
