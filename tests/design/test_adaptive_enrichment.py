@@ -19,6 +19,8 @@ from trialml.design.combination import stage_weights
 from trialml.design.enrichment_characteristics import EnrichmentCharacteristics
 from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.group_sequential import Design
+from trialml.design.patient_groups import Group
+from trialml.design.scenario import Scenario
 from trialml.design.stage_statistics import StageZ, logrank_increment, population_scores
 from trialml.design.trial_plan import plan_of
 from trialml.errors import AnalysisError
@@ -328,6 +330,21 @@ def test_the_hierarchical_and_the_enriched_design_are_of_the_same_family():
     )
 
 
+def test_a_scenario_with_groups_is_the_plan_that_its_pieces_give():
+    truth = Scenario(
+        "two groups", accrual_per_month=25, patients=200, dropout_per_month=0.002, groups=(
+            Group("marker high", 0.4, control_hazard_per_month=0.06, hazard_ratio=0.6),
+            Group("marker low", 0.6, control_hazard_per_month=0.06, hazard_ratio=1.0),
+        ),
+    )  # fmt: skip
+    design = EnrichmentDesign(60, 60)
+    named = simulate_enrichment(design, truth, 1000, subgroup=["marker high"])
+    assert named.figures.equals(simulate_enrichment(design, people(0.6, 1.0, patients=200), 1000).figures)
+    assert "two groups" in named.text()
+    with pytest.raises(AnalysisError, match="nearest name is 'marker low'"):
+        simulate_enrichment(design, truth, 1000, subgroup=["marker lov"])
+
+
 def test_the_result_has_monte_carlo_errors_and_survives_json():
     found = simulate_enrichment(EnrichmentDesign(60, 60), people(0.7, 1.0, patients=200), 1000)
     again = EnrichmentCharacteristics.from_dict(json.loads(json.dumps(found.to_dict())))
@@ -353,6 +370,8 @@ def test_the_result_has_monte_carlo_errors_and_survives_json():
         (lambda: EnrichmentDesign(80, 80, success="some"), "success is 'some'"),
         (lambda: EnrichmentDesign(80, 80, design=Design()), "1 looks: give a design of two"),
         (lambda: EnrichmentDesign(80, 80, design=Design(information_fractions=(0.7, 0.5, 1.0))), "do not increase"),
+        (lambda: EnrichmentDesign(80, 80, design=Design(information_fractions=(0.5, 1.0), sides=2)), "has two sides"),
+        (lambda: EnrichmentDesign(80, 80, design=Design(information_fractions=(0.5, 1.0), futility_z=(0.0,))), "has a futility bound"),
         (lambda: EnrichmentDesign(80, 80, thresholds=(0.0, 1.0)), "a threshold"),
         (lambda: EnrichmentDesign(80, 80, conditional_powers=(1.0, 0.5)), "conditional power is 1"),
         (lambda: EnrichmentDesign(80, 80, stages="patients"), "first_stage_events None"),

@@ -232,6 +232,11 @@ def test_the_result_says_alpha_one_sided_and_survives_json():
         (lambda: closed_test(HALVES, [1.0, NAN], [1.0, NAN]), "stage 2 has no z of either population"),
         (lambda: closed_test(HALVES, [NAN, 1.0], [1.0, 1.0]), "does not come back"),
         (lambda: closed_test(HALVES, [math.inf], [1.0]), "infinite"),
+        (lambda: closed_test(Design(information_fractions=(0.5, 1.0), sides=2), [1.0], [1.0]), "two sides"),
+        (
+            lambda: repeated_p(Design(information_fractions=(0.5, 1.0), spending="haybittle-peto"), [1.0]),
+            "one alpha only",
+        ),
         (lambda: z_of_p([0.1, 1.0]), "is 1: give a number above 0 and below 1"),
         (lambda: combined_z([1.0, 2.0], [1.0]), "2 stages but 1 weights"),
         (lambda: combined_z([1.0], [0.0]), "a stage weight is 0"),
