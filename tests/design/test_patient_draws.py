@@ -34,6 +34,14 @@ def test_two_trials_of_a_seed_share_no_draw():
     assert 1_000_000 * DRAWS_PER_PATIENT + DRAWS_PER_PATIENT <= 2**24
 
 
+def test_uniform_draws_are_the_middles_of_equal_slices_of_the_unit_interval():
+    """So that neither 0 nor 1 can come: 52 leading bits and a half."""
+    key = int(trial_key(np.uint64(3), np.uint64(4)))
+    for k in range(200):
+        word = int(_mixed(np.uint64((key + (k + 1) * 0x9E3779B97F4A7C15) % 2**64)))
+        assert uniform(np.uint64(key), np.uint64(k)) == ((word >> 12) + 0.5) / 2**52
+
+
 def test_exponential_draws_are_minus_the_logarithm_of_the_uniform_ones():
     key = trial_key(np.uint64(3), np.uint64(4))
     u = np.array([uniform(key, np.uint64(k)) for k in range(5000)])

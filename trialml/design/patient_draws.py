@@ -60,7 +60,8 @@ def trial_key(seed: Any, trial: Any) -> Any:
 def uniform(key: Any, draw: Any) -> Any:
     """Return a draw of a trial between 0 and 1, both excluded; `draw` is below ``2**24``."""
     word = _mixed(key + (draw + np.uint64(1)) * _STEP)
-    return (np.float64(np.int64(word >> np.uint64(11))) + 0.5) * (1.0 / 9007199254740992.0)
+    # With 52 of the 64 bits the half is not rounded away, which would give 1 now and then.
+    return (np.float64(np.int64(word >> np.uint64(12))) + 0.5) * (1.0 / 4503599627370496.0)
 
 
 @compiled("float64(uint64, uint64)")

@@ -192,6 +192,14 @@ class Scenario:
         """Return this scenario with a number of patients."""
         return dataclasses.replace(self, patients=patients, accrual_months=None)
 
+    def scaled(self, factor: float) -> Scenario:
+        """Return this scenario with so many times the patients, at so many times the rates of accrual."""
+        times = require_positive("the factor", factor)
+        rate = self.accrual_per_month
+        rates = tuple(times * one for one in rate) if isinstance(rate, tuple) else times * rate
+        patients = None if self.patients is None else times * self.patients
+        return dataclasses.replace(self, accrual_per_month=rates, patients=patients)
+
     def size(self, patients: float | None = None) -> float:
         """Return the number of patients: the argument, or what the scenario says.
 
@@ -235,6 +243,15 @@ class Scenario:
             for group in self.hazard_pieces()
         ]
         return float(sum(risks))
+
+    def control_median_months(self) -> float:
+        """Return the median time to the event in the control arm, without dropout; infinite where most are cured."""
+        high = 1.0
+        while self.control_risk(high) < 0.5:
+            high *= 2
+            if high > 1e6:
+                return math.inf
+        return float(brentq(lambda month: self.control_risk(month) - 0.5, high * 1e-9, high, xtol=1e-10))
 
     def event_probability(
         self, months_since_start_of_recruitment: ArrayLike, patients: float | None = None
