@@ -249,7 +249,10 @@ def test_a_simulated_trial_is_the_one_that_plain_python_and_the_survival_chapter
             second = (two.subgroup, math.nan) if selected == 1 else (math.nan, two.full)
             np.testing.assert_allclose([row["z2_subgroup"], row["z2_full"]], second, rtol=1e-9)
             assert row["end_month"] == pytest.approx(end, rel=1e-12)
-            assert row["patients_subgroup"] + row["patients_rest"] == enrolled.sum()
+            until = end if stages == "increments" else later
+            entered = early | (enrolled & (trial.pool.entry <= until))
+            assert row["patients_subgroup"] == (entered & trial.member).sum()
+            assert row["patients_rest"] == (entered & ~trial.member).sum()
             found = combined(design, fixed, one, second, test)
             assert row["rejected"] == found
         kinds.add((selected, stop, row["rejected"]))

@@ -61,7 +61,8 @@ def simulate_enrichment(
     Patients come from one stream of all comers whose groups are drawn at random, so that the populations have random
     sizes. Once the subgroup alone goes on, only its patients are enrolled from that stream, until the planned number is
     in. The interim analysis takes place at `interim_events`, the final one when the population that went on has had the
-    further events, or its last one. A second stage without any event counts as z = 0.
+    further events, or its last one. A second stage without any event counts as z = 0. The full
+    population's test is stratified by the subgroup; finer groups of the truth are not strata.
 
     Parameters
     ----------
