@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom, norm
 
@@ -17,6 +18,7 @@ from trialml.design.adaptive_enrichment import (
 from trialml.design.closed_test import closed_test
 from trialml.design.combination import stage_weights
 from trialml.design.enrichment_characteristics import EnrichmentCharacteristics
+from trialml.design.enrichment_comparison import EnrichmentComparison, compare_enrichment
 from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.group_sequential import Design
 from trialml.design.patient_groups import Group
@@ -403,3 +405,30 @@ def test_an_unknown_measure_is_refused_with_the_known_ones():
     found = simulate_enrichment(EnrichmentDesign(40, 40), people(patients=200), 100)
     with pytest.raises(AnalysisError, match="choose one of rejected_any"):
         found.estimate("power")
+
+
+# Side by side -------------------------------------------------------------------------------------------------------
+
+
+def test_designs_side_by_side_are_the_simulations_one_by_one():
+    designs = {"adaptive": EnrichmentDesign(60, 60), "all comers": EnrichmentDesign.all_comers(60, 60)}
+    truths = {"subgroup only": people(0.6, 1.0, patients=250), "everyone": people(0.75, 0.75, patients=250)}
+    found = compare_enrichment(designs, truths, 1000, seed=3)
+    rows = found.rows.set_index(["design", "truth"])
+    for name, design in designs.items():
+        for truth, plan in truths.items():
+            alone = simulate_enrichment(design, plan, 1000, seed=3).scalars()
+            assert rows.loc[(name, truth), "rejected_any"] == alone["rejected_any"]
+            assert rows.loc[(name, truth), "events_mc_error"] == alone["events_mc_error"]
+    again = EnrichmentComparison.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.text() == found.text()
+    assert "subgroup only: adaptive" in found.text()
+    assert "alpha 0.025 one-sided" in found.text()
+    assert len(found.table()) == 4
+    found.draw(Figure())
+    assert "adaptive_everyone" in found.scalars()
+    with pytest.raises(AnalysisError, match="at least one of each"):
+        compare_enrichment({}, truths)
+    other = EnrichmentDesign(60, 60, design=Design(alpha=0.05, information_fractions=(0.5, 1.0)))
+    with pytest.raises(AnalysisError, match="different one-sided alphas"):
+        compare_enrichment(designs | {"other": other}, truths)
