@@ -423,6 +423,8 @@ def test_designs_side_by_side_are_the_simulations_one_by_one():
     again = EnrichmentComparison.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again.text() == found.text()
     assert "subgroup only: adaptive" in found.text()
+    null = compare_enrichment(designs, {"no effect": people(patients=250)}, 2000, seed=3)
+    assert "no effect, where every rejection is false: " in null.text()
     assert "alpha 0.025 one-sided" in found.text()
     assert len(found.table()) == 4
     found.draw(Figure())

@@ -194,6 +194,32 @@ def test_the_repeated_p_of_a_fixed_design_is_the_p_value_and_of_a_bound_its_leve
     assert repeated_p(HALVES, [-1.0, -1.0]) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("spending", "parameter"),
+    [
+        ("lan-demets-pocock", None),
+        ("obrien-fleming", None),
+        ("pocock", None),
+        ("wang-tsiatis", 0.25),
+        ("hwang-shih-decani", -4.0),
+        ("kim-demets", 2.0),
+    ],
+)
+def test_the_repeated_p_at_a_bound_is_alpha_in_every_family_with_bounds_at_every_level(spending, parameter):
+    design = Design(information_fractions=(0.5, 1.0), spending=spending, spending_parameter=parameter)
+    assert repeated_p(design, design.critical_values[:1]) == pytest.approx(0.025, rel=1e-7)
+    assert repeated_p(design, [0.0, design.critical_values[1]]) == pytest.approx(0.025, rel=1e-7)
+    found = closed_test(design, [2.2, 2.9], [1.0, 0.2])
+    assert 0 < found.populations["p_adjusted"].min() < 0.05
+
+
+def test_a_design_whose_bounds_belong_to_one_alpha_has_rejections_but_no_adjusted_p():
+    found = closed_test(Design(information_fractions=(0.5, 1.0), spending="haybittle-peto"), [2.2, 2.9], [1.0, 0.2])
+    assert found.populations["rejected"].to_list() == [True, False]
+    assert found.populations["p_adjusted"].isna().all()
+    assert "adjusted one-sided p" not in found.text()
+
+
 def test_a_rejection_follows_from_the_adjusted_p():
     draw = np.random.default_rng(11)
     for _ in range(25):

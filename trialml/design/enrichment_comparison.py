@@ -80,10 +80,16 @@ class EnrichmentComparison(Result):
         )
 
     def text(self) -> str:
-        """Return for each truth the design that rejects most often."""
+        """Return for each truth the design that rejects most often, and where nothing is true the range of false rejections."""
         said = []
         for truth in dict.fromkeys(self.rows["truth"]):
             here = self.rows[self.rows["truth"] == truth]
+            if (here["rejected_any"] > 0).all() and (here["false_rejection"] == here["rejected_any"]).all():
+                errors = 100 * here["false_rejection"]
+                said.append(
+                    f"{truth}, where every rejection is false: {errors.min():.1f} to {errors.max():.1f} % rejected"
+                )
+                continue
             best = here.loc[here["rejected_any"].idxmax()]
             said.append(
                 f"{truth}: {best['design']} with {100 * best['rejected_any']:.1f} % "
