@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom, norm
 
@@ -17,8 +18,11 @@ from trialml.design.adaptive_enrichment import (
 from trialml.design.closed_test import closed_test
 from trialml.design.combination import stage_weights
 from trialml.design.enrichment_characteristics import EnrichmentCharacteristics
+from trialml.design.enrichment_comparison import EnrichmentComparison, compare_enrichment
 from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.group_sequential import Design
+from trialml.design.patient_groups import Group
+from trialml.design.scenario import Scenario
 from trialml.design.stage_statistics import StageZ, logrank_increment, population_scores
 from trialml.design.trial_plan import plan_of
 from trialml.errors import AnalysisError
@@ -247,7 +251,10 @@ def test_a_simulated_trial_is_the_one_that_plain_python_and_the_survival_chapter
             second = (two.subgroup, math.nan) if selected == 1 else (math.nan, two.full)
             np.testing.assert_allclose([row["z2_subgroup"], row["z2_full"]], second, rtol=1e-9)
             assert row["end_month"] == pytest.approx(end, rel=1e-12)
-            assert row["patients_subgroup"] + row["patients_rest"] == enrolled.sum()
+            until = end if stages == "increments" else later
+            entered = early | (enrolled & (trial.pool.entry <= until))
+            assert row["patients_subgroup"] == (entered & trial.member).sum()
+            assert row["patients_rest"] == (entered & ~trial.member).sum()
             found = combined(design, fixed, one, second, test)
             assert row["rejected"] == found
         kinds.add((selected, stop, row["rejected"]))
@@ -328,6 +335,21 @@ def test_the_hierarchical_and_the_enriched_design_are_of_the_same_family():
     )
 
 
+def test_a_scenario_with_groups_is_the_plan_that_its_pieces_give():
+    truth = Scenario(
+        "two groups", accrual_per_month=25, patients=200, dropout_per_month=0.002, groups=(
+            Group("marker high", 0.4, control_hazard_per_month=0.06, hazard_ratio=0.6),
+            Group("marker low", 0.6, control_hazard_per_month=0.06, hazard_ratio=1.0),
+        ),
+    )  # fmt: skip
+    design = EnrichmentDesign(60, 60)
+    named = simulate_enrichment(design, truth, 1000, subgroup=["marker high"])
+    assert named.figures.equals(simulate_enrichment(design, people(0.6, 1.0, patients=200), 1000).figures)
+    assert "two groups" in named.text()
+    with pytest.raises(AnalysisError, match="nearest name is 'marker low'"):
+        simulate_enrichment(design, truth, 1000, subgroup=["marker lov"])
+
+
 def test_the_result_has_monte_carlo_errors_and_survives_json():
     found = simulate_enrichment(EnrichmentDesign(60, 60), people(0.7, 1.0, patients=200), 1000)
     again = EnrichmentCharacteristics.from_dict(json.loads(json.dumps(found.to_dict())))
@@ -353,6 +375,8 @@ def test_the_result_has_monte_carlo_errors_and_survives_json():
         (lambda: EnrichmentDesign(80, 80, success="some"), "success is 'some'"),
         (lambda: EnrichmentDesign(80, 80, design=Design()), "1 looks: give a design of two"),
         (lambda: EnrichmentDesign(80, 80, design=Design(information_fractions=(0.7, 0.5, 1.0))), "do not increase"),
+        (lambda: EnrichmentDesign(80, 80, design=Design(information_fractions=(0.5, 1.0), sides=2)), "has two sides"),
+        (lambda: EnrichmentDesign(80, 80, design=Design(information_fractions=(0.5, 1.0), futility_z=(0.0,))), "has a futility bound"),
         (lambda: EnrichmentDesign(80, 80, thresholds=(0.0, 1.0)), "a threshold"),
         (lambda: EnrichmentDesign(80, 80, conditional_powers=(1.0, 0.5)), "conditional power is 1"),
         (lambda: EnrichmentDesign(80, 80, stages="patients"), "first_stage_events None"),
@@ -381,3 +405,32 @@ def test_an_unknown_measure_is_refused_with_the_known_ones():
     found = simulate_enrichment(EnrichmentDesign(40, 40), people(patients=200), 100)
     with pytest.raises(AnalysisError, match="choose one of rejected_any"):
         found.estimate("power")
+
+
+# Side by side -------------------------------------------------------------------------------------------------------
+
+
+def test_designs_side_by_side_are_the_simulations_one_by_one():
+    designs = {"adaptive": EnrichmentDesign(60, 60), "all comers": EnrichmentDesign.all_comers(60, 60)}
+    truths = {"subgroup only": people(0.6, 1.0, patients=250), "everyone": people(0.75, 0.75, patients=250)}
+    found = compare_enrichment(designs, truths, 1000, seed=3)
+    rows = found.rows.set_index(["design", "truth"])
+    for name, design in designs.items():
+        for truth, plan in truths.items():
+            alone = simulate_enrichment(design, plan, 1000, seed=3).scalars()
+            assert rows.loc[(name, truth), "rejected_any"] == alone["rejected_any"]
+            assert rows.loc[(name, truth), "events_mc_error"] == alone["events_mc_error"]
+    again = EnrichmentComparison.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.text() == found.text()
+    assert "subgroup only: adaptive" in found.text()
+    null = compare_enrichment(designs, {"no effect": people(patients=250)}, 2000, seed=3)
+    assert "no effect, where every rejection is false: " in null.text()
+    assert "alpha 0.025 one-sided" in found.text()
+    assert len(found.table()) == 4
+    found.draw(Figure())
+    assert "adaptive_everyone" in found.scalars()
+    with pytest.raises(AnalysisError, match="at least one of each"):
+        compare_enrichment({}, truths)
+    other = EnrichmentDesign(60, 60, design=Design(alpha=0.05, information_fractions=(0.5, 1.0)))
+    with pytest.raises(AnalysisError, match="different one-sided alphas"):
+        compare_enrichment(designs | {"other": other}, truths)

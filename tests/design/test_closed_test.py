@@ -194,6 +194,32 @@ def test_the_repeated_p_of_a_fixed_design_is_the_p_value_and_of_a_bound_its_leve
     assert repeated_p(HALVES, [-1.0, -1.0]) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("spending", "parameter"),
+    [
+        ("lan-demets-pocock", None),
+        ("obrien-fleming", None),
+        ("pocock", None),
+        ("wang-tsiatis", 0.25),
+        ("hwang-shih-decani", -4.0),
+        ("kim-demets", 2.0),
+    ],
+)
+def test_the_repeated_p_at_a_bound_is_alpha_in_every_family_with_bounds_at_every_level(spending, parameter):
+    design = Design(information_fractions=(0.5, 1.0), spending=spending, spending_parameter=parameter)
+    assert repeated_p(design, design.critical_values[:1]) == pytest.approx(0.025, rel=1e-7)
+    assert repeated_p(design, [0.0, design.critical_values[1]]) == pytest.approx(0.025, rel=1e-7)
+    found = closed_test(design, [2.2, 2.9], [1.0, 0.2])
+    assert 0 < found.populations["p_adjusted"].min() < 0.05
+
+
+def test_a_design_whose_bounds_belong_to_one_alpha_has_rejections_but_no_adjusted_p():
+    found = closed_test(Design(information_fractions=(0.5, 1.0), spending="haybittle-peto"), [2.2, 2.9], [1.0, 0.2])
+    assert found.populations["rejected"].to_list() == [True, False]
+    assert found.populations["p_adjusted"].isna().all()
+    assert "adjusted one-sided p" not in found.text()
+
+
 def test_a_rejection_follows_from_the_adjusted_p():
     draw = np.random.default_rng(11)
     for _ in range(25):
@@ -232,6 +258,11 @@ def test_the_result_says_alpha_one_sided_and_survives_json():
         (lambda: closed_test(HALVES, [1.0, NAN], [1.0, NAN]), "stage 2 has no z of either population"),
         (lambda: closed_test(HALVES, [NAN, 1.0], [1.0, 1.0]), "does not come back"),
         (lambda: closed_test(HALVES, [math.inf], [1.0]), "infinite"),
+        (lambda: closed_test(Design(information_fractions=(0.5, 1.0), sides=2), [1.0], [1.0]), "two sides"),
+        (
+            lambda: repeated_p(Design(information_fractions=(0.5, 1.0), spending="haybittle-peto"), [1.0]),
+            "one alpha only",
+        ),
         (lambda: z_of_p([0.1, 1.0]), "is 1: give a number above 0 and below 1"),
         (lambda: combined_z([1.0, 2.0], [1.0]), "2 stages but 1 weights"),
         (lambda: combined_z([1.0], [0.0]), "a stage weight is 0"),

@@ -18,7 +18,7 @@ from trialml.design.refusals import require_between, require_finite, require_pos
 from trialml.design.sample_size import information_per_event
 from trialml.design.scenario import Scenario
 from trialml.design.trial_plan import TrialPlan, trial_plan
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, nearest
 
 __all__ = [
     "simulate_enrichment",
@@ -51,7 +51,7 @@ def simulate_enrichment(
     trials: int = 10_000,
     seed: int = 1,
     *,
-    subgroup: Sequence[int] = (0,),
+    subgroup: Sequence[int | str] = (0,),
     patients: float | None = None,
     workers: int | None = None,
     progress: Callable[[], None] | None = None,
@@ -61,7 +61,8 @@ def simulate_enrichment(
     Patients come from one stream of all comers whose groups are drawn at random, so that the populations have random
     sizes. Once the subgroup alone goes on, only its patients are enrolled from that stream, until the planned number is
     in. The interim analysis takes place at `interim_events`, the final one when the population that went on has had the
-    further events, or its last one. A second stage without any event counts as z = 0.
+    further events, or its last one. A second stage without any event counts as z = 0. The full
+    population's test is stratified by the subgroup; finer groups of the truth are not strata.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def simulate_enrichment(
     trials, seed
         How many trials, and what chooses their random numbers. Trial k of a seed is always the same.
     subgroup
-        Positions of the groups that make up the subgroup.
+        The groups that make up the subgroup: their names in the scenario, or their positions.
     patients
         Number of patients, where the scenario does not say it.
     workers
@@ -93,7 +94,8 @@ def simulate_enrichment(
     """
     count = _whole("trials", trials, 1)
     plan = truth if isinstance(truth, TrialPlan) else trial_plan(truth, patients=patients)
-    setting = _setting(design, plan, subgroup, seed)
+    names = [] if isinstance(truth, TrialPlan) else [group.name for group in truth.groups]
+    setting = _setting(design, plan, [_place(one, names) for one in subgroup], seed)
     horizon = 1.3 * float(np.nanmax(_run(setting, 0, min(count, 200), 1e3)[:, 9])) + 1.0
     parts = [(first, min(PART, count - first)) for first in range(0, count, PART)]
 
@@ -209,6 +211,15 @@ def _whole(name: str, value: float, least: int) -> int:
     if number != int(number) or number < least:
         raise AnalysisError(f"{name} is {number:g}: give a whole number from {least} on")
     return int(number)
+
+
+def _place(group: int | str, names: Sequence[str]) -> int:
+    """Return the position of a group that is named or counted."""
+    if not isinstance(group, str):
+        return int(group)
+    if group not in names:
+        raise AnalysisError(f"the subgroup names the group '{group}', which the truth has not: {nearest(group, names)}")
+    return names.index(group)
 
 
 def _setting(design: EnrichmentDesign, plan: TrialPlan, subgroup: Sequence[int], seed: int) -> _Setting:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from trialml.design.combination import combined_z, repeated_p, stage_weights
+from trialml.design.combination import bounds_at_every_level, combined_z, repeated_p, stage_weights
 from trialml.design.group_sequential import Design
 from trialml.design.refusals import require_between
 from trialml.errors import AnalysisError, nearest
@@ -44,7 +44,7 @@ class ClosedTest(Result):
     populations
         One row a population: population, dropped_at (the stage from which it has no statistic; 0 for none), rejected,
         rejected_at (0 for never), p_adjusted (one-sided; the largest repeated p of the intersections that hold it;
-        NaN for a dropped population).
+        NaN for a dropped population, and where the bounds are known for one alpha only).
     test
         Of the intersection.
     alpha
@@ -198,8 +198,7 @@ def _tested(name: str, z: NDArray[np.float64], weights: NDArray[np.float64], des
             "rejected": rejected,
         }
     )
-    known = str(design.spending) != "user"
-    return _Tested(rows, rejected, repeated_p(design, combined) if known else math.nan)
+    return _Tested(rows, rejected, repeated_p(design, combined) if bounds_at_every_level(design) else math.nan)
 
 
 def _population(name: str, z: NDArray[np.float64], both: _Tested, alone: _Tested) -> dict[str, object]:
@@ -236,6 +235,8 @@ def checked_test(test: str) -> IntersectionTest:
 
 
 def _checked_stages(design: Design, z_subgroup: Sequence[float], z_full: Sequence[float]) -> NDArray[np.float64]:
+    if design.sides != 1:
+        raise AnalysisError("the design has two sides, but the closed test is one-sided: give a design with sides=1")
     if len(z_subgroup) != len(z_full) or not 1 <= len(z_subgroup) <= design.looks:
         raise AnalysisError(
             f"there are {len(z_subgroup)} stages of the subgroup and {len(z_full)} of the full population for a design "

@@ -14,7 +14,7 @@ from trialml.design.group_sequential import Design
 from trialml.design.refusals import require_between
 from trialml.errors import AnalysisError
 
-__all__ = ["combined_z", "repeated_p", "stage_weights", "z_of_p"]
+__all__ = ["bounds_at_every_level", "combined_z", "repeated_p", "stage_weights", "z_of_p"]
 
 Vector = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def repeated_p(design: Design, z: ArrayLike) -> float:
     Raises
     ------
     AnalysisError
-        If no look was made, or the spending is the user's own, which is known for one level only.
+        If no look was made, or the bounds are known for one level only (`bounds_at_every_level`).
 
     References
     ----------
@@ -120,8 +120,10 @@ def repeated_p(design: Design, z: ArrayLike) -> float:
     seen = seen[: int(np.argmax(np.isnan(seen)))] if np.isnan(seen).any() else seen
     if seen.size == 0:
         raise AnalysisError("no look has been made, so there is no p-value: give the z of the first look")
-    if str(design.spending) == "user":
-        raise AnalysisError("the spending is 'user', known for one alpha only: choose a named spending function")
+    if not bounds_at_every_level(design):
+        raise AnalysisError(
+            f"the bounds '{design.spending}' are known for one alpha only: choose another spending function or family"
+        )
 
     def excess(log_level: float) -> float:
         level = math.exp(log_level)
@@ -134,6 +136,11 @@ def repeated_p(design: Design, z: ArrayLike) -> float:
     if excess(math.log(_LARGEST)) < 0:
         return 1.0
     return math.exp(float(brentq(excess, low, math.log(_LARGEST), xtol=1e-12)))
+
+
+def bounds_at_every_level(design: Design) -> bool:
+    """Return whether the design's rule says what the bounds are at any alpha: a user's spending and a fixed z do not."""
+    return str(design.spending) not in ("user", "haybittle-peto")
 
 
 def _lowest_level(design: Design) -> float:

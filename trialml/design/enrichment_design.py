@@ -108,8 +108,18 @@ class EnrichmentDesign:
                 raise AnalysisError(f"{field} of the enrichment design is {getattr(self, field)!r}: {known}")
         if self.success not in ("all", "any"):
             raise AnalysisError(f"success is {self.success!r}: give 'all' or 'any' of the tested populations")
+        self._check_numbers()
+        self._check_stages()
+
+    def _check_numbers(self) -> None:
         if self.design.looks != 2:
             raise AnalysisError(f"the enrichment design has {self.design.looks} looks: give a design of two")
+        if self.design.sides != 1 or self.design.has_futility:
+            seen = "a futility bound" if self.design.has_futility else "two sides"
+            raise AnalysisError(
+                f"the enrichment design has {seen}: its tests are one-sided and it stops for futility by its rule "
+                "('threshold' or 'conditional-power'), so leave that out"
+            )
         for field in ("interim_events", "further_events", "subgroup_events", "first_stage_events"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, round(require_positive(field, getattr(self, field))))
@@ -119,7 +129,6 @@ class EnrichmentDesign:
         for power in self.conditional_powers:
             if require_finite("a conditional power", power) != 0:
                 require_between("a conditional power", power, 0.0, 1.0)
-        self._check_stages()
 
     def _check_stages(self) -> None:
         first = self.first_stage_events

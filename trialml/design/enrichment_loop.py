@@ -145,7 +145,8 @@ def _second_stage(
     _finish(codes, numbers, then, month, found[2], found[1], row)
     row[12] = found[1, 2] + (found[0, 2] if apart else 0.0)
     row[13] = found[1, 6] + (found[0, 6] if apart else 0.0)
-    row[14], row[15] = ns, nr
+    row[14] = found[1, 3] + (s1 if apart else 0)
+    row[15] = found[1, 7] + (r1 if apart else 0)
 
 
 @compiled(

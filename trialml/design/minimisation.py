@@ -218,7 +218,7 @@ class Minimisation:
                 row = int(np.argmin(known.to_numpy())) + 1
                 value = patients[name].iloc[row - 1]
                 raise AnalysisError(
-                    f"row {row} has the level {value!r} of factor '{name}': {nearest(str(value), levels)}"
+                    f"row {row} has the level '{value}' of factor '{name}': {nearest(str(value), levels)}"
                 )
         return patients
 
