@@ -229,6 +229,9 @@ class EnrichmentTable(AskedTable):
     events: Annotated[
         Positive | None, Field(description="events in all (not given: for the power under the average effect)")
     ] = None
+    subgroup_events: Annotated[
+        Positive | None, Field(description="further events where the subgroup alone goes on (not given: as many)")
+    ] = None
     interim: Annotated[Share, Field(description="fraction of the events at the interim analysis")] = 0.5
     approach: Annotated[
         tuple[Literal["all-comers", "enriched", "co-primary", "hierarchical", "adaptive"], ...],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialml.analysis import Watcher
+from trialml.design.adaptive_enrichment import PART
 from trialml.design.enrichment_comparison import compare_enrichment
 from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.fixed_tests import FixedTest
@@ -235,9 +236,14 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
     designs: dict[str, EnrichmentDesign] = {
         name: _approach(name, asked, design, int(interim), int(events - interim)) for name in asked.approach
     }
-    steps = len(designs) * parts_of(asked.simulate)
-    with watcher.step(f"Simulating {asked.simulate:,} trials of each design", steps) as done:
-        found = compare_enrichment(designs, _groups(asked), asked.simulate, asked.seed, progress=done)
+    truths = {
+        "as assumed": _groups(asked, asked.hazard_ratio, asked.rest_hazard_ratio),
+        "no effect in anyone": _groups(asked, 1.0, 1.0),
+        "the subgroup means nothing": _groups(asked, math.exp(everyone), math.exp(everyone)),
+    }
+    steps = len(designs) * len(truths) * math.ceil(asked.simulate / PART)
+    with watcher.step(f"Simulating {asked.simulate:,} trials of each design under each truth", steps) as done:
+        found = compare_enrichment(designs, truths, asked.simulate, asked.seed, progress=done)
     return [found]
 
 
@@ -259,14 +265,15 @@ def _approach(name: str, asked: EnrichmentTable, design: Design, interim: int, f
         epsilon=asked.epsilon,
         thresholds=asked.thresholds,
         conditional_powers=asked.conditional_powers,
+        subgroup_events=None if asked.subgroup_events is None else round(asked.subgroup_events),
     )
 
 
-def _groups(asked: EnrichmentTable) -> Scenario:
+def _groups(asked: EnrichmentTable, in_subgroup: float, in_rest: float) -> Scenario:
     rest = asked.rest_control_median or asked.control_median
     groups = (
-        ("subgroup", asked.prevalence, asked.control_median, asked.hazard_ratio),
-        ("rest", 1 - asked.prevalence, rest, asked.rest_hazard_ratio),
+        ("subgroup", asked.prevalence, asked.control_median, in_subgroup),
+        ("rest", 1 - asked.prevalence, rest, in_rest),
     )
     return Scenario(
         "as assumed",

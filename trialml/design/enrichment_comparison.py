@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -134,6 +134,7 @@ def compare_enrichment(
     subgroup: Sequence[int | str] = (0,),
     patients: float | None = None,
     workers: int | None = None,
+    progress: Callable[[], None] | None = None,
 ) -> EnrichmentComparison:
     """Simulate several enrichment designs under several truths, all with the same random patients.
 
@@ -141,7 +142,7 @@ def compare_enrichment(
     ----------
     designs, truths
         By name.
-    trials, seed, subgroup, patients, workers
+    trials, seed, subgroup, patients, workers, progress
         As in `simulate_enrichment`.
 
     Returns
@@ -164,8 +165,15 @@ def compare_enrichment(
     for truth_name, truth in truths.items():
         for name, design in designs.items():
             found = simulate_enrichment(
-                design, truth, trials, seed, subgroup=subgroup, patients=patients, workers=workers
-            )  # fmt: skip
+                design,
+                truth,
+                trials,
+                seed,
+                subgroup=subgroup,
+                patients=patients,
+                workers=workers,
+                progress=progress,
+            )
             numbers = found.scalars()
             row: dict[str, Any] = {"design": name, "truth": truth_name}
             for measure in _SHOWN:
