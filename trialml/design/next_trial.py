@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from trialml.design.assurance import assurance, assurance_of, power_of
+from trialml.design.covariate_adjustment import adjusted_size
 from trialml.design.group_sequential import Design
 from trialml.design.integration import crossing_probabilities
 from trialml.design.operating_characteristics import OperatingCharacteristics
@@ -56,6 +57,7 @@ def plan_trial(
     block: int = 4,
     whole_numbers: bool = True,
     events_formula: Method = "schoenfeld",
+    covariate_r_squared: float = 0.0,
 ) -> OperatingCharacteristics:
     """Plan a trial by a design under a scenario.
 
@@ -83,6 +85,9 @@ def plan_trial(
         False leaves events and patients as they come.
     events_formula
         ``"schoenfeld"``, ``"freedman"`` or ``"hsieh-freedman"``, where hazards are proportional.
+    covariate_r_squared
+        The share of the variance of the log-rank score that baseline covariates explain, for a covariate-adjusted
+        log-rank test: events shrink by ``1 - R^2`` (see `adjusted_size`).
 
     Returns
     -------
@@ -97,26 +102,24 @@ def plan_trial(
     """
     _check_allocation(design, scenario)
     sizing = _Sizing(follow_up_months, duration_months, accrual_months, block, whole_numbers)
+    left = adjusted_size(1.0, covariate_r_squared)
     if not scenario.proportional:
-        return _plan_by_average(design, scenario, sizing)
+        return _plan_by_average(design, scenario, sizing, left)
     ratio = next(iter(ratios_of(scenario)))
     if ratio >= 1:
         raise AnalysisError(
             f"the hazard ratio of scenario '{scenario.name}' is {ratio:g}, which does not favour the "
             "experimental arm: plan for a hazard ratio below 1"
         )
-    exact = design.inflation_factor * survival_events(
-        ratio,
-        alpha=design.alpha,
-        power=design.power,
-        allocation_ratio=design.allocation_ratio,
-        method=events_formula,
-    )
+    rules = {"alpha": design.alpha, "power": design.power, "allocation_ratio": design.allocation_ratio}
+    exact = left * design.inflation_factor * survival_events(ratio, **rules, method=events_formula)
     final = exact
     if whole_numbers:
         design, final = _whole_events(design, exact)
     sized = sizing.sized(scenario, final)
-    return operating_characteristics(design, sized, events=final, events_formula=events_formula)
+    return operating_characteristics(
+        design, sized, events=final, events_formula=events_formula, covariate_r_squared=1 - left
+    )
 
 
 def _check_allocation(design: Design, scenario: Scenario) -> None:
@@ -196,12 +199,12 @@ class _Sizing:
         return scenario.accrual_length() + require_positive("follow_up_months", after, zero=True)
 
 
-def _plan_by_average(design: Design, scenario: Scenario, sizing: _Sizing) -> OperatingCharacteristics:
+def _plan_by_average(design: Design, scenario: Scenario, sizing: _Sizing, left: float) -> OperatingCharacteristics:
     """Return the least trial whose log-rank test has the power, effects changing over time or between groups."""
     if sizing.check(scenario):
         sized = scenario.with_patients(scenario.size())
         most = sized.size() * sized.eventual_probability() * (1 - 1e-6)
-        final = _least(lambda events: _power(design, sized, events), design, scenario, most)
+        final = _least(lambda events: _power(design, sized, events, left), design, scenario, most)
     else:
 
         def at(patients: float) -> tuple[Scenario, float]:
@@ -210,21 +213,22 @@ def _plan_by_average(design: Design, scenario: Scenario, sizing: _Sizing) -> Ope
 
         end = sizing.duration_months
         most = float(scenario.entered(end)) if end is not None and sizing.accrual_months is None else 1e6
-        patients = _least(lambda size: _power(design, *at(size)), design, scenario, most)
+        patients = _least(lambda size: _power(design, *at(size), left), design, scenario, most)
         if sizing.whole_numbers:
             patients = round_up(patients, sizing.block)
         sized, final = at(patients)
     if sizing.whole_numbers:
         final = round_up(final)
         design = _at_whole_events(design, final)
-        while _power(design, sized, final) < design.power - 1e-12:
+        while _power(design, sized, final, left) < design.power - 1e-12:
             final += 1
             design = _at_whole_events(design, final)
-    return operating_characteristics(design, sized, events=final)
+    return operating_characteristics(design, sized, events=final, covariate_r_squared=1 - left)
 
 
-def _power(design: Design, scenario: Scenario, events: float) -> float:
-    return float(_crossings(design, scenario, np.array(design.information_fractions) * events, None)[0].sum())
+def _power(design: Design, scenario: Scenario, events: float, left: float) -> float:
+    at_looks = np.array(design.information_fractions) * events
+    return float(_crossings(design, scenario, at_looks, "average hazard ratio", left)[0].sum())
 
 
 def _least(power: Callable[[float], float], design: Design, scenario: Scenario, most: float) -> float:
@@ -244,17 +248,17 @@ def _least(power: Callable[[float], float], design: Design, scenario: Scenario, 
 
 
 def _crossings(
-    design: Design, scenario: Scenario, events: Vector, events_formula: Formula | None
+    design: Design, scenario: Scenario, events: Vector, events_formula: Formula, left: float
 ) -> tuple[Vector, Vector, Vector, Vector]:
     """Return, for each look, the chance to reject and to stop for futility, its month and its average hazard ratio."""
     months = np.array([scenario.months_to_events(value) for value in events])
-    if events_formula is not None and events_formula != "average hazard ratio":
+    if events_formula != "average hazard ratio":
         ratio = next(iter(ratios_of(scenario)))
         per_event = drift_per_event(ratio, allocation_ratio=design.allocation_ratio, method=events_formula)
-        drift = per_event * math.sqrt(events[-1])
+        drift = per_event * math.sqrt(events[-1] / left)
         stops = design.futility_probabilities(drift) if design.has_futility else np.zeros(design.looks)
         return design.exit_probabilities(drift), stops, months, np.full(design.looks, ratio)
-    looks = look_effects(scenario, months)
+    looks = look_effects(scenario, months).times(1 / left)
     scale = np.sqrt(looks.information / looks.null_information)
     found = crossing_probabilities(
         np.array(design.critical_values) * scale,
@@ -266,7 +270,12 @@ def _crossings(
 
 
 def operating_characteristics(
-    design: Design, scenario: Scenario, *, events: float, events_formula: Method = "schoenfeld"
+    design: Design,
+    scenario: Scenario,
+    *,
+    events: float,
+    events_formula: Method = "schoenfeld",
+    covariate_r_squared: float = 0.0,
 ) -> OperatingCharacteristics:
     """Return what a design with so many final events does under a scenario, one with no or another effect included.
 
@@ -281,6 +290,8 @@ def operating_characteristics(
     events_formula
         How z follows from the events where hazards are proportional; see `drift_per_event`. Otherwise the average
         hazard ratio of each look is used.
+    covariate_r_squared
+        As in `plan_trial`.
 
     Returns
     -------
@@ -295,15 +306,16 @@ def operating_characteristics(
     """
     _check_allocation(design, scenario)
     final = require_positive("events", events)
+    left = adjusted_size(1.0, covariate_r_squared)
     _check_calendar(scenario, final)
     at_looks = np.array(design.information_fractions) * final
     # A fraction of whole events times the final ones is whole but for its last bit.
     at_looks = np.where(np.abs(at_looks - np.round(at_looks)) < 1e-9, np.round(at_looks), at_looks)
     formula: Formula = events_formula if scenario.proportional else "average hazard ratio"
-    rejects, stops, months, ratios = _crossings(design, scenario, at_looks, formula)
+    rejects, stops, months, ratios = _crossings(design, scenario, at_looks, formula, left)
     enrolled = scenario.enrolled(months)
-    looks = _looks(design, at_looks, months, enrolled, rejects)
-    root = np.sqrt(at_looks * information_per_event(design.allocation_ratio))
+    root = np.sqrt(at_looks / left * information_per_event(design.allocation_ratio))
+    looks = _looks(design, at_looks, months, enrolled, rejects, root)
     if design.has_futility:
         with np.errstate(over="ignore"):
             ratio_at = np.exp(-np.asarray(design.futility_values) / root)
@@ -327,10 +339,13 @@ def operating_characteristics(
         early_stop_probability=float(early.sum()),
         events_formula=formula,
         expected_patients=float(ends @ enrolled),
+        covariate_r_squared=1 - left,
     )
 
 
-def _looks(design: Design, events: Vector, months: Vector, enrolled: Vector, rejects: Vector) -> pd.DataFrame:
+def _looks(
+    design: Design, events: Vector, months: Vector, enrolled: Vector, rejects: Vector, root: Vector
+) -> pd.DataFrame:
     critical = np.asarray(design.critical_values)
     columns: dict[str, Any] = {
         "look": np.arange(1, design.looks + 1),
@@ -340,7 +355,7 @@ def _looks(design: Design, events: Vector, months: Vector, enrolled: Vector, rej
         "enrolled": enrolled,
         "critical_z": critical,
         "one_sided_p": design.one_sided_p,
-        "hazard_ratio_at_bound": np.exp(-critical / np.sqrt(events * information_per_event(design.allocation_ratio))),
+        "hazard_ratio_at_bound": np.exp(-critical / root),
         "cumulative_alpha": design.cumulative_alpha,
         "stop_probability": rejects,
         "cumulative_power": np.cumsum(rejects),

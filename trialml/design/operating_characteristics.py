@@ -47,6 +47,8 @@ class OperatingCharacteristics(Result):
         The formula that the number of events follows; ``"average hazard ratio"`` where hazards are not proportional.
     expected_patients
         Mean number of patients enrolled by the look at which the trial stops, under the scenario.
+    covariate_r_squared
+        The share of the variance of the log-rank score that baseline covariates explain; 0 for the test without them.
     """
 
     title: ClassVar[str] = "The next trial"
@@ -77,6 +79,7 @@ class OperatingCharacteristics(Result):
     early_stop_probability: float
     events_formula: str = "schoenfeld"
     expected_patients: float = math.nan
+    covariate_r_squared: float = 0.0
 
     @property
     def hazard_ratio(self) -> float:
@@ -95,7 +98,10 @@ class OperatingCharacteristics(Result):
         """
         method = next((known for known in METHODS if known == self.events_formula), METHODS[0])
         per_event = drift_per_event(hazard_ratio, allocation_ratio=self.design.allocation_ratio, method=method)
-        return float(self.events * self.design.expected_information(per_event * math.sqrt(self.events)))
+        return float(
+            self.events
+            * self.design.expected_information(per_event * math.sqrt(self.events / (1 - self.covariate_r_squared)))
+        )
 
     @property
     def power(self) -> Estimate:
@@ -139,6 +145,11 @@ class OperatingCharacteristics(Result):
             f"{format_count(self.patients)} patients, expected {format_number(self.duration_months)} months after "
             "the first patient enters."
         )
+        if self.covariate_r_squared > 0:
+            first += (
+                f" The log-rank test is adjusted for baseline covariates that explain "
+                f"{format_number(100 * self.covariate_r_squared)} % of the variance of its score."
+            )
         if self.design.looks == 1:
             return first
         rules = "for efficacy and none for futility"
