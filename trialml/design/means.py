@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from scipy.optimize import brentq
 from scipy.special import nctdtr, ndtr, ndtri, stdtrit
 
-from trialml.design.endpoint_plan import Assumption, EndpointPlan, direction, plan_endpoint, require_r_squared
+from trialml.design.endpoint_plan import EndpointPlan, plan_endpoint
 from trialml.design.group_sequential import Design
+from trialml.design.planned_effect import PlannedEffect, direction, require_r_squared
 from trialml.design.refusals import require_finite, require_positive
 from trialml.errors import AnalysisError
 
@@ -18,7 +19,7 @@ __all__ = ["plan_mean_ratio", "plan_means", "plan_one_mean"]
 
 
 @dataclass(frozen=True)
-class _Mean(Assumption):
+class _Mean(PlannedEffect):
     """A standardised test of means: the estimate's standard error falls as the square root of the patients."""
 
     endpoint: str
@@ -159,7 +160,7 @@ def plan_means(
             "allow for: say normal_approximation=True"
         )
     effect, limit = require_finite("difference", difference), require_finite("null", null)
-    assumption = _Mean(
+    planned = _Mean(
         "difference of two means",
         "mean difference",
         effect,
@@ -172,7 +173,7 @@ def plan_means(
     )
     if optimal_allocation:
         design = dataclasses.replace(design, allocation_ratio=experimental / control)
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)
 
 
 def plan_mean_ratio(
@@ -226,7 +227,7 @@ def plan_mean_ratio(
     """
     effect, limit = require_positive("ratio", ratio), require_positive("null", null)
     variance = require_positive("coefficient_of_variation", coefficient_of_variation) ** 2
-    assumption = _Mean(
+    planned = _Mean(
         "ratio of two means",
         "ratio of means",
         effect,
@@ -239,7 +240,7 @@ def plan_mean_ratio(
     )
     if optimal_allocation:
         design = dataclasses.replace(design, allocation_ratio=1 / limit)
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)
 
 
 def plan_one_mean(
@@ -277,7 +278,7 @@ def plan_one_mean(
         If a number is outside its range, or the mean does not favour the treatment.
     """
     effect, limit = require_finite("mean", mean), require_finite("null", null)
-    assumption = _Mean(
+    planned = _Mean(
         "mean in one arm",
         "mean",
         effect,
@@ -288,4 +289,4 @@ def plan_one_mean(
         require_r_squared(covariate_r_squared),
         normal_approximation,
     )
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)
