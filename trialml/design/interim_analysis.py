@@ -35,7 +35,7 @@ class InterimAnalysis(Result):
         One row a look held: ``look, information, events, information_fraction, z, one_sided_p, critical_z, futility_z,
         decision, effect, repeated_low, repeated_high, repeated_p, conditional_rejection``. The repeated limits have
         one-sided coverage of one minus alpha each, whatever look is read; `conditional_rejection` is the conditional
-        power without effect. `events` is NaN where information was given.
+        power without effect by the fractions of the design in use. `events` is NaN where information was given.
     to_come
         One row a look to come and an effect: ``look, under, effect, information, conditional_power``, the last
         cumulative over looks; under ``"observed trend"``, ``"no effect"`` and, where given, ``"assumed effect"``.
@@ -202,16 +202,16 @@ def looks_held(
     """
     if (information is None) == (events is None):
         raise AnalysisError("the looks must be measured once: give information or events")
-    if events is None:
+    if information is not None:
         if maximum_events is not None:
             raise AnalysisError("maximum_events was given with information: give maximum_information")
-        return LooksHeld(design, tuple(z), tuple(information or ()), maximum_information, final)
+        return LooksHeld(design, z, information, maximum_information, final)
     if maximum_information is not None:
         raise AnalysisError("maximum_information was given with events: give maximum_events")
     each = information_per_event(design.allocation_ratio)
     most = None if maximum_events is None else each * require_positive("maximum_events", maximum_events)
-    counted = tuple(each * require_positive("a number of events", one) for one in events)
-    return LooksHeld(design, tuple(z), counted, most, final)
+    counted = tuple(each * require_positive("a number of events", one) for one in events or ())
+    return LooksHeld(design, z, counted, most, final)
 
 
 def interim_analysis(
@@ -321,7 +321,7 @@ def _look(held: LooksHeld, look: int, scale: EffectScale) -> dict[str, Any]:
         "repeated_p": repeated_p(held, look),
         "conditional_rejection": math.nan
         if last
-        else float(conditional_power(design, look, z, without, held.all_information).sum()),
+        else float(conditional_power(design, look, z, without).sum()),
     }
 
 

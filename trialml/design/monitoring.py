@@ -64,8 +64,8 @@ class LooksHeld:
     """
 
     planned: Design
-    z: tuple[float, ...]
-    information: tuple[float, ...]
+    z: Sequence[float]
+    information: Sequence[float]
     maximum_information: float | None = None
     final: bool = False
 
@@ -255,27 +255,29 @@ def repeated_p(looks: LooksHeld, look: int) -> float:
     def excess(probit: float) -> float:
         return looks.design_at(_at_level(looks.planned, float(ndtr(probit)))).critical_values[look - 1] - z
 
-    # Crossing at this look is part of crossing by it: no alpha below the nominal p-value can have rejected.
-    low = float(ndtri(max(float(ndtr(-z)), _LOWEST_P)))
-    high = float(ndtri(_HIGHEST_P)) - 1e-9
+    # Crossing at this look is part of crossing by it, unless futility bounds took paths out before: no alpha below the
+    # nominal p-value can have rejected.
+    nominal = 0.0 if looks.planned.binding else float(ndtr(-z))
+    low, high = float(ndtri(max(nominal, _LOWEST_P))), float(ndtri(_HIGHEST_P)) - 1e-9
+    low, high = _first_that_can_be(excess, low, high), _first_that_can_be(excess, high, low)
     if low >= high or excess(high) > 0:
         return _HIGHEST_P
-    low = _first_that_can_be(excess, low, high)
     if excess(low) <= 0:
         return float(ndtr(low))
     return float(ndtr(brentq(excess, low, high, xtol=1e-12, rtol=1e-12)))
 
 
-def _first_that_can_be(excess: Callable[[float], float], low: float, high: float) -> float:
-    """Return the smallest of a row of levels at which every look spends enough alpha to have a bound."""
-    while low < high:
+def _first_that_can_be(excess: Callable[[float], float], start: float, end: float) -> float:
+    """Return the first of a row of levels at which every look has a bound, alpha enough or below its futility bound."""
+    step = math.copysign(0.25, end - start)
+    while (end - start) * step > 0:
         try:
-            excess(low)
+            excess(start)
         except AnalysisError:
-            low += 0.25
+            start += step
         else:
-            return low
-    return high
+            return start
+    return end
 
 
 def _at_level(design: Design, alpha: float) -> Design:
