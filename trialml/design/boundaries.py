@@ -161,8 +161,6 @@ def spending_bounds(cumulative_alpha: Sequence[float]) -> Efficacy:
             )
 
         def upper(look: int, paths: Paths) -> float:
-            if not paths.nodes.size:
-                return math.inf
             start = float(-ndtri(cumulative_alpha[look]))
             return bound_above(paths, float(information[look]), float(spends[look]), start)
 
@@ -290,11 +288,6 @@ def with_spent_beta(
         The probability of rejecting under the drift.
     fixed_drift
         The drift of the fixed design, which is a lower limit.
-
-    Raises
-    ------
-    AnalysisError
-        If a futility bound reaches the efficacy bound before the last look.
     """
     alone = None if binding else efficacy(information, never)
 
@@ -303,14 +296,7 @@ def with_spent_beta(
         return efficacy(information, lower) if alone is None else _march(information, _given(alone.upper), lower)
 
     drift = _power_root(lambda d: float(bounds(d).exits(np.array([d])).sum()) - power, fixed_drift)
-    found = bounds(drift)
-    meets = np.flatnonzero(found.lower[:-1] >= found.upper[:-1])
-    if meets.size:
-        raise AnalysisError(
-            f"the futility bound reaches the efficacy bound at information fraction {information[meets[0]]:g}, before "
-            "the end: spend less of 1 - power at the interim looks"
-        )
-    return found, drift
+    return bounds(drift), drift
 
 
 def drift_of_power(boundary: Boundary, power: float, fixed_drift: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from trialml.design.refusals import require_between, require_finite, require_positive
@@ -19,6 +19,7 @@ __all__ = [
     "checked_sides",
     "checked_spending",
     "checked_user_alpha",
+    "refuse_crossed",
 ]
 
 LEAST_GAP = 1e-3
@@ -187,19 +188,22 @@ def checked_futility_alpha(value: float | None, spending: str | None) -> float |
     return require_between("futility_alpha (probability without effect)", value, 0.0, 1.0)
 
 
-def refuse_crossed(
-    lower: Iterable[float], upper: Iterable[float], fractions: Iterable[float], bound: Callable[[float], str]
-) -> None:
-    """Refuse a futility bound at or above its look's efficacy bound.
+def refuse_crossed(lower: Iterable[float], upper: Iterable[float], fractions: Iterable[float], remedy: str) -> None:
+    """Refuse a futility bound at or above its look's efficacy bound, and one that leaves too few trials to spend alpha on.
 
     Raises
     ------
     AnalysisError
         At the first such look.
     """
-    for low, high, t in zip(lower, upper, fractions, strict=False):
+    for low, high, t in zip(lower, upper, fractions, strict=True):
+        if not math.isfinite(high):
+            raise AnalysisError(
+                f"the futility bounds let fewer trials go on to information fraction {t:g} than alpha is still to be "
+                f"spent on: {remedy}"
+            )
         if low >= high:
             raise AnalysisError(
-                f"the futility bound at information fraction {t:g}, z of {low:.4g}, is not below the efficacy bound, "
-                f"z of {high:.4g}: {bound(t)}"
+                f"the futility bound at information fraction {t:g}, a z of {low:.4g}, is not below the efficacy bound, "
+                f"a z of {high:.4g}: {remedy}"
             )

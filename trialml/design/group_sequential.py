@@ -173,18 +173,22 @@ class Design:
             return efficacy(t, boundaries.never), None
         stops = boundaries.fixed_below(self.futility_z)
         found = boundaries.with_futility(t, efficacy, stops, binding=self.binding)
-        refuse_crossed(self.futility_z, found.upper, self.information_fractions, lambda _: "lower futility_z there")
+        refuse_crossed((*self.futility_z, -math.inf), found.upper, t, "lower futility_z")
         return found, None
 
     def _spent_futility(self, t: Vector, efficacy: Efficacy) -> tuple[Boundary, float | None]:
         total = 1 - self.power if self.futility_alpha is None else self.futility_alpha
         spent = [self._futility_spent(fraction, total) for fraction in self.information_fractions]
+        drift: float | None = None
         if self.futility_alpha is None:
-            return boundaries.with_spent_beta(t, efficacy, spent, self.power, self._fixed_drift, binding=self.binding)
-        stops = boundaries.spending_below(t, spent, 0.0, to_the_end=True)
-        found = boundaries.with_futility(t, efficacy, stops, binding=self.binding)
-        refuse_crossed(found.lower[:-1], found.upper, t, lambda _: "give a smaller futility_alpha")
-        return found, None
+            fixed = self._fixed_drift
+            found, drift = boundaries.with_spent_beta(t, efficacy, spent, self.power, fixed, binding=self.binding)
+        else:
+            stops = boundaries.spending_below(t, spent, 0.0, to_the_end=True)
+            found = boundaries.with_futility(t, efficacy, stops, binding=self.binding)
+        interim = (*found.lower[:-1], -math.inf)
+        refuse_crossed(interim, found.upper, t, "let futility_spending spend less at the interim looks")
+        return found, drift
 
     def _futility_spent(self, fraction: float, total: float) -> float:
         assert self.futility_spending is not None
@@ -319,7 +323,32 @@ class Design:
         return self.allocation_ratio / (1 + self.allocation_ratio)
 
     def updated(self, observed_fractions: Sequence[float], *, final: bool = False) -> Design:
-        """Return the design with the information that was observed in place of the planned; see `updated_rules`."""
+        """Return the design with the information that was observed in place of the planned, alpha spent kept.
+
+        An interim look spends what its spending function gives at the information observed (or, in a family without
+        one, the alpha planned for a look of that number), the final analysis all that is left; bounds of past looks
+        do not change when later ones are held. Call it on the design as planned, with all looks so far.
+
+        Parameters
+        ----------
+        observed_fractions
+            Information of each look held, as a fraction of the planned maximum, increasing; the last one may be above 1.
+        final
+            Whether the last of them is the final analysis. One at or above 1 always is.
+
+        Returns
+        -------
+        Design
+            With user spending, futility bounds as z, and fractions of the information that the final analysis has, or
+            will have: under an effect for which the planned final z has mean d, its final z has mean
+            ``d * sqrt(final information / planned maximum)``.
+
+        Raises
+        ------
+        AnalysisError
+            If the fractions do not increase, one before the last is 1 or more, or a family without spending function
+            is asked for a look that was not planned.
+        """
         return replace(self, **updated_rules(self, observed_fractions, final=final))
 
     def text(self, unit: str = "events") -> str:

@@ -23,6 +23,7 @@ Vector = NDArray[np.float64]
 
 _REACH = 9.0  # standard deviations from 0 where an open grid ends: less than 1e-18 of probability lies beyond
 _PANEL = 3.0  # width of a panel of 16 nodes, in standard deviations of the smoother of two neighbouring steps
+_LEAST_TAIL = 1e-280  # below this the sum over nodes is done on the scale of logarithms
 
 
 class Paths(NamedTuple):
@@ -109,7 +110,7 @@ def advance(paths: Paths, information: float, low: float, high: float, following
     reach = _REACH * math.sqrt(information)
     step = math.sqrt(information - paths.information)
     width = _PANEL * min(step, math.sqrt(following - information))
-    nodes, weights = _grid(max(low, -reach), high if math.isfinite(high) else reach, width)
+    nodes, weights = _grid(max(low, -reach), reach if high == math.inf else high, width)
     distance = (nodes[:, None] - paths.nodes) / step
     distance *= distance
     distance *= -0.5
@@ -154,6 +155,8 @@ def exits(paths: Paths, information: float, bound: float, drift: Vector) -> Vect
 def bound_above(paths: Paths, information: float, spend: float, start: float) -> float:
     """Return the z above which paths are with probability `spend` at the next look, without drift.
 
+    It is minus infinity where no more paths than `spend` go on, so that all of them are stopped.
+
     Parameters
     ----------
     paths
@@ -163,12 +166,7 @@ def bound_above(paths: Paths, information: float, spend: float, start: float) ->
     spend
         The probability, above 0.
     start
-        A z to start Newton's method from, near or left of the root.
-
-    Raises
-    ------
-    AnalysisError
-        If fewer paths than `spend` go on.
+        A z to start Newton's method from, near the root.
     """
     step = math.sqrt(information - paths.information)
     return _root(paths.nodes, np.exp(paths.mass), step, math.sqrt(information), spend, start)
@@ -181,41 +179,45 @@ def bound_below(paths: Paths, information: float, spend: float, start: float, dr
 
     Parameters
     ----------
-    paths, information, spend
+    paths, information, spend, start
         As for `bound_above`.
-    start
-        A z to start Newton's method from, left of the root.
     drift
         The mean of the motion per unit of information.
     """
     gap = information - paths.information
     mass = np.exp(_tilted(paths, np.array([drift]))[0])
-    if float(mass.sum()) <= spend:
-        return math.inf
     return -_root(-paths.nodes - drift * gap, mass, math.sqrt(gap), math.sqrt(information), spend, -start)
 
 
 def _root(nodes: Vector, weight: Vector, step: float, scale: float, spend: float, start: float) -> float:
-    """Return the z above which paths from `nodes` end with probability `spend`."""
+    """Return the z above which paths from `nodes` end with probability `spend`, minus infinity where too few do."""
+    if float(weight.sum()) <= spend:
+        return -math.inf
     z, goal = start, math.log(spend)
-    available = float(weight.sum())
-    if available <= spend:
-        raise AnalysisError(
-            f"a bound cannot spend {spend:.3g}, since a share of only {available:.3g} of trials goes on"
-        )
     # The log of the tail is concave: Newton's method passes the root once at most and then closes in from the right.
-    for _ in range(100):
-        distance = (nodes - z * scale) / step
-        tail = float(weight @ ndtr(distance))
-        density = float(weight @ np.exp(-distance * distance / 2)) * scale / (step * math.sqrt(2 * math.pi))
-        if tail <= 0.0 or density <= 0.0:
-            break
+    for _ in range(200):
+        level, slope = _log_tail(nodes, weight, step, scale, z)
         # The tail is flat far left of the nodes, where a whole step would leave the range of numbers.
-        move = min((math.log(tail) - goal) * tail / density, 2.0)
+        move = min((level - goal) / slope, 2.0) if slope > 0 else 2.0
         z += move
         if abs(move) < 1e-12 * max(1.0, abs(z)):
             return z
     raise AnalysisError(f"the bound that spends {spend:.3g} was not found: move the look to more information")
+
+
+def _log_tail(nodes: Vector, weight: Vector, step: float, scale: float, z: float) -> tuple[float, float]:
+    """Return the log of the probability of ending above z, and how fast it falls in z."""
+    distance = (nodes - z * scale) / step
+    tail = float(weight @ ndtr(distance))
+    rate = scale / (step * math.sqrt(2 * math.pi))
+    if tail > _LEAST_TAIL:
+        return math.log(tail), float(weight @ np.exp(-distance * distance / 2)) * rate / tail
+    with np.errstate(divide="ignore"):
+        logs = np.log(weight) + log_ndtr(distance)
+    most = float(logs.max())
+    shares = np.exp(logs - most)
+    hazard = np.exp(-distance * distance / 2 - log_ndtr(distance)) * rate
+    return most + math.log(float(shares.sum())), float(shares @ hazard / shares.sum())
 
 
 def crossing_probabilities(
