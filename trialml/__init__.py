@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from trialml.data.trial import Trial, build_trial
     from trialml.design.enrichment import Population, plan_enrichment
     from trialml.design.group_sequential import Design
+    from trialml.design.interim_analysis import interim_analysis
+    from trialml.design.means import plan_means
     from trialml.design.next_trial import plan_trial
+    from trialml.design.rates import plan_rates
     from trialml.design.scenario import Scenario
+    from trialml.design.sequential_estimate import sequential_estimate
     from trialml.effects.adjusted_logrank import adjusted_logrank
     from trialml.effects.binary import binary_contrast
     from trialml.effects.continuous import continuous_contrast
@@ -80,11 +84,14 @@ __all__ = [
     "deidentify",
     "fine_gray",
     "heterogeneity_test",
+    "interim_analysis",
     "kaplan_meier",
     "logrank",
     "maxcombo",
     "nelson_aalen",
     "plan_enrichment",
+    "plan_means",
+    "plan_rates",
     "plan_trial",
     "proportional_hazards",
     "read_adam_trial",
@@ -92,6 +99,7 @@ __all__ = [
     "read_table",
     "read_trial",
     "restricted_mean",
+    "sequential_estimate",
     "standardised_contrast",
     "subgroup_effects",
 ]
@@ -109,8 +117,12 @@ _MODULES = {
     "data.trial": ("Trial", "build_trial"),
     "design.enrichment": ("Population", "plan_enrichment"),
     "design.group_sequential": ("Design",),
+    "design.interim_analysis": ("interim_analysis",),
+    "design.means": ("plan_means",),
     "design.next_trial": ("plan_trial",),
+    "design.rates": ("plan_rates",),
     "design.scenario": ("Scenario",),
+    "design.sequential_estimate": ("sequential_estimate",),
     "effects.adjusted_logrank": ("adjusted_logrank",),
     "effects.binary": ("binary_contrast",),
     "effects.continuous": ("continuous_contrast",),

@@ -35,7 +35,8 @@ class InterimAnalysis(Result):
         One row a look held: ``look, information, events, information_fraction, z, one_sided_p, critical_z, futility_z,
         decision, effect, repeated_low, repeated_high, repeated_p, conditional_rejection``. The repeated limits have
         one-sided coverage of one minus alpha each, whatever look is read; `conditional_rejection` is the conditional
-        power without effect by the fractions of the design in use. `events` is NaN where information was given.
+        power without effect by the fractions of the design in use, futility bounds obeyed only where they bind. `events`
+        is NaN where information was given.
     to_come
         One row a look to come and an effect: ``look, under, effect, information, conditional_power``, the last
         cumulative over looks; under ``"observed trend"``, ``"no effect"`` and, where given, ``"assumed effect"``.
@@ -321,7 +322,7 @@ def _look(held: LooksHeld, look: int, scale: EffectScale) -> dict[str, Any]:
         "repeated_p": repeated_p(held, look),
         "conditional_rejection": math.nan
         if last
-        else float(conditional_power(design, look, z, without).sum()),
+        else float(conditional_power(design, look, z, without, futility_obeyed=design.binding).sum()),
     }
 
 

@@ -32,6 +32,7 @@ __all__ = [
 
 Vector = NDArray[np.float64]
 
+_SHAPED = ("obrien-fleming", "pocock", "wang-tsiatis", "haybittle-peto")  # a bound depends on later looks too
 _HIGHEST_P = 0.5  # designs have an alpha below one half
 _LOWEST_P = 1e-12
 _NODES = 96
@@ -141,7 +142,13 @@ def _lower(design: Design, *, obeyed: bool) -> Vector:
 
 
 def conditional_power(
-    design: Design, look: int, z: float, means: ArrayLike, information: ArrayLike | None = None
+    design: Design,
+    look: int,
+    z: float,
+    means: ArrayLike,
+    information: ArrayLike | None = None,
+    *,
+    futility_obeyed: bool = True,
 ) -> Vector:
     """Return the probability that each later look is the one that rejects, given z at a look.
 
@@ -151,7 +158,7 @@ def conditional_power(
     Parameters
     ----------
     design
-        The design in use. Its futility bounds are obeyed.
+        The design in use.
     look
         The look held, counted from 1.
     z
@@ -161,6 +168,8 @@ def conditional_power(
         the root of the information added; in fractions, the drift times the root of the fraction added.
     information
         Shape (looks,): of all looks, in any unit; the design's fractions where not given.
+    futility_obeyed
+        False lets the trial go on past futility bounds.
 
     Returns
     -------
@@ -178,7 +187,7 @@ def conditional_power(
     added = np.sqrt(later - now)
     limits = [
         (bound[look:] * np.sqrt(later) - z * math.sqrt(now)) / added
-        for bound in (np.array(design.critical_values), _lower(design, obeyed=True))
+        for bound in (np.array(design.critical_values), _lower(design, obeyed=futility_obeyed))
     ]
     return crossing_probabilities(limits[0], limits[1], later - now, means).above
 
@@ -242,7 +251,8 @@ def repeated_p(looks: LooksHeld, look: int) -> float:
     Returns
     -------
     float
-        From 1e-12 to 0.5, which stand for what lies beyond.
+        From 1e-12 to 0.5, which stand for what lies beyond; 0.5 too where binding futility bounds meet the efficacy
+        bounds before an alpha is found.
 
     References
     ----------
@@ -253,7 +263,7 @@ def repeated_p(looks: LooksHeld, look: int) -> float:
     z = looks.z[look - 1]
 
     def excess(probit: float) -> float:
-        return looks.design_at(_at_level(looks.planned, float(ndtr(probit)))).critical_values[look - 1] - z
+        return looks.design_at(_at_level(looks.planned, float(ndtr(probit)), look)).critical_values[look - 1] - z
 
     # Crossing at this look is part of crossing by it, unless futility bounds took paths out before: no alpha below the
     # nominal p-value can have rejected.
@@ -280,12 +290,17 @@ def _first_that_can_be(excess: Callable[[float], float], start: float, end: floa
     return end
 
 
-def _at_level(design: Design, alpha: float) -> Design:
+def _at_level(design: Design, alpha: float, look: int) -> Design:
+    """Return the design with another alpha, without futility bounds that have no part in the bound of a look."""
     changes: dict[str, object] = {"alpha": alpha, "power": max(design.power, 1 - (1 - alpha) / 2)}
     if design.user_alpha is not None:
         changes["user_alpha"] = (*(one * alpha / design.alpha for one in design.user_alpha[:-1]), alpha)
-    if not design.binding:
+    if not design.binding or (look == 1 and design.spending not in _SHAPED):
         changes |= {"futility_z": None, "futility_spending": None, "futility_parameter": None, "futility_alpha": None}
+        changes["binding"] = False
+    elif design.futility_z is not None and design.spending not in _SHAPED:
+        before = tuple(z if number < look else -math.inf for number, z in enumerate(design.futility_z, start=1))
+        changes |= {"futility_z": before, "binding": any(z > -math.inf for z in before)}
     return replace(design, **changes)  # type: ignore[arg-type]
 
 
