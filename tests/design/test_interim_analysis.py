@@ -147,6 +147,15 @@ def test_binding_futility_bounds_count_in_the_stagewise_order_and_others_do_not(
     assert binding < plain
 
 
+@pytest.mark.parametrize("z", [-40.0, -15.0, 15.0, 40.0])
+def test_far_results_have_their_numbers(z):
+    """At the first look the stage-wise numbers are the plain ones, however far out."""
+    looks = interim_analysis(LOOKS, (z,), information=(50.0,))
+    assert looks.looks["repeated_p"].iloc[0] == pytest.approx(0.5 if z < 0 else 1e-12, rel=1e-9)
+    found = sequential_estimate(LOOKS, (z,), information=(50.0,), final=True)
+    assert found.median_unbiased == pytest.approx(z / math.sqrt(50), rel=1e-9)
+
+
 def test_a_trial_stopped_for_futility_has_an_estimate():
     found = sequential_estimate(STOPS, (-0.2,), information=(50.0,))
     assert not found.rejected
@@ -172,6 +181,10 @@ def test_a_trial_that_ended_early_for_other_reasons_spends_what_is_left():
         ((1.9,), {"events": (130,), "scale": "hazard"}, "the scale 'hazard' of the effect is not known"),
         ((1.9,), {"events": (130,), "prior": (0.8, 0.0)}, "the standard deviation of the prior is 0"),
         ((1.9, 2.0), {"events": (200, 130)}, "give numbers that increase"),
+        ((1.9,), {"events": 130}, "events is 130: give one number for every look held"),
+        ((1.9,), {"events": (130,), "prior": 0.8}, "the prior is 0.8"),
+        ((1.9,), {"events": (130,), "prior": (0.8, 0.1, 2)}, "give its mean and its standard deviation"),
+        ((1.9,), {"events": (130,), "prior": (-0.8, 0.1)}, "the assumed ratio is -0.8"),
     ],
 )
 def test_interim_analyses_that_make_no_sense_are_refused_in_a_sentence(z, options, sentence):

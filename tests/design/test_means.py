@@ -160,6 +160,25 @@ def test_plans_that_make_no_sense_are_refused_in_a_sentence(changes, sentence):
         plan_means(FIXED, **{"difference": 0.4, "sd": 1.0, **changes})
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"difference": 5.0}, "in blocks of 4 the looks have 4, 8, 8 patients, so that some coincide"),
+        ({"patients": 2}, "patients is 2: a t-test in 2 arms needs more than 2"),
+    ],
+)
+def test_sizes_too_small_for_their_looks_are_refused(changes, sentence):
+    with pytest.raises(AnalysisError, match=sentence):
+        plan_means(LOOKS, **{"difference": 0.4, "sd": 1.0, **changes})
+
+
+@pytest.mark.parametrize(("difference", "power"), [(1.0, 1.0), (-1.0, 0.0)])
+def test_powers_next_to_one_and_zero_are_numbers(difference, power):
+    plan = plan_means(LOOKS, difference=difference, sd=1, higher_is_better=True, patients=20_000)
+    assert plan.power.value == pytest.approx(power, abs=1e-12)
+    assert math.isfinite(plan.expected_patients)
+
+
 def test_ratios_and_one_arm_are_refused_alike():
     with pytest.raises(AnalysisError, match="ratio is -1"):
         plan_mean_ratio(FIXED, ratio=-1, coefficient_of_variation=0.5)

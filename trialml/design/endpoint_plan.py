@@ -15,6 +15,7 @@ from trialml.design.group_sequential import Design
 from trialml.design.planned_effect import PlannedEffect, Stops
 from trialml.design.refusals import require_finite, require_positive
 from trialml.design.sample_size import round_up
+from trialml.errors import AnalysisError
 from trialml.result import Estimate, Result, format_count, format_number
 
 __all__ = ["EndpointPlan", "plan_endpoint"]
@@ -138,7 +139,7 @@ class EndpointPlan(Result):
             return f"{words}."
         return (
             f"{words}. The trial has {self.design.looks} looks; it stops before the last with probability "
-            f"{format_number(100 * self.early_stop_probability)} % and is expected to take "
+            f"{100 * self.early_stop_probability:.1f} % and is expected to take "
             f"{format_count(self.expected_patients)} patients under this effect and "
             f"{format_count(self.expected_patients_null)} under the null hypothesis."
         )
@@ -235,8 +236,14 @@ def plan_endpoint(
 
 
 def _whole_looks(design: Design, total: float, block: int) -> Design:
-    fractions = tuple(round_up(t * total, block) / total for t in design.information_fractions[:-1])
-    return dataclasses.replace(design, information_fractions=(*fractions, 1.0))
+    patients = [round_up(t * total, block) for t in design.information_fractions]
+    if len(set(patients)) < len(patients):
+        shown = ", ".join(f"{n:g}" for n in patients)
+        raise AnalysisError(
+            f"in blocks of {block} the looks have {shown} patients, so that some coincide: give a smaller block, fewer looks, "
+            "or whole_numbers=False"
+        )
+    return dataclasses.replace(design, information_fractions=(*(n / total for n in patients[:-1]), 1.0))
 
 
 def _described(planned: PlannedEffect, design: Design, sizes: tuple[float, float, float], drift: float) -> EndpointPlan:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from trialml.design.effect_scales import EffectScale, effect_scale
 from trialml.design.group_sequential import Design
-from trialml.design.monitoring import LooksHeld, conditional_power, predictive_power, repeated_p
+from trialml.design.monitoring import LooksHeld, conditional_power, finite_numbers, predictive_power, repeated_p
 from trialml.design.refusals import require_finite, require_positive
 from trialml.design.sample_size import information_per_event
 from trialml.errors import AnalysisError
@@ -211,7 +211,8 @@ def looks_held(
         raise AnalysisError("maximum_information was given with events: give maximum_events")
     each = information_per_event(design.allocation_ratio)
     most = None if maximum_events is None else each * require_positive("maximum_events", maximum_events)
-    counted = tuple(each * require_positive("a number of events", one) for one in events or ())
+    given = finite_numbers("events", () if events is None else events)
+    counted = tuple(each * require_positive("a number of events", one) for one in given)
     return LooksHeld(design, z, counted, most, final)
 
 
@@ -360,8 +361,10 @@ def _predicted(held: LooksHeld, prior: tuple[float, float] | None, scale: Effect
     information = held.all_information
     if prior is None:
         return predictive_power(design, look, z, information=information), "flat prior"
-    mean = scale.hidden(require_finite("the mean of the prior", prior[0]))
-    sd = require_positive("the standard deviation of the prior", prior[1])
+    given = finite_numbers("the prior", prior)
+    if len(given) != 2:
+        raise AnalysisError(f"the prior is {given}: give its mean and its standard deviation")
+    mean, sd = scale.hidden(given[0]), require_positive("the standard deviation of the prior", given[1])
     last = float(information[-1])
     found = predictive_power(design, look, z, mean * math.sqrt(last), 1 / (sd * sd * last), information)
-    return found, f"normal prior of mean {prior[0]:g} and standard deviation {prior[1]:g}"
+    return found, f"normal prior of mean {given[0]:g} and standard deviation {sd:g}"

@@ -17,6 +17,8 @@ from trialml.errors import AnalysisError
 
 __all__ = ["plan_mean_ratio", "plan_means", "plan_one_mean"]
 
+_SMALLEST_TAIL = 1e-14  # below it the noncentral t-distribution is no longer computed to many digits
+
 
 @dataclass(frozen=True)
 class _Mean(PlannedEffect):
@@ -54,15 +56,22 @@ class _Mean(PlannedEffect):
         degrees = patients - self.arms
         return float(-stdtrit(degrees, p)) if degrees > 0 else math.inf
 
-    def fixed_power(self, patients: float, design: Design) -> float:
+    def fixed_probit(self, patients: float, design: Design) -> float:
         shift = self.sign * (self.effect - self.null) / self.standard_error(patients, design)
-        critical = self.quantile(design.alpha, patients)
         if self.normal_approximation:
-            return float(ndtr(shift - critical))
-        if not math.isfinite(critical):
-            return 0.0
-        # By symmetry the upper tail with shift is the lower tail with its negative, which keeps small tails exact.
-        return float(nctdtr(patients - self.arms, -shift, -critical))
+            return shift + float(ndtri(design.alpha))
+        degrees = patients - self.arms
+        if degrees <= 0:
+            raise AnalysisError(
+                f"patients is {patients:g}: a t-test in {self.arms} arm{'s' * (self.arms - 1)} needs more than {self.arms}"
+            )
+        critical = self.quantile(design.alpha, patients)
+        # By symmetry the upper tail with shift is the lower tail with its negative, so that both tails are small numbers.
+        above, below = nctdtr(degrees, -shift, -critical), nctdtr(degrees, shift, critical)
+        tail = min(float(above), float(below))
+        if not tail > _SMALLEST_TAIL:
+            return shift - critical
+        return float(ndtri(above)) if above < below else -float(ndtri(below))
 
     def fixed_patients(self, design: Design) -> float:
         distance = self.sign * (self.effect - self.null)
@@ -77,7 +86,7 @@ class _Mean(PlannedEffect):
             return normal
 
         def surplus(patients: float) -> float:
-            return self.fixed_power(patients, design) - design.power
+            return self.fixed_probit(patients, design) - float(ndtri(design.power))
 
         # The t-test needs more than the normal approximation, by about z_alpha squared over two.
         low, high = self.arms + 1e-3, max(2 * normal, 4.0 * self.arms)

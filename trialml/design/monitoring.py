@@ -24,6 +24,7 @@ from trialml.errors import AnalysisError
 __all__ = [
     "LooksHeld",
     "conditional_power",
+    "finite_numbers",
     "predictive_power",
     "repeated_p",
     "stagewise_drift",
@@ -71,9 +72,9 @@ class LooksHeld:
     final: bool = False
 
     def __post_init__(self) -> None:
-        z = _numbers("z", self.z)
+        z = finite_numbers("z", self.z)
         information = tuple(
-            require_positive("an information", one) for one in _numbers("information", self.information)
+            require_positive("an information", one) for one in finite_numbers("information", self.information)
         )
         if len(z) != len(information):
             raise AnalysisError(
@@ -124,7 +125,14 @@ class LooksHeld:
         return drift * math.sqrt(self.fractions[look - 1] / self.information[look - 1])
 
 
-def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:
+def finite_numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Return one finite number for each look held, refusing what is none.
+
+    Raises
+    ------
+    AnalysisError
+        If `values` is no sequence, is empty, or holds what is not a finite number.
+    """
     try:
         found = tuple(require_finite(f"a number of {name}", one) for one in values)
     except TypeError:
@@ -269,6 +277,8 @@ def repeated_p(looks: LooksHeld, look: int) -> float:
     # nominal p-value can have rejected.
     nominal = 0.0 if looks.planned.binding else float(ndtr(-z))
     low, high = float(ndtri(max(nominal, _LOWEST_P))), float(ndtri(_HIGHEST_P)) - 1e-9
+    if low >= high:
+        return _HIGHEST_P
     low, high = _first_that_can_be(excess, low, high), _first_that_can_be(excess, high, low)
     if low >= high or excess(high) > 0:
         return _HIGHEST_P

@@ -66,8 +66,8 @@ class PlannedEffect(ABC):
         """The formula by name, with the adjustment for covariates where there is one."""
 
     @abstractmethod
-    def fixed_power(self, patients: float, design: Design) -> float:
-        """Return the power of the fixed design with the design's alpha, for the experimental arm alone."""
+    def fixed_probit(self, patients: float, design: Design) -> float:
+        """Return the normal quantile of the fixed design's power with the design's alpha, for the experimental arm alone."""
 
     @abstractmethod
     def fixed_patients(self, design: Design) -> float:
@@ -88,7 +88,7 @@ class PlannedEffect(ABC):
         patients, ``z_alpha + Phi^{-1}(power)``: it holds what the t-distribution or variances that differ between
         null and alternative take away.
         """
-        return float(-ndtri(design.alpha) + ndtri(self.fixed_power(patients, design)))
+        return float(-ndtri(design.alpha)) + self.fixed_probit(patients, design)
 
     def drift_as_solved(self, design: Design, patients: float, exact: float) -> float:
         """Return the mean of the final z where `exact` patients were solved for and so many are taken."""

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from trialml.design.endpoint_plan import EndpointPlan, plan_endpoint
 from trialml.design.group_sequential import Design
@@ -79,11 +79,11 @@ class _Rate(PlannedEffect):
         under = restricted_rates(experimental, self.control, (ratio, 1.0), self.null, self._scale)
         return self._spread(*under, ratio)
 
-    def fixed_power(self, patients: float, design: Design) -> float:
+    def fixed_probit(self, patients: float, design: Design) -> float:
         root, ratio = math.sqrt(patients), design.allocation_ratio
         spread = self._spread(self.experimental, self.control, ratio)
         threshold = -float(ndtri(design.alpha)) * self.null_spread(self.experimental, ratio)
-        return float(ndtr((self.sign * self.distance(self.experimental) * root - threshold) / spread))
+        return (self.sign * self.distance(self.experimental) * root - threshold) / spread
 
     def fixed_patients(self, design: Design) -> float:
         distance = self.sign * self.distance(self.experimental)

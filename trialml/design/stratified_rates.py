@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from trialml.design.endpoint_plan import EndpointPlan, plan_endpoint
 from trialml.design.group_sequential import Design
@@ -61,9 +61,9 @@ class _StratifiedRates(PlannedEffect):
     def distance(self) -> float:
         return self.sign * self.effect
 
-    def fixed_power(self, patients: float, design: Design) -> float:
+    def fixed_probit(self, patients: float, design: Design) -> float:
         spread, under = self.spreads(design)
-        return float(ndtr((self.distance * math.sqrt(patients) + float(ndtri(design.alpha)) * under) / spread))
+        return (self.distance * math.sqrt(patients) + float(ndtri(design.alpha)) * under) / spread
 
     def fixed_patients(self, design: Design) -> float:
         if not self.distance > 1e-9:
