@@ -173,3 +173,19 @@ def test_an_infinite_futility_bound_is_none():
     assert not none.has_futility
     assert none.critical_values == plain.critical_values
     assert none.text() == plain.text()
+
+
+@given(looks(), st.sampled_from(FUNCTIONS), st.sampled_from([0.05, 0.3]), st.booleans())
+def test_futility_alpha_is_what_stops_below_without_effect(fractions, chosen, total, binding):
+    """gsDesign's test types 5 (binding) and 6: at the last look too, by its own bound."""
+    design = Design(
+        information_fractions=fractions,
+        futility_spending=chosen[0],
+        futility_parameter=chosen[1],
+        futility_alpha=total,
+        binding=binding,
+    )
+    assert design.futility_probabilities(0.0).sum() == pytest.approx(total, rel=1e-9)
+    assert design.futility_values[-1] < design.critical_values[-1]
+    if binding:
+        assert design.exit_probabilities(0.0).sum() == pytest.approx(0.025, rel=1e-9)

@@ -95,6 +95,12 @@ def test_futility_given_as_z_goes_with_the_number_of_the_look():
     assert planned.updated((0.55, 0.6, 0.7)).futility_z == (0.0, 0.5, -math.inf)
 
 
+def test_a_binding_bound_of_a_look_that_was_not_held_binds_no_more():
+    planned = Design(information_fractions=(0.5, 0.75, 1.0), futility_z=(-math.inf, 0.5), binding=True)
+    assert not planned.updated((0.5, 1.1)).binding
+    assert planned.updated((0.5, 0.8)).binding
+
+
 def test_two_sides_stay_two_sides():
     design = Design(information_fractions=(0.5, 1.0), sides=2, spending="lan-demets-pocock").updated((0.4, 1.3))
     assert design.sides == 2
@@ -129,3 +135,13 @@ def test_alpha_is_kept_whatever_the_information():
 def test_information_that_cannot_have_been_observed_is_refused(observed, sentence):
     with pytest.raises(AnalysisError, match=sentence):
         PLANNED.updated(observed)
+
+
+@pytest.mark.parametrize("binding", [False, True])
+def test_a_look_at_which_spent_futility_leaves_no_way_on_is_said_to_be_the_last(binding):
+    planned = Design(information_fractions=(0.5, 0.75, 1.0), futility_spending="lan-demets-pocock", binding=binding)
+    with pytest.raises(
+        AnalysisError, match=r"information fraction 0.97 reaches .* ends there by its rules: say final=True"
+    ):
+        planned.updated((0.97,))
+    assert planned.updated((0.97,), final=True).looks == 1

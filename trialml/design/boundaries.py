@@ -190,7 +190,7 @@ def shaped_bounds(exponent: float, alpha: float) -> Efficacy:
 
         def excess(constant: float) -> float:
             spent = _march(information, _given(constant * shape), lower).exits(np.zeros(1)).sum()
-            return math.log(max(spent, 1e-300) / alpha)
+            return float(ndtri(max(spent, 1e-300)) - ndtri(alpha))  # nearly linear on the scale of z
 
         low = float(-ndtri(alpha))
         # Bonferroni's bounds keep alpha; where a binding futility bound spares alpha the constant may be lower.

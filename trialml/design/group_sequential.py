@@ -347,7 +347,8 @@ class Design:
         ------
         AnalysisError
             If the fractions do not increase, one before the last is 1 or more, or a family without spending function
-            is asked for a look that was not planned.
+            is asked for a look that was not planned; or if a spent futility bound reaches the efficacy bound before
+            the end.
         """
         return replace(self, **updated_rules(self, observed_fractions, final=final))
 

@@ -50,7 +50,7 @@ def updated_rules(design: Design, observed_fractions: Sequence[float], *, final:
     ------
     AnalysisError
         If the fractions do not increase, only the last may be 1 or more, or a family without spending function is
-        asked for a look that was not planned.
+        asked for a look that was not planned; or if a spent futility bound reaches the efficacy bound before the end.
 
     References
     ----------
@@ -69,16 +69,17 @@ def updated_rules(design: Design, observed_fractions: Sequence[float], *, final:
     numbers = (*range(held), *later)
     alpha = (*_spent(design, fractions[:-1], numbers[:-1]), design.alpha)
     t = np.array(fractions)
+    stops = _futility(design, t, numbers, alpha)
     return {
         "information_fractions": (*(float(one) for one in t[:-1] / t[-1]), 1.0),
         "spending": "user",
         "spending_parameter": None,
         "user_alpha": alpha,
-        "futility_z": _futility(design, t, numbers, alpha),
+        "futility_z": stops,
         "futility_spending": None,
         "futility_parameter": None,
         "futility_alpha": None,
-        "binding": design.binding and len(fractions) > 1,
+        "binding": design.binding and any(z > -math.inf for z in stops or ()),
     }
 
 
@@ -134,4 +135,11 @@ def _futility(
     drift = design.drift_for_power() if by_alternative else 0.0
     stops = boundaries.spending_below(t, cumulative, drift, to_the_end=not by_alternative)
     found = boundaries.with_futility(t, boundaries.spending_bounds(alpha), stops, binding=design.binding)
+    ends = np.flatnonzero((found.lower[:-1] >= found.upper[:-1]) | ~np.isfinite(found.upper[1:]))
+    if ends.size:
+        raise AnalysisError(
+            f"the spent futility bound at information fraction {t[ends[0]]:g} reaches the efficacy bound or leaves too "
+            "few trials to spend alpha on, so the trial ends there by its rules: say final=True for that look, or plan "
+            "without futility_spending"
+        )
     return tuple(float(z) for z in found.lower[:-1])
