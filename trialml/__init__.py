@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from trialml.design.enrichment_design import EnrichmentDesign
     from trialml.design.forecast import forecast_events
     from trialml.design.group_sequential import Design
+    from trialml.design.interim_analysis import interim_analysis
+    from trialml.design.means import plan_means
     from trialml.design.minimisation import Minimisation
     from trialml.design.next_trial import plan_trial
     from trialml.design.randomisation import permuted_blocks
+    from trialml.design.rates import plan_rates
     from trialml.design.scenario import Scenario
+    from trialml.design.sequential_estimate import sequential_estimate
     from trialml.design.simulate import simulate, simulate_one_trial
     from trialml.effects.adjusted_logrank import adjusted_logrank
     from trialml.effects.binary import binary_contrast
@@ -91,12 +95,15 @@ __all__ = [
     "fine_gray",
     "forecast_events",
     "heterogeneity_test",
+    "interim_analysis",
     "kaplan_meier",
     "logrank",
     "maxcombo",
     "nelson_aalen",
     "permuted_blocks",
     "plan_enrichment",
+    "plan_means",
+    "plan_rates",
     "plan_trial",
     "proportional_hazards",
     "read_adam_trial",
@@ -104,6 +111,7 @@ __all__ = [
     "read_table",
     "read_trial",
     "restricted_mean",
+    "sequential_estimate",
     "simulate",
     "simulate_enrichment",
     "simulate_one_trial",
@@ -128,10 +136,14 @@ _MODULES = {
     "design.enrichment_design": ("EnrichmentDesign",),
     "design.forecast": ("forecast_events",),
     "design.group_sequential": ("Design",),
+    "design.interim_analysis": ("interim_analysis",),
+    "design.means": ("plan_means",),
     "design.minimisation": ("Minimisation",),
     "design.next_trial": ("plan_trial",),
     "design.randomisation": ("permuted_blocks",),
+    "design.rates": ("plan_rates",),
     "design.scenario": ("Scenario",),
+    "design.sequential_estimate": ("sequential_estimate",),
     "design.simulate": ("simulate", "simulate_one_trial"),
     "effects.adjusted_logrank": ("adjusted_logrank",),
     "effects.binary": ("binary_contrast",),

@@ -3,9 +3,21 @@
 import importlib.util
 from pathlib import Path
 
-_SOURCE = Path(__file__).parents[1] / "survival" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("reference_cases", _SOURCE)
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
+import pytest
 
-reference_case, oracle = _module.reference_case, _module.oracle
+
+def _loaded(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_cases = _loaded("reference_cases", Path(__file__).parents[1] / "survival" / "conftest.py")
+reference_case, oracle = _cases.reference_case, _cases.oracle
+
+
+@pytest.fixture(scope="session")
+def compare_with_rpact():
+    """A function that compares plans of means or rates with all that rpact says of them."""
+    return _loaded("rpact_plans", Path(__file__).parent / "rpact_plans.py").compare_with_rpact

@@ -4,107 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from trialml.design.group_sequential import Design
+from trialml.design.planned_effect import PlannedEffect, Stops
 from trialml.design.refusals import require_finite, require_positive
 from trialml.design.sample_size import round_up
 from trialml.errors import AnalysisError
 from trialml.result import Estimate, Result, format_count, format_number
 
-__all__ = ["Assumption", "EndpointPlan", "Stops", "direction", "plan_endpoint", "require_r_squared"]
-
-Vector = NDArray[np.float64]
-
-
-class Stops(NamedTuple):
-    """How likely each look is to end the trial.
-
-    Attributes
-    ----------
-    efficacy, futility, opposite
-        Shape (looks,): rejecting for the experimental arm, stopping for lack of effect, and, in a two-sided test,
-        rejecting for control.
-    """
-
-    efficacy: Vector
-    futility: Vector
-    opposite: Vector
-
-    def share_of_patients(self, fractions: Vector) -> float:
-        """Return the expected number of patients as a share of the maximum; nothing is spared at the last look."""
-        return float(1 - sum(self) @ (1 - fractions))
-
-
-class Assumption(ABC):
-    """An assumed effect with its test: what `plan_endpoint` asks for.
-
-    Attributes
-    ----------
-    endpoint, scale
-        Words: what is measured, and the scale of the effect.
-    effect, null
-        The assumed effect and the one under the null hypothesis, on `scale`.
-    arms
-        1 or 2.
-    covariate_r_squared
-        Share of the outcome's variance that baseline covariates explain; sizes shrink by one minus it.
-    """
-
-    endpoint: str
-    scale: str
-    effect: float
-    null: float
-    arms: int
-    covariate_r_squared: float
-
-    @property
-    @abstractmethod
-    def formula(self) -> str:
-        """The formula by name, with the adjustment for covariates where there is one."""
-
-    @abstractmethod
-    def fixed_power(self, patients: float, design: Design) -> float:
-        """Return the power of the fixed design with the design's alpha, for the experimental arm alone."""
-
-    @abstractmethod
-    def fixed_patients(self, design: Design) -> float:
-        """Return the patients of the fixed design with the design's alpha and power, not rounded."""
-
-    @abstractmethod
-    def effect_at(self, z: float, patients: float, design: Design) -> float:
-        """Return the effect estimate that has a given z, positive in favour of the experimental arm."""
-
-    def maximum_patients(self, design: Design) -> float:
-        """Return the patients at the last look, not rounded: the fixed design's times the inflation factor."""
-        return self.fixed_patients(design) * design.inflation_factor
-
-    def drift(self, design: Design, patients: float) -> float:
-        """Return the mean of the final z with a given number of patients.
-
-        It is the one at which a fixed design of normal statistics has the power that the fixed design has with so many
-        patients, ``z_alpha + Phi^{-1}(power)``: it holds what the t-distribution or variances that differ between
-        null and alternative take away.
-        """
-        return float(-ndtri(design.alpha) + ndtri(self.fixed_power(patients, design)))
-
-    def drift_as_solved(self, design: Design, patients: float, exact: float) -> float:
-        """Return the mean of the final z where `exact` patients were solved for and so many are taken."""
-        return design.drift_for_power() * math.sqrt(patients / exact)
-
-    def stops(self, design: Design, _patients: float, drift: float) -> Stops:
-        """Return how the trial ends under a drift, with so many patients."""
-        efficacy = design.exit_probabilities(drift)
-        opposite = design.exit_probabilities(-drift) if design.sides == 2 else np.zeros(design.looks)
-        return Stops(efficacy, design.futility_probabilities(drift), opposite)
+__all__ = ["EndpointPlan", "plan_endpoint"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +139,7 @@ class EndpointPlan(Result):
             return f"{words}."
         return (
             f"{words}. The trial has {self.design.looks} looks; it stops before the last with probability "
-            f"{format_number(100 * self.early_stop_probability)} % and is expected to take "
+            f"{100 * self.early_stop_probability:.1f} % and is expected to take "
             f"{format_count(self.expected_patients)} patients under this effect and "
             f"{format_count(self.expected_patients_null)} under the null hypothesis."
         )
@@ -269,39 +183,8 @@ class EndpointPlan(Result):
         return pd.DataFrame(shown)
 
 
-def direction(distance: float, higher_is_better: bool | None) -> int:
-    """Return 1 where high values favour the experimental arm and -1 where low ones do.
-
-    Parameters
-    ----------
-    distance
-        The assumed effect less the one under the null hypothesis.
-    higher_is_better
-        None takes the side of the assumed effect, and high values where it has none.
-    """
-    if higher_is_better is None:
-        return -1 if distance < 0 else 1
-    return 1 if higher_is_better else -1
-
-
-def require_r_squared(value: float) -> float:
-    """Return a share of variance from 0 up to, but not including, 1.
-
-    Raises
-    ------
-    AnalysisError
-        If `value` lies outside or is not finite.
-    """
-    number = require_finite("covariate_r_squared", value)
-    if not 0 <= number < 1:
-        raise AnalysisError(
-            f"covariate_r_squared is {number:g}: give the share of variance that covariates explain, 0 or more and below 1"
-        )
-    return number
-
-
 def plan_endpoint(
-    assumption: Assumption,
+    planned: PlannedEffect,
     design: Design,
     *,
     patients: float | None = None,
@@ -316,7 +199,7 @@ def plan_endpoint(
 
     Parameters
     ----------
-    assumption
+    planned
         The assumed effect with its test.
     design
         The rules.
@@ -340,58 +223,64 @@ def plan_endpoint(
     size = int(require_positive("block", require_finite("block", block)))
     if patients is not None:
         total = require_positive("patients", patients)
-        return _described(assumption, design, (math.nan, total, total), assumption.drift(design, total))
-    exact = assumption.maximum_patients(design)
+        return _described(planned, design, (math.nan, total, total), planned.drift(design, total))
+    exact = planned.maximum_patients(design)
     total = round_up(exact, size) if whole_numbers else exact
     while True:
         whole = _whole_looks(design, total, size) if whole_numbers else design
-        drift = assumption.drift_as_solved(design, total, exact)
+        drift = planned.drift_as_solved(design, total, exact)
         # Looks moved to whole blocks spend alpha a little earlier, which may cost the last bit of power.
-        if not whole_numbers or assumption.stops(whole, total, drift).efficacy.sum() >= design.power - 1e-9:
-            return _described(assumption, whole, (assumption.fixed_patients(design), exact, total), drift)
+        if not whole_numbers or planned.stops(whole, total, drift).efficacy.sum() >= design.power - 1e-9:
+            return _described(planned, whole, (planned.fixed_patients(design), exact, total), drift)
         total += size
 
 
 def _whole_looks(design: Design, total: float, block: int) -> Design:
-    fractions = tuple(round_up(t * total, block) / total for t in design.information_fractions[:-1])
-    return dataclasses.replace(design, information_fractions=(*fractions, 1.0))
+    patients = [round_up(t * total, block) for t in design.information_fractions]
+    if len(set(patients)) < len(patients):
+        shown = ", ".join(f"{n:g}" for n in patients)
+        raise AnalysisError(
+            f"in blocks of {block} the looks have {shown} patients, so that some coincide: give a smaller block, fewer looks, "
+            "or whole_numbers=False"
+        )
+    return dataclasses.replace(design, information_fractions=(*(n / total for n in patients[:-1]), 1.0))
 
 
-def _described(assumption: Assumption, design: Design, sizes: tuple[float, float, float], drift: float) -> EndpointPlan:
+def _described(planned: PlannedEffect, design: Design, sizes: tuple[float, float, float], drift: float) -> EndpointPlan:
     fixed, exact, total = sizes
     t = np.array(design.information_fractions)
-    under = assumption.stops(design, total, drift)
-    looks = _looks(assumption, design, total, under)
-    expected = [total * assumption.stops(design, total, part * drift).share_of_patients(t) for part in (1.0, 0.5, 0.0)]
+    under = planned.stops(design, total, drift)
+    looks = _looks(planned, design, total, under)
+    expected = [total * planned.stops(design, total, part * drift).share_of_patients(t) for part in (1.0, 0.5, 0.0)]
     return EndpointPlan(
         design=design,
         looks=looks,
-        endpoint=assumption.endpoint,
-        scale=assumption.scale,
-        formula=assumption.formula,
-        effect=assumption.effect,
-        null=assumption.null,
-        arms=assumption.arms,
+        endpoint=planned.endpoint,
+        scale=planned.scale,
+        formula=planned.formula,
+        effect=planned.effect,
+        null=planned.null,
+        arms=planned.arms,
         fixed_patients=fixed,
         exact_patients=exact,
         patients=total,
         expected_patients=expected[0],
         expected_patients_halfway=expected[1],
         expected_patients_null=expected[2],
-        covariate_r_squared=assumption.covariate_r_squared,
+        covariate_r_squared=planned.covariate_r_squared,
     )
 
 
-def _looks(assumption: Assumption, design: Design, total: float, under: Stops) -> pd.DataFrame:
+def _looks(planned: PlannedEffect, design: Design, total: float, under: Stops) -> pd.DataFrame:
     t = np.array(design.information_fractions)
     z, low = design.critical_values, design.futility_values
     opposite = tuple(-one if design.sides == 2 else math.nan for one in z)
     futility = np.append(under.futility[:-1], math.nan) if design.has_futility else np.full(design.looks, math.nan)
-    share = design.experimental_share if assumption.arms == 2 else 1.0
+    share = design.experimental_share if planned.arms == 2 else 1.0
 
     def effects(values: tuple[float, ...]) -> list[float]:
         placed = zip(values, t * total, strict=True)
-        return [assumption.effect_at(one, n, design) if math.isfinite(one) else math.nan for one, n in placed]
+        return [planned.effect_at(one, n, design) if math.isfinite(one) else math.nan for one, n in placed]
 
     return pd.DataFrame(
         {

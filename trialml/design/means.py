@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from scipy.optimize import brentq
 from scipy.special import nctdtr, ndtr, ndtri, stdtrit
 
-from trialml.design.endpoint_plan import Assumption, EndpointPlan, direction, plan_endpoint, require_r_squared
+from trialml.design.endpoint_plan import EndpointPlan, plan_endpoint
 from trialml.design.group_sequential import Design
+from trialml.design.planned_effect import PlannedEffect, direction, require_r_squared
 from trialml.design.refusals import require_finite, require_positive
 from trialml.errors import AnalysisError
 
 __all__ = ["plan_mean_ratio", "plan_means", "plan_one_mean"]
 
+_SMALLEST_TAIL = 1e-14  # below it the noncentral t-distribution is no longer computed to many digits
+
 
 @dataclass(frozen=True)
-class _Mean(Assumption):
+class _Mean(PlannedEffect):
     """A standardised test of means: the estimate's standard error falls as the square root of the patients."""
 
     endpoint: str
@@ -53,15 +56,22 @@ class _Mean(Assumption):
         degrees = patients - self.arms
         return float(-stdtrit(degrees, p)) if degrees > 0 else math.inf
 
-    def fixed_power(self, patients: float, design: Design) -> float:
+    def fixed_probit(self, patients: float, design: Design) -> float:
         shift = self.sign * (self.effect - self.null) / self.standard_error(patients, design)
-        critical = self.quantile(design.alpha, patients)
         if self.normal_approximation:
-            return float(ndtr(shift - critical))
-        if not math.isfinite(critical):
-            return 0.0
-        # By symmetry the upper tail with shift is the lower tail with its negative, which keeps small tails exact.
-        return float(nctdtr(patients - self.arms, -shift, -critical))
+            return shift + float(ndtri(design.alpha))
+        degrees = patients - self.arms
+        if degrees <= 0:
+            raise AnalysisError(
+                f"patients is {patients:g}: a t-test in {self.arms} arm{'s' * (self.arms - 1)} needs more than {self.arms}"
+            )
+        critical = self.quantile(design.alpha, patients)
+        # By symmetry the upper tail with shift is the lower tail with its negative, so that both tails are small numbers.
+        above, below = nctdtr(degrees, -shift, -critical), nctdtr(degrees, shift, critical)
+        tail = min(float(above), float(below))
+        if not tail > _SMALLEST_TAIL:
+            return shift - critical
+        return float(ndtri(above)) if above < below else -float(ndtri(below))
 
     def fixed_patients(self, design: Design) -> float:
         distance = self.sign * (self.effect - self.null)
@@ -76,7 +86,7 @@ class _Mean(Assumption):
             return normal
 
         def surplus(patients: float) -> float:
-            return self.fixed_power(patients, design) - design.power
+            return self.fixed_probit(patients, design) - float(ndtri(design.power))
 
         # The t-test needs more than the normal approximation, by about z_alpha squared over two.
         low, high = self.arms + 1e-3, max(2 * normal, 4.0 * self.arms)
@@ -159,7 +169,7 @@ def plan_means(
             "allow for: say normal_approximation=True"
         )
     effect, limit = require_finite("difference", difference), require_finite("null", null)
-    assumption = _Mean(
+    planned = _Mean(
         "difference of two means",
         "mean difference",
         effect,
@@ -172,7 +182,7 @@ def plan_means(
     )
     if optimal_allocation:
         design = dataclasses.replace(design, allocation_ratio=experimental / control)
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)
 
 
 def plan_mean_ratio(
@@ -226,7 +236,7 @@ def plan_mean_ratio(
     """
     effect, limit = require_positive("ratio", ratio), require_positive("null", null)
     variance = require_positive("coefficient_of_variation", coefficient_of_variation) ** 2
-    assumption = _Mean(
+    planned = _Mean(
         "ratio of two means",
         "ratio of means",
         effect,
@@ -239,7 +249,7 @@ def plan_mean_ratio(
     )
     if optimal_allocation:
         design = dataclasses.replace(design, allocation_ratio=1 / limit)
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)
 
 
 def plan_one_mean(
@@ -277,7 +287,7 @@ def plan_one_mean(
         If a number is outside its range, or the mean does not favour the treatment.
     """
     effect, limit = require_finite("mean", mean), require_finite("null", null)
-    assumption = _Mean(
+    planned = _Mean(
         "mean in one arm",
         "mean",
         effect,
@@ -288,4 +298,4 @@ def plan_one_mean(
         require_r_squared(covariate_r_squared),
         normal_approximation,
     )
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)

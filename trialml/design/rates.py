@@ -7,10 +7,11 @@ import math
 from dataclasses import dataclass
 
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
-from trialml.design.endpoint_plan import Assumption, EndpointPlan, direction, plan_endpoint, require_r_squared
+from trialml.design.endpoint_plan import EndpointPlan, plan_endpoint
 from trialml.design.group_sequential import Design
+from trialml.design.planned_effect import PlannedEffect, direction, require_r_squared
 from trialml.design.refusals import require_between
 from trialml.effects.score_tests import NULL_VALUES, RateScale, check_null, contrast_of, restricted_rates
 from trialml.errors import AnalysisError
@@ -21,7 +22,7 @@ _EDGE = 1e-12
 
 
 @dataclass(frozen=True)
-class _Rate(Assumption):
+class _Rate(PlannedEffect):
     """A test of rates: standard errors under null and alternative differ."""
 
     endpoint: str
@@ -78,11 +79,11 @@ class _Rate(Assumption):
         under = restricted_rates(experimental, self.control, (ratio, 1.0), self.null, self._scale)
         return self._spread(*under, ratio)
 
-    def fixed_power(self, patients: float, design: Design) -> float:
+    def fixed_probit(self, patients: float, design: Design) -> float:
         root, ratio = math.sqrt(patients), design.allocation_ratio
         spread = self._spread(self.experimental, self.control, ratio)
         threshold = -float(ndtri(design.alpha)) * self.null_spread(self.experimental, ratio)
-        return float(ndtr((self.sign * self.distance(self.experimental) * root - threshold) / spread))
+        return (self.sign * self.distance(self.experimental) * root - threshold) / spread
 
     def fixed_patients(self, design: Design) -> float:
         distance = self.sign * self.distance(self.experimental)
@@ -173,7 +174,7 @@ def plan_rates(
     limit = NULL_VALUES.get(scale, 0.0) if null is None else null
     check_null(scale, limit)
     effect = contrast_of(experimental, control, scale)
-    assumption = _Rate(
+    planned = _Rate(
         "two rates",
         scale,
         effect,
@@ -186,13 +187,13 @@ def plan_rates(
         require_r_squared(covariate_r_squared),
     )
     if optimal_allocation:
-        design = dataclasses.replace(design, allocation_ratio=_best_ratio(assumption, design))
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+        design = dataclasses.replace(design, allocation_ratio=_best_ratio(planned, design))
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)
 
 
-def _best_ratio(assumption: _Rate, design: Design) -> float:
+def _best_ratio(planned: _Rate, design: Design) -> float:
     def size(log_ratio: float) -> float:
-        return assumption.fixed_patients(dataclasses.replace(design, allocation_ratio=math.exp(log_ratio)))
+        return planned.fixed_patients(dataclasses.replace(design, allocation_ratio=math.exp(log_ratio)))
 
     found = minimize_scalar(size, bounds=(-3.0, 3.0), method="bounded", options={"xatol": 1e-9})
     return math.exp(float(found.x))
@@ -235,7 +236,7 @@ def plan_one_rate(
     """
     assumed = require_between("the rate", rate, 0.0, 1.0)
     limit = require_between("the rate under the null hypothesis", null, 0.0, 1.0)
-    assumption = _Rate(
+    planned = _Rate(
         "rate in one arm",
         "rate",
         assumed,
@@ -247,4 +248,4 @@ def plan_one_rate(
         True,
         require_r_squared(covariate_r_squared),
     )
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)

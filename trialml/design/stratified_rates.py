@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
-from trialml.design.endpoint_plan import Assumption, EndpointPlan, Stops, direction, plan_endpoint, require_r_squared
+from trialml.design.endpoint_plan import EndpointPlan, plan_endpoint
 from trialml.design.group_sequential import Design
 from trialml.design.integration import crossing_probabilities
+from trialml.design.planned_effect import PlannedEffect, Stops, direction, require_r_squared
 from trialml.design.refusals import require_between, require_finite
 from trialml.errors import AnalysisError
 
@@ -23,7 +24,7 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _StratifiedRates(Assumption):
+class _StratifiedRates(PlannedEffect):
     """The weighted mean of the strata's risk differences."""
 
     endpoint: str
@@ -60,9 +61,9 @@ class _StratifiedRates(Assumption):
     def distance(self) -> float:
         return self.sign * self.effect
 
-    def fixed_power(self, patients: float, design: Design) -> float:
+    def fixed_probit(self, patients: float, design: Design) -> float:
         spread, under = self.spreads(design)
-        return float(ndtr((self.distance * math.sqrt(patients) + float(ndtri(design.alpha)) * under) / spread))
+        return (self.distance * math.sqrt(patients) + float(ndtri(design.alpha)) * under) / spread
 
     def fixed_patients(self, design: Design) -> float:
         if not self.distance > 1e-9:
@@ -172,7 +173,7 @@ def plan_stratified_rates(
         for arm, given in (("experimental", experimental_rates), ("control", control_rates))
     ]
     effect = float(shares @ (rates[0] - rates[1]))
-    assumption = _StratifiedRates(
+    planned = _StratifiedRates(
         endpoint=f"two rates in {counts[0]} strata",
         scale="risk difference",
         effect=effect,
@@ -184,4 +185,4 @@ def plan_stratified_rates(
         control=rates[1],
         covariate_r_squared=require_r_squared(covariate_r_squared),
     )
-    return plan_endpoint(assumption, design, patients=patients, block=block, whole_numbers=whole_numbers)
+    return plan_endpoint(planned, design, patients=patients, block=block, whole_numbers=whole_numbers)
