@@ -10,6 +10,7 @@ from trialml.design.group_sequential import Design
 from trialml.design.look_tests import _is_rarer, cut_patients, look_test
 from trialml.design.patient_groups import Group
 from trialml.design.scenario import Scenario
+from trialml.design.sequential_effect import look_effects, sequential_power
 from trialml.design.simulate import simulate, simulate_one_trial
 from trialml.design.simulated import SimulatedTrials
 from trialml.design.trial_loop import count_calendar, logrank_at, nth_event_month, order_ends
@@ -258,10 +259,10 @@ def test_a_simulation_is_stratified_by_the_groups_of_its_scenario():
     assert found.looks["z"].iloc[0] == pytest.approx(np.mean(z), rel=1e-9)
     assert found.power.value == np.mean(np.array(z) >= design.critical_values[0])
     assert "stratified log-rank test" in found.text()
-    assert found.looks["computed_reject"].isna().all()
     plain = simulate(design, scenario, 40, 3, events=100, stratified=False)
     assert plain.looks["z"].iloc[0] != found.looks["z"].iloc[0]
     assert "stratified" not in plain.text()
+    assert plain.looks["computed_reject"].isna().all()
 
 
 def test_a_result_says_what_was_simulated_and_survives_storage():
@@ -297,6 +298,26 @@ def test_what_integration_gives_stands_beside_what_was_simulated():
     )
     later = simulate(design, SCENARIO, 10, events=336, timing="months", look_months=(10, 20, 30))
     assert later.looks[["computed_reject", "planned_events"]].isna().all(axis=None)
+
+
+def test_a_delayed_effect_is_integrated_under_its_average_hazard_ratio():
+    """The very figures of `sequential_power`, which is held to gsDesign2 where it is written."""
+    scenario = Scenario.from_median(
+        "late",
+        control_median_months=12,
+        hazard_ratios=(1, 0.6),
+        hazard_ratio_breaks_months=(0, 4),
+        accrual_per_month=30,
+        patients=380,
+    )
+    design = Design(information_fractions=(0.6, 1.0))
+    found = simulate(design, scenario, 10, 3, events=250)
+    looks = look_effects(scenario, [scenario.months_to_events(events) for events in (150, 250)])
+    known = sequential_power(design, looks).rejects
+    np.testing.assert_allclose(
+        found.looks["computed_reject"], known, rtol=2e-4
+    )  # its bounds are those of its information
+    assert "by integration under the average hazard ratio of each look" in found.text()
 
 
 def test_a_result_can_be_drawn():

@@ -14,6 +14,7 @@ from scipy.special import betaincinv
 from trialml.design.group_sequential import Design
 from trialml.design.integration import crossing_probabilities
 from trialml.design.scenario import Scenario
+from trialml.design.sequential_effect import look_effects
 from trialml.design.trial_plan import TrialPlan
 from trialml.design.trial_sums import LookRules, Tally
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, with_limits
@@ -38,8 +39,8 @@ class SimulatedTrials(Result):
         ``reach`` (come to the look), ``reject``, ``harm`` (the lower bound of a two-sided design), ``futility``
         (stopped there) and ``cumulative_power``; over the trials that come to the look ``fewer_events`` (than
         planned) and the means ``z, hazard_ratio`` (geometric, of Peto's estimate), ``months, events, enrolled``. Beside
-        them ``computed_reject`` and ``computed_futility``, by integration under Schoenfeld's drift: NaN where the
-        hazards are not proportional, patients are of several groups, or looks and test are not by events and log-rank.
+        them ``computed_reject`` and ``computed_futility``, by integration: NaN where the looks are not by events, the test
+        is not the log-rank test, or it is not stratified by groups that there are.
     totals
         One row a figure: ``figure, value, low, high, mc_error``.
     trials, seed
@@ -50,6 +51,9 @@ class SimulatedTrials(Result):
         What was compared with the bounds.
     timing, entry
         When the looks took place, and how patients came.
+    integration
+        How the computed figures were got, in words: under Schoenfeld's drift where one hazard ratio holds for all
+        patients at all times, else under the average hazard ratio of each look.
     """
 
     title: ClassVar[str] = "Simulated trials"
@@ -74,6 +78,7 @@ class SimulatedTrials(Result):
     test: str
     timing: str
     entry: str
+    integration: str = ""
 
     def estimate(self, figure: str) -> Estimate:
         """Return one of the totals: power, harm, futility, events, enrolled, duration_months or hazard_ratio."""
@@ -113,7 +118,7 @@ class SimulatedTrials(Result):
         )
         computed = float(self.looks["computed_reject"].sum(skipna=False))
         if not math.isnan(computed):
-            first += f", {100 * computed:.2f} % by integration"
+            first += f", {100 * computed:.2f} % {self.integration}"
         if futility.value > 0:
             first += f", and stopped for futility in {_percent(futility)}"
         means = [
@@ -213,16 +218,22 @@ def _look_frame(design: Design, rules: LookRules, tally: Tally) -> pd.DataFrame:
     return frame
 
 
-def _computed(design: Design, scenario: Scenario, rules: LookRules, test: str) -> tuple[Any, Any]:
-    """Return the probabilities of rejection and of futility at each look by integration, NaN where there is none."""
-    ratio = scenario.hazard_ratio
-    if ratio is None or scenario.groups or rules.timing != "events" or test != LOGRANK:
-        return np.full(rules.looks, np.nan), np.full(rules.looks, np.nan)
-    share = design.experimental_share
-    means = -math.log(ratio) * np.sqrt(rules.targets * share * (1 - share))
+def _computed(design: Design, scenario: Scenario, plan: TrialPlan, rules: LookRules, test: str) -> tuple[Any, Any, str]:
+    """Return the probabilities of rejection and of futility at each look by integration, and how; NaN where none is."""
+    if rules.timing != "events" or test != LOGRANK or (plan.groups > 1 and not rules.stratified):
+        return np.full(rules.looks, np.nan), np.full(rules.looks, np.nan), ""
     lower = rules.lower if design.sides == 2 else rules.futility
-    crossing = crossing_probabilities(rules.upper, lower, rules.targets, means)
-    return crossing.above, np.zeros(rules.looks) if design.sides == 2 else crossing.below
+    if scenario.hazard_ratio is not None and not scenario.groups:
+        share = design.experimental_share
+        information, scale = rules.targets * share * (1 - share), np.ones(rules.looks)
+        means, how = -math.log(scenario.hazard_ratio) * np.sqrt(information), "by integration"
+    else:
+        months = [scenario.months_to_events(float(target), plan.patients) for target in rules.targets]
+        found = look_effects(scenario, months, patients=plan.patients)
+        information, scale = found.information, np.sqrt(found.information / found.null_information)
+        means, how = found.theta * np.sqrt(information), "by integration under the average hazard ratio of each look"
+    crossing = crossing_probabilities(rules.upper * scale, lower * scale, information, means)
+    return crossing.above, np.zeros(rules.looks) if design.sides == 2 else crossing.below, how
 
 
 def _total_frame(tally: Tally) -> pd.DataFrame:
@@ -253,7 +264,7 @@ def simulated_trials(
 ) -> SimulatedTrials:
     """Return the result of the sums over simulated trials."""
     kind = "stratified " if rules.stratified else ""
-    reject, futility = _computed(design, scenario, rules, test)
+    reject, futility, how = _computed(design, scenario, plan, rules, test)
     return SimulatedTrials(
         design=design,
         scenario=scenario.with_patients(plan.patients),
@@ -265,4 +276,5 @@ def simulated_trials(
         test=kind + test,
         timing=rules.timing,
         entry=plan.entry,
+        integration=how,
     )
