@@ -350,6 +350,20 @@ def test_a_scenario_with_groups_is_the_plan_that_its_pieces_give():
         simulate_enrichment(design, truth, 1000, subgroup=["marker lov"])
 
 
+def test_how_often_the_events_run_short_is_counted():
+    """Planned: 80 further events of the subgroup alone, more than it can often give in 150 patients."""
+    plan = people(patients=150, rate=20.0)
+    found = simulate_enrichment(EnrichmentDesign(60, 60, subgroup_events=80), plan, 500, seed=8)
+    rows = simulated_enrichment_rows(EnrichmentDesign(60, 60, subgroup_events=80), plan, 500, seed=8)
+    alone = rows["selected"] == 1
+    gained = rows["events_subgroup"] + rows["events_rest"] - 60
+    lacking = np.where(alone, rows["events_subgroup"] - rows["interim_events_subgroup"] < 80, gained < 60) & (
+        rows["stop"] == 0
+    )
+    assert found.scalars()["short"] == pytest.approx(lacking.mean(), rel=1e-12)
+    assert 0.1 < lacking.mean() < 0.9
+
+
 def test_the_result_has_monte_carlo_errors_and_survives_json():
     found = simulate_enrichment(EnrichmentDesign(60, 60), people(0.7, 1.0, patients=200), 1000)
     again = EnrichmentCharacteristics.from_dict(json.loads(json.dumps(found.to_dict())))
@@ -359,7 +373,7 @@ def test_the_result_has_monte_carlo_errors_and_survives_json():
     p = estimate.value
     assert estimate.mc_error == pytest.approx(math.sqrt(p * (1 - p) / 999), rel=1e-12)
     assert "alpha 0.025 one-sided" in found.text()
-    assert len(found.table()) == 17
+    assert len(found.table()) == 18
 
 
 # Bad input ----------------------------------------------------------------------------------------------------------
@@ -388,6 +402,7 @@ def test_the_result_has_monte_carlo_errors_and_survives_json():
         (lambda: simulate_enrichment(EnrichmentDesign(80, 80), people(), subgroup=(2,)), "names group 2"),
         (lambda: simulate_enrichment(EnrichmentDesign(80, 80), people(entry="uniform")), "give poisson or even"),
         (lambda: simulate_enrichment(EnrichmentDesign(300, 300), people()), "400 at most"),
+        (lambda: simulate_enrichment(EnrichmentDesign(180, 10), people(patients=200, hazard=0.002)), "patients give .* at most: enrol more"),
         (lambda: simulate_enrichment(EnrichmentDesign(80, 80), people(), 0), "trials is 0"),
         (lambda: simulate_enrichment(EnrichmentDesign(80, 80), people(), seed=-1), "seed is -1"),
         (lambda: simulate_enrichment_statistics(EnrichmentDesign(80, 80), (1.0, 1.0), 0.0), "prevalence is 0"),

@@ -96,7 +96,9 @@ def simulate_enrichment(
     plan = truth if isinstance(truth, TrialPlan) else trial_plan(truth, patients=patients)
     names = [] if isinstance(truth, TrialPlan) else [group.name for group in truth.groups]
     setting = _setting(design, plan, [_place(one, names) for one in subgroup], seed)
-    horizon = 1.3 * float(np.nanmax(_run(setting, 0, min(count, 200), 1e3)[:, 9])) + 1.0
+    pilot = _run(setting, 0, min(count, 200), 1e3)
+    _refuse_too_few_events(design, pilot)
+    horizon = 1.3 * float(np.nanmax(pilot[:, 9])) + 1.0
     parts = [(first, min(PART, count - first)) for first in range(0, count, PART)]
 
     def part(place: tuple[int, int]) -> tuple[Vector, Vector]:
@@ -201,7 +203,7 @@ def simulate_enrichment_statistics(
     )  # fmt: skip
     null = np.array([ratios[0] >= 1, bool((ratios >= 1).all())])
     words = f"hazard ratio {ratios[0]:g} in the subgroup (prevalence {share:g}) and {ratios[1]:g} in the rest"
-    sums = [sums_of(out[first : first + PART], null) for first in range(0, count, PART)]
+    sums = [sums_of(out[first : first + PART], null, design) for first in range(0, count, PART)]
     found = characteristics_of(design, words, count, seed, sums, patientwise=False)
     return found, pd.DataFrame(out, columns=list(COLUMNS))
 
@@ -253,6 +255,16 @@ def _setting(design: EnrichmentDesign, plan: TrialPlan, subgroup: Sequence[int],
     return _Setting(design, plan, member, design.codes(), numbers, targets, most, _whole("seed", seed, 0))
 
 
+def _refuse_too_few_events(design: EnrichmentDesign, pilot: Vector) -> None:
+    """Refuse a trial that in no run of the first ones has the events of its interim analysis."""
+    most = int(pilot[:, 10:12].sum(axis=1).max())
+    if most < design.interim_events:
+        raise AnalysisError(
+            f"the interim analysis is planned at {design.interim_events} events, but in {len(pilot)} simulated trials the "
+            f"patients give {most} at most: enrol more or plan for fewer"
+        )
+
+
 def _run(setting: _Setting, first: int, trials: int, horizon: float) -> Vector:
     from trialml.design.enrichment_loop import run_patients
     from trialml.design.enrichment_rules import COLUMNS
@@ -274,4 +286,4 @@ def _null_hypotheses(setting: _Setting) -> NDArray[np.bool_]:
 
 
 def _summed(rows: Vector, setting: _Setting) -> tuple[Vector, Vector]:
-    return sums_of(rows, _null_hypotheses(setting))
+    return sums_of(rows, _null_hypotheses(setting), setting.design)

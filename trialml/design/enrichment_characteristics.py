@@ -31,6 +31,7 @@ _MEASURES = {
     "selected_subgroup_alone": "Subgroup alone goes on",
     "selected_full_alone": "Full population alone goes on",
     "selected_both": "Both go on",
+    "short": "Fewer events than planned at the end of two stages",
     "events": "Events",
     "events_subgroup": "Events in the subgroup",
     "patients": "Patients enrolled",
@@ -138,7 +139,17 @@ class EnrichmentCharacteristics(Result):
         return numbers
 
 
-def sums_of(rows: Vector, null: NDArray[np.bool_]) -> tuple[Vector, Vector]:
+def _short(column: Mapping[str, Vector], selected: NDArray[np.int64], design: EnrichmentDesign) -> Vector:
+    """Return whether a second stage ended at the last event; NaN for stages of patients, whose events are not told apart."""
+    if design.stages == "patients":
+        return np.full(selected.size, np.nan)
+    gained_subgroup = column["events_subgroup"] - column["interim_events_subgroup"]
+    gained = gained_subgroup + column["events_rest"] - column["interim_events_rest"]
+    alone = gained_subgroup < design.alone_events - 1e-6
+    return np.asarray(np.where(selected & 2 > 0, gained < design.further_events - 1e-6, alone) * (column["stop"] == 0))
+
+
+def sums_of(rows: Vector, null: NDArray[np.bool_], design: EnrichmentDesign) -> tuple[Vector, Vector]:
     """Return sums and sums of squares of the measures over trials."""
     from trialml.design.enrichment_rules import COLUMNS
 
@@ -150,7 +161,8 @@ def sums_of(rows: Vector, null: NDArray[np.bool_]) -> tuple[Vector, Vector]:
         [
             rejected > 0, rejected & 1 > 0, rejected & 2 > 0, interim & 1 > 0, interim & 2 > 0, rejected & true > 0,
             column["stop"] == 1, column["stop"] == 2, goes_on & (selected == 1), goes_on & (selected == 2),
-            goes_on & (selected == 3), column["events_subgroup"] + column["events_rest"], column["events_subgroup"],
+            goes_on & (selected == 3), _short(column, selected, design),
+            column["events_subgroup"] + column["events_rest"], column["events_subgroup"],
             column["patients_subgroup"] + column["patients_rest"], column["patients_subgroup"],
             column["interim_month"], column["end_month"],
         ],
