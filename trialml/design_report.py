@@ -83,6 +83,8 @@ def _document(designed: Sequence[Designed], command: Sequence[str]) -> Document:
 
 
 def _findings(designed: Designed) -> list[Finding]:
+    if designed.kind == "enrichment":
+        return _compared(designed)
     numbers = designed.results[0].scalars()
     found = []
     for name, words in _SHOWN.items():
@@ -92,6 +94,24 @@ def _findings(designed: Designed) -> list[Finding]:
             if name.endswith("months"):
                 shown = format_number(value)
             found.append(Finding(words, shown, f"{designed.kind}, computed"))
+    return found
+
+
+def _compared(designed: Designed) -> list[Finding]:
+    """Return, for each design, how often it rejects under each truth."""
+    rows = designed.results[0].frame()
+    found = []
+    for design in dict.fromkeys(rows["design"]):
+        own = rows[rows["design"] == design]
+        shares = [f"{100 * row.rejected_any:.1f} % under {row.truth}" for row in own.itertuples()]
+        first = own.iloc[0]
+        found.append(
+            Finding(
+                f"{str(design).capitalize()}: trials that reject anything",
+                f"{100 * first['rejected_any']:.1f} %",
+                f"simulated; {'; '.join(shares[1:])}; {format_number(first['duration_months'])} months on average",
+            )
+        )
     return found
 
 
@@ -107,8 +127,10 @@ def _next_steps(designed: Sequence[Designed]) -> list[str]:
 
 def _defaults(designed: Designed) -> list[tuple[str, str]]:
     asked = designed.asked
-    return [
-        (name, "not given" if value in (None, ()) else str(value))
-        for name, value in asked.model_dump().items()
-        if name not in asked.model_fields_set
-    ]
+    return [(name, _words(value)) for name, value in asked.model_dump().items() if name not in asked.model_fields_set]
+
+
+def _words(value: object) -> str:
+    if value in (None, ()):
+        return "not given"
+    return ", ".join(str(one) for one in value) if isinstance(value, tuple) else str(value)

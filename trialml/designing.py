@@ -8,9 +8,11 @@ from typing import Any
 
 from trialml.analysis import Watcher
 from trialml.design.adaptive_enrichment import PART
+from trialml.design.doubtful_effect import assurance_with_doubt
 from trialml.design.enrichment_comparison import compare_enrichment
 from trialml.design.enrichment_design import EnrichmentDesign
 from trialml.design.fixed_tests import FixedTest
+from trialml.design.gallery import GALLERY
 from trialml.design.group_sequential import Design
 from trialml.design.means import plan_mean_ratio, plan_means
 from trialml.design.next_trial import OperatingCharacteristics, plan_trial
@@ -31,7 +33,7 @@ from trialml.design.scenario import Group, Scenario
 from trialml.design.simulate import simulate
 from trialml.design.trial_sums import parts_of
 from trialml.design_tables import AskedTable, EnrichmentTable, MeansTable, RatesTable, RulesTable, SurvivalTable
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, nearest
 from trialml.planning import smallest_block
 from trialml.result import Result
 
@@ -139,8 +141,11 @@ def _survival(asked: SurvivalTable, watcher: Watcher) -> list[Result]:
         accrual_months=None if asked.patients is not None or _open_ended(asked) else asked.accrual,
         block=block_of(asked),
         events_formula=asked.formula,
+        covariate_r_squared=asked.covariate_r2,
     )
     results: list[Result] = [plan]
+    if asked.log_hazard_ratio_se is not None:
+        results.append(_assurance(plan, asked))
     if asked.tests:
         tests = [_test(name, asked.tau or 0.0) for name in asked.tests]
         month = plan.duration_months
@@ -148,6 +153,21 @@ def _survival(asked: SurvivalTable, watcher: Watcher) -> list[Result]:
     if asked.simulate:
         results.append(_simulated(plan, asked, watcher))
     return results
+
+
+def _assurance(plan: OperatingCharacteristics, asked: SurvivalTable) -> Result:
+    assert asked.log_hazard_ratio_se is not None
+    if plan.scenario.hazard_ratio is None:
+        raise AnalysisError(
+            "assurance is for one hazard ratio and the assumed effect changes over time: leave log_hazard_ratio_se out"
+        )
+    return assurance_with_doubt(
+        plan.design,
+        plan.events / (1 - asked.covariate_r2),
+        math.log(plan.scenario.hazard_ratio),
+        asked.log_hazard_ratio_se,
+        no_effect_probability=asked.no_effect,
+    )
 
 
 def _test(name: str, tau: float) -> FixedTest:
@@ -237,9 +257,9 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
         name: _approach(name, asked, design, int(interim), int(events - interim)) for name in asked.approach
     }
     truths = {
-        "as assumed": _groups(asked, asked.hazard_ratio, asked.rest_hazard_ratio),
+        "the effects as assumed": _groups(asked, asked.hazard_ratio, asked.rest_hazard_ratio),
         "no effect in anyone": _groups(asked, 1.0, 1.0),
-        "the subgroup means nothing": _groups(asked, math.exp(everyone), math.exp(everyone)),
+        "one effect in everyone": _groups(asked, math.exp(everyone), math.exp(everyone)),
     }
     steps = len(designs) * len(truths) * math.ceil(asked.simulate / PART)
     with watcher.step(f"Simulating {asked.simulate:,} trials of each design under each truth", steps) as done:
@@ -289,6 +309,13 @@ def _groups(asked: EnrichmentTable, in_subgroup: float, in_rest: float) -> Scena
 
 
 def _truth(asked: SurvivalTable) -> Scenario:
+    shared: dict[str, Any] = {
+        **_recruitment(asked),
+        "dropout_per_month": -math.log1p(-asked.dropout) / 12,
+        "allocation_ratio": asked.allocation_ratio,
+    }
+    if asked.scenario is not None:
+        return _named(asked, shared)
     hazard: dict[str, Any] = {
         "hazard_breaks_months": asked.hazard_breaks,
         "control_hazards_per_month": asked.control_hazards,
@@ -298,14 +325,16 @@ def _truth(asked: SurvivalTable) -> Scenario:
     effect: dict[str, Any] = {"hazard_ratio_breaks_months": asked.effect_breaks, "hazard_ratios": asked.hazard_ratio}
     if len(asked.hazard_ratio) == 1 and not asked.effect_breaks:
         effect = {"hazard_ratio": asked.hazard_ratio[0]}
-    return Scenario(
-        "as assumed",
-        **hazard,
-        **effect,
-        **_recruitment(asked),
-        dropout_per_month=-math.log1p(-asked.dropout) / 12,
-        allocation_ratio=asked.allocation_ratio,
-    )
+    return Scenario("as assumed", **hazard, **effect, **shared)
+
+
+def _named(asked: SurvivalTable, shared: dict[str, Any]) -> Scenario:
+    """Return a scenario of the gallery, whose control arm has one hazard."""
+    if asked.scenario not in GALLERY:
+        raise AnalysisError(f"there is no scenario '{asked.scenario}': {nearest(str(asked.scenario), GALLERY)}")
+    if asked.control_median is None:
+        raise AnalysisError("a named scenario has one control hazard: give control_median in place of the hazards")
+    return GALLERY[str(asked.scenario)].make(asked.control_median, **shared)
 
 
 def _recruitment(asked: SurvivalTable) -> dict[str, Any]:
