@@ -242,9 +242,9 @@ def test_sequential_futility_under_a_changing_effect_is_gsdesign2s_but_for_its_s
     """R's futility bound spends on z scaled under the effect; divided by the root of I / I0 it is ours."""
     case = json.loads((REFERENCE / "gsdesign2_gs_ahr.json").read_text())["outputs"]["design_fut"]
     analysis, bound = case["analysis"], case["bound"]
-    assert delayed().months_to_events(analysis["info_frac0"][0] * float(delayed().expected_events(36))) == pytest.approx(
-        analysis["time"][0], rel=1e-8
-    )
+    assert delayed().months_to_events(
+        analysis["info_frac0"][0] * float(delayed().expected_events(36))
+    ) == pytest.approx(analysis["time"][0], rel=1e-8)
     looks = look_effects(delayed(), analysis["time"]).times(analysis["n"][-1] / 190)
     assert looks.events == pytest.approx(analysis["event"], rel=1e-8)
     assert looks.information == pytest.approx(analysis["info"], rel=1e-8)
@@ -369,7 +369,10 @@ def test_a_comparison_says_what_it_compares():
     [
         (lambda: compare_tests(delayed(), [], calendar_month=36), "no test to compare"),
         (lambda: compare_tests(delayed(), [LachinFoulkesTest()], calendar_month=36), "more than one hazard ratio"),
-        (lambda: compare_tests(delayed(), [RestrictedMeanTest(40)], calendar_month=36), "no patient is followed for 40"),
+        (
+            lambda: compare_tests(delayed(), [RestrictedMeanTest(40)], calendar_month=36),
+            "no patient is followed for 40",
+        ),
         (lambda: compare_tests(delayed(), [LogRankTest()], calendar_month=-1), "calendar month"),
         (
             lambda: compare_tests(delayed(hazard_ratios=(1.3, 1.1)), [LogRankTest()], calendar_month=36, power=0.9),

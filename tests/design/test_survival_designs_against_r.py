@@ -172,13 +172,16 @@ def test_power_of_given_events_is_rpacts(oracle):
             pieces["control_hazards_per_month"] = (0.08, 0.06, 0.04)
         plans = [
             operating_characteristics(
-                Design(**LOOKS), by_rate(40.0, patients=480, **pieces, hazard_ratio=ratio), events=335, events_formula=formula
+                Design(**LOOKS),
+                by_rate(40.0, patients=480, **pieces, hazard_ratio=ratio),
+                events=335,
+                events_formula=formula,
             )
             for ratio in np.atleast_1d(truth["hazardRatio"])
         ]
         one = plans[0]
-        of = lambda field: [getattr(plan, field) for plan in plans]  # noqa: E731
-        across = lambda column: np.array([plan.looks[column] for plan in plans]).T  # noqa: E731
+        of = lambda field, plans=plans: [getattr(plan, field) for plan in plans]  # noqa: E731
+        across = lambda column, plans=plans: np.array([plan.looks[column] for plan in plans]).T  # noqa: E731
         for key, found, tolerance in (
             ("thetaH0", 1, SIZE),
             ("directionUpper", 0, SIZE),
@@ -288,7 +291,7 @@ def compare_gssurv(case, name, scenario, fixed_events):
     """gsSurv multiplies the events of nSurv by its design's inflation; the calendar follows from patients and events."""
     futility = {"futility_spending": "hwang-shih-decani", "futility_parameter": -2.0}
     spending = {"spending": "lan-demets-pocock"} if name != "gsSurv" else futility
-    design = Design(information_fractions=tuple([*case.take(name, "timing")][:-1]) + (1.0,), **spending)
+    design = Design(information_fractions=(*case.take(name, "timing")[:-1], 1.0), **spending)
     # On its grid of r = 18 gsDesign's inflation is up to 1e-5 off; ours has the power by the joint normal distribution.
     total = case.take(name, "n_I")[-1]
     assert fixed_events * design.inflation_factor == pytest.approx(total, rel=1.2e-5)
