@@ -1,6 +1,6 @@
 """Pairs of rows at risk counted in trees, compiled; import this module inside functions, since it imports numba."""
 
-# ruff: noqa: C901, PLR0912, PLR0915 (compiled loops take plain arrays, and a call in a loop costs compile time)
+# ruff: noqa: C901, PLR0912 (compiled loops take plain arrays, and a call in a loop costs compile time)
 
 from __future__ import annotations
 

@@ -149,9 +149,7 @@ def censoring_of(outcome: Outcome, censoring: Curve | Censoring | None) -> Censo
 class _OneCurve:
     """One censoring curve for everybody; `position` is None where it is taken as known."""
 
-    def __init__(
-        self, time: Array, ended: Flags, curve: Curve, position: npt.NDArray[np.intp] | None
-    ) -> None:
+    def __init__(self, time: Array, ended: Flags, curve: Curve, position: npt.NDArray[np.intp] | None) -> None:
         self.ended, self.curve, self.position = ended, curve, position
         self.before = step_at(curve.time, curve.survival, time, left=True)
         if position is not None:
@@ -211,7 +209,7 @@ class _CoxCensoring:
 
     def __init__(self, time: Array, ended: Flags, X: Any) -> None:
         self.time, self.ended = time, ended
-        problem = CoxProblem(time, ~ended, X)
+        problem = CoxProblem(time, ~ended, X, ties="breslow")
         fit = problem.fit()
         matrix = np.empty((time.size, fit.coefficients.size))
         matrix[problem.order] = problem.X.T
@@ -249,8 +247,8 @@ class _CoxCensoring:
         return np.asarray(self.moved @ slope + own)
 
 
-def _from_here_on(values: Array) -> Array:
-    return np.asarray(np.cumsum(values[::-1])[::-1])
+def _from_here_on(values: npt.NDArray[Any]) -> Array:
+    return np.asarray(np.cumsum(values[::-1])[::-1], dtype=float)
 
 
 def cox_censoring(time: Any, ended: Any, covariates: Any) -> Censoring:
@@ -266,7 +264,7 @@ def cox_censoring(time: Any, ended: Any, covariates: Any) -> Censoring:
     Returns
     -------
     Censoring
-        ``G(t | x) = exp(-exp(x b) H(t))`` with Breslow's H. A patient with the event at a time counts as at risk of
+        ``G(t | x) = exp(-exp(x b) H(t))``, b and H with Breslow's ties. A patient with the event at a time counts as at risk of
         censoring at it. Influences pass through both b and H.
 
     References
