@@ -64,12 +64,10 @@ first_risks <- predictRisk(csc, pbc, times = times, cause = 1)
 
 # A calibration curve: complementary log-log regression weighted for censoring, on a restricted cubic spline.
 curve <- function(time, event, ended, risk, h) {
-  G <- survfit(Surv(time, !ended) ~ 1)  # the reversed order of ties: events leave before censorings
-  u <- time + ifelse(ended, 0, 1e-6)
+  u <- time + ifelse(ended, 0, 0.25)  # whole times: events leave before censorings of the same day
   G <- survfit(Surv(u, !ended) ~ 1)
-  before <- summary(G, times = pmin(u, h) - ifelse(time <= h, 1e-7, 0), extend = TRUE)
   value <- approxfun(c(0, G$time), c(1, G$surv), method = "constant", rule = 2)
-  w <- ifelse(time > h, 1 / value(h), ifelse(ended, 1 / value(u - 1e-7), 0))
+  w <- ifelse(time > h, 1 / value(h + 0.5), ifelse(ended, 1 / value(time - 0.25), 0))
   y <- as.numeric(event & time <= h); z <- log(-log1p(-risk))
   knots <- quantile(z, c(0.05, 0.35, 0.65, 0.95))
   X <- rcspline.eval(z, knots, inclx = TRUE)
