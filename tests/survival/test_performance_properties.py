@@ -186,6 +186,39 @@ def _apart(time, event, risk, stratum, whole):
     return won / taken
 
 
+@given(trials(beyond=2), st.sampled_from(["harrell", "uno"]), st.integers(2, 8))
+def test_a_patient_with_a_competing_event_stays_comparable_with_all_who_have_the_event(trial, weighting, tau):
+    time, event, other, risk = trial
+    n, ended = len(time), event | other
+    g = np.array([censoring_by_hand(time, ended, t, left=True) for t in time]) if weighting == "uno" else np.ones(n)
+    won, taken, pairs = np.zeros(n), np.zeros(n), 0
+    for i in np.flatnonzero(event & (time <= tau)):
+        for j in range(n):
+            followed = time[j] > time[i] or (time[j] == time[i] and not event[j])
+            if followed or (other[j] and time[j] < time[i]):
+                w = g[i] ** -2 if followed else 1 / (g[i] * g[j])
+                pairs += 1
+                for k in (i, j):
+                    taken[k] += w
+                    won[k] += w * ((risk[i] > risk[j]) + (risk[i] == risk[j]) / 2)
+    assume(pairs > 0)
+    found = concordance(time, event, risk, weighting=weighting, tau=float(tau), competing=other)
+    value = won.sum() / taken.sum()
+    assert found.comparable == pairs
+    assert found.value == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(found.influence, (won - value * taken) / (taken.sum() / 2), atol=1e-12)
+
+
+def test_without_censoring_a_competing_event_is_an_event_that_never_comes():
+    rng = np.random.default_rng(6)
+    time, code, risk = rng.integers(1, 30, 200).astype(float), rng.integers(1, 3, 200), rng.integers(0, 9, 200)
+    never = np.where(code == 2, 100.0, time)
+    for weighting in ("harrell", "uno"):
+        found = concordance(time, code == 1, risk, weighting=weighting, competing=code == 2)
+        assert found.value == pytest.approx(concordance(never, code == 1, risk).value, rel=1e-12)
+        assert found.se == pytest.approx(concordance(never, code == 1, risk).se, rel=1e-12)
+
+
 def test_a_curve_that_is_given_adds_nothing_to_the_error():
     rng = np.random.default_rng(5)
     time, event, risk = rng.exponential(1, 300), rng.random(300) < 0.7, rng.random(300)
@@ -243,4 +276,6 @@ def test_bad_input_is_refused_in_words():
         concordance(time, event, time, strata=[None] + ["a"] * 29)
     with pytest.raises(DataError, match="above 0"):
         concordance(time, event, time, weights=np.zeros(30))
+    with pytest.raises(DataError, match="with competing events"):
+        concordance(time, event, time, competing=~event, weighting="equal")
     assert standard_error(np.array([1.0, 1.0])) == 0

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox_layout import Layout, slot_layout
+from trialml.survival.ipcw import checked_outcome
 from trialml.survival.product_limit import Curve, censoring_curve, step_at
 from trialml.survival.rows import checked_weights
-from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, checked_labels, checked_times, time_blocks
+from trialml.survival.ties import (
+    Array,
+    Codes,
+    Flags,
+    checked_labels,
+    checked_times,
+    distinct_times,
+    not_after,
+    time_blocks,
+)
 
 __all__ = ["ConcordanceValue", "ConcordanceWeighting", "concordance"]
 
@@ -49,6 +60,7 @@ def concordance(
     censoring: Curve | None = None,
     weights: Any = None,
     strata: Any = None,
+    competing: Any = None,
 ) -> ConcordanceValue:
     """Return the concordance of a risk score with censored event times.
 
@@ -71,6 +83,10 @@ def concordance(
         Case weights above 0, shape ``(n,)``; None for 1 each. They count in the curves too.
     strata
         One label a patient: pairs are compared within strata only, and each stratum has curves of its own.
+    competing
+        True where a competing event ended follow-up, shape ``(n,)``; with ``"harrell"`` or ``"uno"``. The patient will
+        not have the event, and stays comparable with all who have it: also with those who have it later, whose pairs
+        Uno weighs by ``1 / (G(T-) G(C-))``, C the time of the competing event.
 
     Returns
     -------
@@ -94,6 +110,8 @@ def concordance(
     prediction procedures with censored survival data. Stat Med 2011;30:1105-1117.
     Schemper M, Wakounig S, Heinze G. The estimation of average hazard ratios by weighted Cox regression. Stat Med
     2009;28:2473-2489.
+    Wolbers M, Blanche P, Koller MT, Witteman JCM, Gerds TA. Concordance for prognostic models with competing risks.
+    Biostatistics 2014;15:526-539.
     Fenwick PM. A new data structure for cumulative frequency tables. Softw Pract Exp 1994;24:327-336.
     """
     times, flags = checked_times(time, event, needs_event=True)
@@ -102,71 +120,127 @@ def concordance(
         raise DataError(f"risk must hold one finite number for each of the {times.size} patients")
     case = checked_weights(weights, times.size)
     labels, codes = checked_labels(strata, times.size, "strata")
+    others = (
+        np.zeros(times.size, dtype=bool) if competing is None else checked_outcome(times, flags, competing).competing
+    )
+    within = flags if tau is None else flags & not_after(times, tau)
+    timed = np.zeros(times.size)
+    for stratum in range(labels.size):
+        own = codes == stratum
+        sample = _Sample(times[own], flags[own], others[own], None if case is None else case[own])
+        timed[own] = _pair_weights(sample, weighting, censoring, within[own])
     cases = np.ones(times.size) if case is None else case
-    timed = flags.astype(float)
-    if weighting != "harrell":
-        for stratum in range(labels.size):
-            own = (codes == stratum) & flags if tau is None else (codes == stratum) & flags & _within(times, tau)
-            members = codes == stratum
-            timed[own] = _pair_weights(times[members], flags[members], case if case is None else case[members],
-                                       weighting, censoring, own[members])  # fmt: skip
-    if tau is not None:
-        timed[~_within(times, tau)] = 0.0
-    return _from_pairs(slot_layout(times, flags, codes, labels.size, None), score, cases, timed)
+    pairs = [_pairs(slot_layout(times, flags, codes, labels.size, None), score, cases, cases * timed)]
+    comparable = pairs[0].number
+    if others.any():
+        if weighting not in ("harrell", "uno"):
+            raise DataError(f"weighting is '{weighting}', but with competing events it must be 'harrell' or 'uno'")
+        root = np.sqrt(timed)  # 1 / G(T-)
+        late = _later_events(times, flags, codes, labels.size)
+        if weighting == "uno":
+            for stratum in range(labels.size):
+                own = codes == stratum
+                sample = _Sample(times[own], flags[own], others[own], None if case is None else case[own])
+                reached = others[own] & _before_last(times[own], within[own])
+                root[own] += np.sqrt(_pair_weights(sample, weighting, censoring, reached))
+        else:
+            root[others] = 1.0
+        pairs.append(_pairs(late, score, np.where(others, cases * root, 0.0), np.where(within, cases * root, 0.0)))
+        comparable += _pairs(late, score, np.where(others, cases, 0.0), np.where(within, cases, 0.0)).number
+    return _value(pairs, comparable)
 
 
-def _within(times: Array, tau: float) -> Flags:
-    return np.asarray(times <= tau * (1 + TIE_TOLERANCE))
+class _Sample(NamedTuple):
+    time: Array
+    event: Flags
+    competing: Flags
+    case: Array | None
 
 
-def _pair_weights(
-    times: Array, flags: Flags, case: Array | None, weighting: str, censoring: Curve | None, wanted: Flags
-) -> Array:
-    """Return what the pairs of each wanted event count; each in the order of the patients."""
-    at = times[wanted]
+def _pair_weights(sample: _Sample, weighting: str, censoring: Curve | None, wanted: Flags) -> Array:
+    """Return what the pairs of each wanted event count, 0 for the other patients."""
+    out = wanted.astype(float)
+    if weighting == "harrell" or not wanted.any():
+        return out
+    at = sample.time[wanted]
     followed = np.ones(at.size)
     if weighting in ("uno", "schemper"):
-        curve = censoring_curve(times, flags, case) if censoring is None else censoring
+        curve = censoring
+        if curve is None:
+            curve = censoring_curve(sample.time, sample.event | sample.competing, sample.case)
         followed = step_at(curve.time, curve.survival, at, left=True)
-        if followed.min(initial=1.0) <= 0:
+        if followed.min() <= 0:
             raise AnalysisError(
                 f"the censoring curve is 0 before the event at {at[followed <= 0].min():g}: "
                 "set tau below that time or take the curve from the same follow-up"
             )
     if weighting == "uno":
-        return np.asarray(followed**-2.0)
+        out[wanted] = followed**-2.0
+        return out
     if weighting not in ("peto-wilcoxon", "schemper", "equal"):
         choices = "'harrell', 'uno', 'peto-wilcoxon', 'schemper' or 'equal'"
         raise DataError(f"weighting is '{weighting}', but it must be {choices}")
-    blocks = time_blocks(times, flags, case)
+    blocks = time_blocks(sample.time, sample.event, sample.case)
     place = blocks.position[wanted]
     if weighting == "equal":
-        return np.asarray(1 / blocks.n_risk[place])
+        out[wanted] = 1 / blocks.n_risk[place]
+        return out
     kept = np.cumprod(1 - blocks.n_event / blocks.n_risk)
     before = np.concatenate(([1.0], kept[:-1]))[place]
-    return np.asarray(blocks.n_risk[0] * before / (followed * blocks.n_risk[place]))
+    out[wanted] = blocks.n_risk[0] * before / (followed * blocks.n_risk[place])
+    return out
 
 
-def _from_pairs(layout: Layout, score: Array, case: Array, timed: Array) -> ConcordanceValue:
+def _before_last(times: Array, within: Flags) -> Flags:
+    """Return who left before the last event that counts: later ones are in no pair, and the curve may be 0 there."""
+    return np.asarray(times < times[within].max(initial=0.0))
+
+
+def _later_events(times: Array, flags: Flags, codes: Codes, strata: int) -> Layout:
+    """Return the layout in which each event is compared with the competing events before it, and with nobody else.
+
+    Time runs backwards. An event and a competing event of one time are a pair of the forward order, so here the
+    competing one comes first.
+    """
+    position = distinct_times(times)[1]
+    backwards = 2.0 * (position.max() - position) + np.where(flags, 2.0, 1.0)
+    return slot_layout(backwards, flags, codes, strata, None)
+
+
+class _Pairs(NamedTuple):
+    won: Array  # by patient, as first or as second, weighted
+    taken: Array
+    total_won: float
+    total: float
+    number: float
+
+
+def _pairs(layout: Layout, score: Array, second: Array, first: Array) -> _Pairs:
+    """Return the pairs of a layout: an event weighs `first`, whoever it is compared with `second`."""
     from trialml.survival.cox_concordance_pass import pair_sums
 
     rows = layout.rows
     rank, ranks = _ranks(score)
-    weight, time_weight = case[rows], timed[rows]
+    compared, event = second[rows], first[rows]
     sums = np.zeros((4, rows.size))
     pair_sums(layout.stratum_slot, layout.slot_row, layout.slot_dead, layout.exit_row, layout.exit_slot, rank[rows],
-              weight, weight * time_weight, *np.zeros((2, ranks + 1)), sums)  # fmt: skip
-    won, taken, won_as_second, taken_as_second = sums
-    first = weight * time_weight
-    total = float(first @ taken)
+              compared, event, *np.zeros((2, ranks + 1)), sums)  # fmt: skip
+    won, taken = np.empty(rows.size), np.empty(rows.size)
+    won[rows] = event * sums[0] + compared * sums[2]
+    taken[rows] = event * sums[1] + compared * sums[3]
+    # With equal case weights the products count pairs.
+    count = float(sums[1] @ np.where(event > 0, np.where(compared > 0, compared, event), 0.0))
+    return _Pairs(won, taken, float(event @ sums[0]), float(event @ sums[1]), count)
+
+
+def _value(pairs: Sequence[_Pairs], comparable: float) -> ConcordanceValue:
+    total = sum(one.total for one in pairs)
     if not total > 0:
         raise AnalysisError("no two patients are comparable, so there is no concordance: extend tau or pool patients")
-    value = float(first @ won) / total
+    value = sum(one.total_won for one in pairs) / total
     # The derivative by each patient's case weight, over all pairs that the patient is in, as first or as second.
-    influence = np.empty(rows.size)
-    influence[rows] = (first * (won - value * taken) + weight * (won_as_second - value * taken_as_second)) / total
-    comparable = float(taken @ (weight * (time_weight > 0)))
-    return ConcordanceValue(value, float(np.sqrt(influence @ influence)), comparable, influence)
+    influence = np.sum([one.won - value * one.taken for one in pairs], axis=0) / total
+    return ConcordanceValue(value, float(np.sqrt(influence @ influence)), comparable, np.asarray(influence))
 
 
 def _ranks(score: Array) -> tuple[np.ndarray[Any, np.dtype[np.int64]], int]:

@@ -15,7 +15,7 @@ from trialml.errors import DataError, nearest
 from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, format_number, format_p
 from trialml.survival.auc import cumulative_dynamic_auc
 from trialml.survival.brier import brier, index_of_accuracy, mean_over_time
-from trialml.survival.concordance import concordance
+from trialml.survival.concordance import ConcordanceWeighting, concordance
 from trialml.survival.ipcw import Censoring, Outcome, censoring_of, checked_outcome, observed_risk, standard_error
 from trialml.survival.product_limit import Curve
 from trialml.survival.ties import not_after
@@ -206,8 +206,8 @@ def performance(
     Returns
     -------
     Performance
-        AUC, Brier score and IPA at each horizon, the integrated scores up to the last, and, without competing events,
-        Harrell's and Uno's C of the risk by the last horizon up to it. A difference has the paired error and two-sided
+        AUC, Brier score and IPA at each horizon, the integrated scores up to the last, and Harrell's and Uno's C of the
+        risk by the last horizon up to it. A difference has the paired error and two-sided
         p. Limits are Wald's, cut at what the measure can be.
 
     Raises
@@ -273,12 +273,13 @@ def _judge(
         both = mean_over_time(times, scores.T)
         integrated = np.stack([mean_over_time(times, one) for one in moves])
         _add_scores(found, "integrated Brier score", "integrated IPA", last, name, both, integrated)
-    if not outcome.competing.any():
-        for measure, weighting in (("Harrell's C", "harrell"), ("Uno's C", "uno")):
-            c = concordance(outcome.time, outcome.event, matrix[:, -1], tau=last, weighting=weighting)  # type: ignore[arg-type]
-            # Influences whose mean is the number's error, as the other measures have them.
-            scaled = c.influence * math.sqrt(c.influence.size * (c.influence.size - 1))
-            found.setdefault((measure, last), {})[name] = _Measured(c.value, c.se, scaled, inside=True)
+    kinds: tuple[tuple[str, ConcordanceWeighting], ...] = (("Harrell's C", "harrell"), ("Uno's C", "uno"))
+    for measure, weighting in kinds:
+        c = concordance(outcome.time, outcome.event, matrix[:, -1], tau=last, weighting=weighting,
+                        competing=outcome.competing)  # fmt: skip
+        # Influences whose mean is the number's error, as the other measures have them.
+        scaled = c.influence * math.sqrt(c.influence.size * (c.influence.size - 1))
+        found.setdefault((measure, last), {})[name] = _Measured(c.value, c.se, scaled, inside=True)
 
 
 def _add_scores(
