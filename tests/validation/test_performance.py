@@ -107,7 +107,7 @@ def test_concordances_and_their_paired_difference_are_those_of_the_last_horizon(
     assert gap.se == pytest.approx(np.sqrt(np.sum((ones[0].influence - ones[1].influence) ** 2)), rel=1e-9)
 
 
-def test_censoring_by_covariates_reaches_every_measure(pbc):
+def test_censoring_by_covariates_reaches_auc_and_brier_score(pbc):
     table, event, competing, risks = pbc
     censoring = cox_censoring(table["time"], table["status"] > 0, table[["age", "trt"]])
     found = performance(table["time"], event, {"csc": risks["csc"][:, 1]}, horizons=[1826], unit="days", kind="apparent",
@@ -131,6 +131,10 @@ def test_odd_requests_are_refused_in_words(pbc):
         performance(table["time"], event, {}, **known)
     with pytest.raises(DataError, match="between 0 and 1"):
         performance(table["time"], event, {"csc": 2 * risks["csc"]}, **known)
+    with pytest.raises(DataError, match="for each of the 2 horizons"):
+        performance(table["time"], event, risks, null_risk=[0.1], **known)
+    with pytest.raises(DataError, match="must rise"):
+        performance(table["time"], event, risks, horizons=[1826, 1095], unit="days", kind="apparent")
     with pytest.raises(DataError, match="there is no AUC"):
         performance(table["time"], event, risks, **known).estimate("AUC", "cs")
 

@@ -81,7 +81,7 @@ def checked_outcome(time: Any, event: Any, competing: Any = None) -> Outcome:
     return Outcome(times, flags, others)
 
 
-def checked_risk(values: Any, n: int, name: str = "risk_at_horizon") -> Array:
+def checked_risk(values: Any, n: int, name: str = "risk_at_horizon", each: str = "patients") -> Array:
     """Return predicted probabilities as an array of shape ``(n,)``, or refuse.
 
     Raises
@@ -91,7 +91,7 @@ def checked_risk(values: Any, n: int, name: str = "risk_at_horizon") -> Array:
     """
     risk = np.asarray(values, dtype=float)
     if risk.shape != (n,) or not np.isfinite(risk).all():
-        raise DataError(f"{name} must hold one finite number for each of the {n} patients")
+        raise DataError(f"{name} must hold one finite number for each of the {n} {each}")
     if risk.min() < 0 or risk.max() > 1:
         odd = risk.min() if risk.min() < 0 else risk.max()
         raise DataError(f"{name} holds {odd:g}, but a risk is a probability between 0 and 1")

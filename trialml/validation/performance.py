@@ -16,7 +16,15 @@ from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, f
 from trialml.survival.auc import cumulative_dynamic_auc
 from trialml.survival.brier import brier, index_of_accuracy, mean_over_time
 from trialml.survival.concordance import ConcordanceWeighting, concordance
-from trialml.survival.ipcw import Censoring, Outcome, censoring_of, checked_outcome, observed_risk, standard_error
+from trialml.survival.ipcw import (
+    Censoring,
+    Outcome,
+    censoring_of,
+    checked_outcome,
+    checked_risk,
+    observed_risk,
+    standard_error,
+)
 from trialml.survival.product_limit import Curve
 from trialml.survival.ties import not_after
 
@@ -196,7 +204,8 @@ def performance(
     competing
         True where a competing event ended follow-up, shape ``(n,)``.
     censoring
-        As in `brier`: Kaplan-Meier of these patients by default, or `cox_censoring`, or a known curve.
+        As in `brier`: Kaplan-Meier of these patients by default, or `cox_censoring`, or a known curve. Uno's C weighs
+        by a Kaplan-Meier curve in any case, the known one or that of these patients.
     null_risk
         The null model's risk by each horizon, from the training data, shape ``(horizons,)``; by default that of these
         patients.
@@ -226,10 +235,14 @@ def performance(
     if first not in matrices:
         raise DataError(f"reference is '{first}', which is no model: {nearest(first, list(matrices))}")
     model = censoring_of(outcome, censoring)
-    nulls = observed_risk(outcome, times) if null_risk is None else np.atleast_1d(np.asarray(null_risk, dtype=float))
+    if null_risk is None:
+        nulls = observed_risk(outcome, times)
+    else:
+        nulls = checked_risk(np.atleast_1d(null_risk), times.size, "null_risk", "horizons")
     found: dict[tuple[str, float], dict[str, _Measured]] = {}
     for name, matrix in matrices.items():
         _judge(outcome, name, matrix, times, nulls, model, found)
+        _add_concordances(outcome, name, matrix[:, -1], times, censoring, found)
     order = [first, *[name for name in matrices if name != first]]
     rows = [
         row
@@ -273,9 +286,20 @@ def _judge(
         both = mean_over_time(times, scores.T)
         integrated = np.stack([mean_over_time(times, one) for one in moves])
         _add_scores(found, "integrated Brier score", "integrated IPA", last, name, both, integrated)
+
+
+def _add_concordances(
+    outcome: Outcome,
+    name: str,
+    risk: Floats,
+    times: Floats,
+    censoring: Curve | Censoring | None,
+    found: dict[tuple[str, float], dict[str, _Measured]],
+) -> None:
+    last, curve = float(times[-1]), censoring if isinstance(censoring, Curve) else None
     kinds: tuple[tuple[str, ConcordanceWeighting], ...] = (("Harrell's C", "harrell"), ("Uno's C", "uno"))
     for measure, weighting in kinds:
-        c = concordance(outcome.time, outcome.event, matrix[:, -1], tau=last, weighting=weighting,
+        c = concordance(outcome.time, outcome.event, risk, tau=last, weighting=weighting, censoring=curve,
                         competing=outcome.competing)  # fmt: skip
         # Influences whose mean is the number's error, as the other measures have them.
         scaled = c.influence * math.sqrt(c.influence.size * (c.influence.size - 1))
