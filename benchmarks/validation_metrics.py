@@ -203,8 +203,10 @@ def scores():
             risk = risks_of(x, competing)
             call = partial(performance, time_, event, {"m": risk}, competing=other if competing else None, **known)
             call()
-            seconds, found = median_seconds(call, 5 if n < SLOW else 3)
-            line = f"n = {n:9,d}  {'competing events' if competing else 'one event':17} {seconds:8.3f} s"
+            repeats, busy = 5 if n < SLOW else 3, time.process_time()
+            seconds, found = median_seconds(call, repeats)
+            busy = (time.process_time() - busy) / repeats
+            line = f"n = {n:9,d}  {'competing events' if competing else 'one event':17} {seconds:8.3f} s ({busy:.3f} s of processor)"
             if n <= SIZES[1] and has_r("survival", "riskRegression"):
                 line += by_riskregression(data, risk, found, seconds, 3 if n == SIZES[0] else 1)
             if not competing and importlib.util.find_spec("sksurv"):

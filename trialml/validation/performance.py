@@ -259,7 +259,7 @@ def _matrix(risk: Any, n: int, horizons: int, name: str) -> Floats:
     if matrix.shape != (n, horizons):
         raise DataError(f"the risks of '{name}' have shape {matrix.shape}: pass one row a patient ({n}) and one column a "
                         f"horizon ({horizons})")  # fmt: skip
-    return matrix
+    return np.asfortranarray(matrix)
 
 
 def _judge(
@@ -275,7 +275,7 @@ def _judge(
     arguments: dict[str, Any] = {"competing": outcome.competing, "censoring": model}
     scores, moves = np.empty((2, times.size)), np.empty((2, times.size, outcome.time.size))
     for k, horizon in enumerate(times.tolist()):
-        risk = np.ascontiguousarray(matrix[:, k])
+        risk = matrix[:, k]
         one = brier(outcome.time, outcome.event, risk, horizon, null_risk=float(nulls[k]), **arguments)
         area = cumulative_dynamic_auc(outcome.time, outcome.event, risk, horizon, **arguments)
         scores[:, k], moves[0, k], moves[1, k] = (one.value, one.null), one.influence, one.null_influence
