@@ -128,7 +128,7 @@ def lay_out(document: Document) -> Layout:
     return Layout(
         created=_moment(document.created),
         estimand=estimand,
-        asks_of_data=any(chapter.key != "design" for chapter in document.chapters) or bool(estimand),
+        asks_of_data=bool(estimand) or {chapter.key for chapter in document.chapters} != {"design"},
         sections=sections,
         methods=methods,
         summary_abbreviations=abbreviations_in(summary),
