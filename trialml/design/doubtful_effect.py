@@ -83,6 +83,24 @@ class Assurance(Result):
             }
         )
 
+    def table(self) -> pd.DataFrame:
+        """Return what the effect may be, how likely that is held to be, and how likely the trial then rejects."""
+        share = 100 * self.no_effect_probability
+        return pd.DataFrame(
+            {
+                "If": [
+                    "the effect is as assumed",
+                    "there is an effect, of unknown size",
+                    "treatment does nothing",
+                    "all told",
+                ],
+                "Believed with": ["not applicable", f"{100 - share:g} %", f"{share:g} %", "100 %"],
+                "The trial rejects with": [
+                    f"{100 * value:.1f} %" for value in (self.power, self.if_effect, self.if_none, self.value)
+                ],
+            }
+        )
+
     def text(self) -> str:
         """Return the assurance in words; alpha is one-sided and said so."""
         ratio = math.exp(self.log_hazard_ratio)
