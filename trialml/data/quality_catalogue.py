@@ -262,7 +262,13 @@ CATALOGUE = (
     ),
     Check("DQ035", "Baseline after treatment", "warning", "A baseline value dated after time zero", "Read as missing"),
     Check("DQ036", "Unknown subjects", "warning", "Records of subjects that the subject-level data lack", "Left out"),
-    Check("DQ037", "Population", "warning", "A population that depends on what happened after randomisation", "Kept"),
+    Check(
+        "DQ037",
+        "Population",
+        "warning",
+        "A population that depends on what happened after randomisation, or whose patients have no arm",
+        "Kept",
+    ),
     Check(
         "DQ038", "Other findings of reading", "warning", "Anything else that reading noticed", "See the cleaning log"
     ),

@@ -11,7 +11,7 @@ from trialml.data.findings import Finding
 from trialml.data.roles import Treatment
 from trialml.errors import AnalysisError, DataError
 
-__all__ = ["check_arms_named", "check_subjects", "subjects_alike", "unnamed_arms"]
+__all__ = ["check_arms_named", "check_subjects", "shown_levels", "subjects_alike", "unnamed_arms"]
 
 
 def check_subjects(column: pd.Series, name: str) -> pd.Series:
@@ -47,7 +47,7 @@ def check_arms_named(column: pd.Series, treatment: Treatment) -> pd.Series:
         If one arm of the primary contrast has no patients.
     """
     seen = sorted(column.dropna().unique(), key=str)
-    shown = _shown(seen, len(column))
+    shown = shown_levels(seen, len(column))
     primary = {"control": treatment.control, "experimental": treatment.experimental}
     absent = {role: arm for role, arm in primary.items() if arm not in seen}
     if len(absent) == 2:
@@ -81,8 +81,16 @@ def check_arms_named(column: pd.Series, treatment: Treatment) -> pd.Series:
     return column
 
 
-def _shown(levels: Sequence[object], patients: int) -> str:
-    """Return the levels where they are few; many may say who the patients are."""
+def shown_levels(levels: Sequence[object], patients: int) -> str:
+    """Return the levels of a column in words where they are few; many may say who the patients are.
+
+    Parameters
+    ----------
+    levels
+        The levels, in the order in which they are shown.
+    patients
+        How many patients the column holds.
+    """
     return ", ".join(f"'{level}'" for level in levels) if _few(levels, patients) else f"{len(levels)} different values"
 
 

@@ -210,7 +210,7 @@ def build_trial(
     about_population: tuple[Finding, ...] = ()
     if population:
         known = known.assign(population=is_yes(table.frame[population], value=population_value))
-        about_population = population_findings(population, known["population"])
+        about_population = population_findings(population, known["population"], frame["arm"])
     findings = (
         *table.findings_about({*roles.values(), "the file"}),
         *subjects_alike(subjects),
