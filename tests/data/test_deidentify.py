@@ -274,6 +274,7 @@ def test_only_the_columns_asked_for_are_kept(dated):
 
 
 UNNAMED = {
+    "a register": np.random.default_rng(6).integers(10**9, 10**10, 60),
     "a number a row": list(range(1, 61)),
     "a random number": np.random.default_rng(1).permutation(300)[:60].tolist(),
     "initials": [f"{chr(65 + row // 26)}{chr(65 + row % 26)}" for row in range(60)],
@@ -291,6 +292,14 @@ def test_a_column_that_looks_like_an_identifier_is_asked_about(patients, case):
     assert set(deidentify([one], Rules("usubjid", keep=("extra",)), KEY).files[0].frame["extra"]) == set(frame["extra"])
     hashed = deidentify([one], Rules("usubjid", identifiers=("extra",)), KEY).files[0].frame["extra"]
     assert not set(hashed) & set(frame["extra"])
+
+
+@pytest.mark.parametrize("name", ["zip", "home_city", "PostalCode", "PLZ"])
+def test_a_place_smaller_than_a_state_is_asked_about(patients, name):
+    frame = patients(60).assign(**{name: [str(10_000 + row % 3) for row in range(60)]})
+    with pytest.raises(DataError, match=f"may identify subjects: '{name}'"):
+        deidentify([data_file(frame)], Rules("usubjid"), KEY)
+    assert name in deidentify([data_file(frame)], Rules("usubjid", keep=(name,)), KEY).files[0].frame
 
 
 def test_a_text_that_names_subjects_is_dropped_and_never_kept(patients):

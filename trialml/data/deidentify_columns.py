@@ -15,6 +15,7 @@ from trialml.data.columns import as_code
 from trialml.data.date_text import holds_a_date, parse_date_text
 from trialml.data.deidentify_files import DataFile
 from trialml.data.disclosure import SMALLEST_CELL
+from trialml.data.patient_numbers import numbers_of_a_register
 from trialml.errors import DataError, nearest
 
 __all__ = ["Action", "Decision", "Rules", "as_text", "decide", "is_typed_date", "require_named"]
@@ -32,6 +33,8 @@ _SITE_GROUP = re.compile(r"SITEGR\d+N?")
 _IDENTIFIER = re.compile(
     r"(^|_)(id|no|nr|num|number|initials|kit|mrn|subj(ect)?|patient)$|^\w*(randno|subjid)$", re.IGNORECASE
 )
+_PLACE = re.compile(r"(^|_)(zip|(zip|post|postal)_?code|plz|city|town|street|address|county)$", re.IGNORECASE)
+"""Places smaller than a state, which 45 CFR 164.514(b)(2)(i)(B) counts among identifiers."""
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
 _TOKENS = re.compile(r"[^\s,;:()\"'/]+")
 _ENOUGH = 20
@@ -152,7 +155,8 @@ def decide(one: DataFile, rules: Rules, subjects: Collection[str]) -> list[Decis
     codes = one.frame[rules.subject].map(as_code)
     for column in one.frame.columns:
         decision = _asked(str(column), rules) or _recognised(one.frame[column], str(column), rules, subjects)
-        if decision is None and column not in rules.keep and _looks_like_identifier(one.frame[column], codes):
+        asks = decision is None and column not in rules.keep
+        if asks and (_PLACE.search(str(column)) or _looks_like_identifier(one.frame[column], codes)):
             unnamed.append(str(column))
         decisions.append(decision or Decision(str(column), "kept", ""))
     if unnamed:
@@ -240,7 +244,8 @@ def _looks_like_identifier(values: pd.Series, subjects: pd.Series) -> bool:
         return False
     width = float(numbers.max() - numbers.min()) + 1
     dense, never_twice = width == distinct, distinct**2 / (2 * width) > _EXPECTED_TWICE
-    return dense or never_twice or bool(_IDENTIFIER.search(str(values.name)))
+    known = dense or never_twice or bool(_IDENTIFIER.search(str(values.name)))
+    return known or numbers_of_a_register(np.unique(numbers))
 
 
 def _all_numbers(texts: list[str]) -> bool:

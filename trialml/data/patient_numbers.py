@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trialml.data.columns import as_codes
 
-__all__ = ["numbers_patients"]
+__all__ = ["numbers_of_a_register", "numbers_patients"]
 
 _ENOUGH = 20
 """Patients below which whole numbers without a tie, or in the order of the subjects, may be chance."""
@@ -74,11 +74,17 @@ def numbers_patients(values: NDArray[np.float64], subjects: pd.Series) -> str:
     crowded = len(middle) * (len(middle) - 1) / (2 * span) >= _TIES
     if different < len(numbers):
         return ""
-    return _CROWDED if crowded else _REGISTERED if _of_a_register(ordered) else ""
+    return _CROWDED if crowded else _REGISTERED if numbers_of_a_register(ordered) else ""
 
 
-def _of_a_register(ordered: NDArray[np.float64]) -> bool:
-    """Whether different numbers, in order, have seven digits or more, all as many, and no more round ones than chance leaves."""
+def numbers_of_a_register(ordered: NDArray[np.float64]) -> bool:
+    """Return whether numbers have seven digits or more, all as many, and no more multiples of ten than chance leaves.
+
+    Parameters
+    ----------
+    ordered
+        Whole numbers, no two of them equal, in rising order, shape (n,), n above 0.
+    """
     low, high = float(ordered[0]), float(ordered[-1])
     if low < 10 ** (_REGISTER - 1) or len(f"{low:.0f}") != len(f"{high:.0f}"):
         return False
