@@ -68,7 +68,9 @@ class AnalysisSet(Result):
     def text(self) -> str:
         """Return who was read, excluded and analysed."""
         excluded = self.rows[self.rows["excluded"]]
-        reasons = "; ".join(f"{format_count(row.patients)} {row.step.lower()}" for row in excluded.itertuples())
+        reasons = "; ".join(
+            f"{format_count(row.patients)} {row.step[:1].lower() + row.step[1:]}" for row in excluded.itertuples()
+        )
         said = f"The file holds {format_count(self.read)} patients; {format_count(self.analysed)} are analysed"
         said += f" ({reasons} excluded)." if reasons else ", none was excluded."
         if self.randomised is not None and self.randomised > self.read:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.profiles import Profile, follows, say_levels
 
 __all__ = ["ArmGuesses", "Guess", "guess_arms", "guess_factors", "guess_subject", "names_subjects"]
@@ -129,9 +130,10 @@ def _arm_column(profiles: Mapping[str, Profile]) -> Profile | None:
 
 
 def _why_arm(column: Profile) -> str:
-    # Patients by arm are what any report of a trial publishes.
+    # Patients by arm are what any report of a trial publishes; a handful are rather a slip of the pen than an arm.
     counts = ", ".join(
-        f"{level!r}: {count:,}" for level, count in sorted(column.levels.items(), key=lambda item: _in_order(item[0]))
+        f"{level!r}: {count:,}" if count >= SMALLEST_CELL else f"{level!r}: fewer than {SMALLEST_CELL}, a slip?"
+        for level, count in sorted(column.levels.items(), key=lambda item: _in_order(item[0]))
     )
     missing = column.rows - column.known
     more = f"; {missing:,} without an arm" if missing else ""
