@@ -7,14 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trialml.errors import AnalysisError, DataError
-from trialml.survival.product_limit import Curve, censoring_curve, product_limit, step_at
-from trialml.survival.ties import TIE_TOLERANCE, Array, checked_times
+from trialml.errors import DataError
+from trialml.survival.ipcw import (
+    FEWEST_AT_RISK,
+    Censoring,
+    censoring_of,
+    checked_horizon,
+    checked_outcome,
+    checked_risk,
+    observed_risk,
+    standard_error,
+)
+from trialml.survival.product_limit import Curve
+from trialml.survival.ties import Array
 
-__all__ = ["FEWEST_AT_RISK", "BrierValue", "brier"]
-
-FEWEST_AT_RISK = 10
-"""With fewer patients followed to the horizon the weights rest on a handful of them."""
+__all__ = ["FEWEST_AT_RISK", "BrierValue", "brier", "index_of_accuracy", "mean_over_time"]
 
 
 class BrierValue(NamedTuple):
@@ -53,7 +60,8 @@ def brier(
     risk_at_horizon: Any,
     horizon: float,
     *,
-    censoring: Curve | None = None,
+    competing: Any = None,
+    censoring: Curve | Censoring | None = None,
     null_risk: float | None = None,
 ) -> BrierValue:
     """Return the Brier score of predicted risks by `horizon`, weighted for censoring.
@@ -66,18 +74,23 @@ def brier(
         The predicted probability of the event by `horizon`, shape ``(n,)``, within 0 and 1.
     horizon
         In the unit of `time`; at least 10 patients must be followed beyond it.
+    competing
+        True where a competing event ended follow-up, shape ``(n,)``: the patient will not have the event, and counts
+        as free of it from then on.
     censoring
-        The censoring curve G, from `censoring_curve`; estimated from these data by default.
+        The censoring curve G, from `censoring_curve`, or `kaplan_meier_censoring` or `cox_censoring` of these
+        patients; by default Kaplan-Meier's of these data.
     null_risk
-        The risk that the null model gives everybody, from the training data; by default the Kaplan-Meier
-        risk of these data.
+        The risk that the null model gives everybody, from the training data; by default the Kaplan-Meier (with
+        competing events the Aalen-Johansen) risk of these data.
 
     Returns
     -------
     BrierValue
-        ``mean(1{T <= h, event} (1 - risk)^2 / G(T-) + 1{T > h} risk^2 / G(h))``. Where G is estimated here its
-        sampling error is in the standard errors, as in R's ``riskRegression::Score``; a G that is passed in is
-        taken as known.
+        The mean of ``(1{event by h} - risk)^2 w``, w ``1 / G(T-)`` where an event of any cause came by h, ``1 / G(h)``
+        beyond h, 0 where follow-up was cut before. Where G is estimated from these patients its sampling error is
+        in the standard errors, as in R's ``riskRegression::Score``; a G that is passed in as a curve is taken as
+        known, and so is the null risk.
 
     Raises
     ------
@@ -92,83 +105,68 @@ def brier(
     for survival data. Stat Med 1999;18:2529-2545.
     Kattan MW, Gerds TA. The index of prediction accuracy. Diagn Progn Res 2018;2:7.
     """
-    times, flags = checked_times(time, event)
-    risk = _checked_risk(risk_at_horizon, times.size)
-    beyond = times > horizon * (1 + TIE_TOLERANCE)
-    if not np.isfinite(horizon) or horizon <= 0 or beyond.sum() < FEWEST_AT_RISK:
-        raise AnalysisError(
-            f"{int(beyond.sum())} patients are followed beyond the horizon {horizon:g} (the longest follow-up is "
-            f"{times.max():g}): choose a horizon beyond which at least {FEWEST_AT_RISK} are followed"
-        )
-    curve = censoring_curve(times, flags) if censoring is None else censoring
-    weight = _weights(times, flags, beyond, horizon, curve)
-    happened = flags & ~beyond
+    outcome = checked_outcome(time, event, competing)
+    risk = checked_risk(risk_at_horizon, outcome.time.size)
+    beyond = checked_horizon(outcome.time, horizon)
+    model = censoring_of(outcome, censoring)
+    weight = model.weights(beyond, horizon)
+    happened = outcome.event & ~beyond
     if null_risk is None:
-        km = product_limit(times, flags)
-        null_risk = float(1 - step_at(km.time, km.survival, horizon))
-    known = censoring is not None
-    squares = weight * np.where(happened, 1 - risk, risk) ** 2
-    null_squares = weight * np.where(happened, 1 - null_risk, null_risk) ** 2
-    term, null_term = (
-        _influence(part, times, flags, horizon, None if known else curve) for part in (squares, null_squares)
-    )
+        null_risk = float(observed_risk(outcome, horizon))
+    squares = weight * (happened - risk) ** 2
+    null_squares = weight * (happened - null_risk) ** 2
+    term, null_term = (part - part.mean() + model.influence(part, horizon) for part in (squares, null_squares))
     value, null = float(squares.mean()), float(null_squares.mean())
-    if null > 0:
-        ipa, gain = 1 - value / null, -term / null + null_term * value / null**2
-    else:
-        ipa, gain = np.nan, np.full(times.size, np.nan)
-    errors = [_standard_error(part) for part in (term, null_term, gain)]
-    return BrierValue(value, errors[0], null, errors[1], float(ipa), errors[2], term, null_term, null_risk)
+    ipa, gain = index_of_accuracy(value, term, null, null_term)
+    errors = [standard_error(part) for part in (term, null_term, gain)]
+    return BrierValue(value, errors[0], null, errors[1], ipa, errors[2], term, null_term, null_risk)
 
 
-def _checked_risk(values: Any, n: int) -> Array:
-    risk = np.asarray(values, dtype=float)
-    if risk.shape != (n,) or not np.isfinite(risk).all():
-        raise DataError(f"risk_at_horizon must hold one finite number for each of the {n} patients")
-    if risk.min() < 0 or risk.max() > 1:
-        odd = risk.min() if risk.min() < 0 else risk.max()
-        raise DataError(f"risk_at_horizon holds {odd:g}, but a risk is a probability between 0 and 1")
-    return risk
+def index_of_accuracy(value: float, influence: Array, null: float, null_influence: Array) -> tuple[float, Array]:
+    """Return the index of prediction accuracy ``1 - value / null`` and each patient's influence on it.
 
+    Parameters
+    ----------
+    value, null
+        Brier scores, at a horizon or over time, of the model and of the null model.
+    influence, null_influence
+        Each patient's influence on them, shape ``(n,)``.
 
-def _weights(
-    times: Array, flags: npt.NDArray[np.bool_], beyond: npt.NDArray[np.bool_], horizon: float, curve: Curve
-) -> Array:
-    weight = np.zeros(times.size)
-    happened = flags & ~beyond
-    before = step_at(curve.time, curve.survival, times[happened], left=True)
-    at = float(step_at(curve.time, curve.survival, horizon))
-    if at <= 0 or (before <= 0).any():
-        raise AnalysisError(
-            f"the censoring curve is 0 by the horizon {horizon:g}: choose an earlier horizon or pass the curve of "
-            "patients followed as long"
-        )
-    weight[happened] = 1 / before
-    weight[beyond] = 1 / at
-    return weight
-
-
-def _influence(part: Array, times: Array, flags: npt.NDArray[np.bool_], horizon: float, curve: Curve | None) -> Array:
-    """Return each patient's influence on ``mean(part)``, with that of the estimated censoring curve.
-
-    A patient's part in the curve is the martingale of the patient's own censoring, and it moves the score by
-    the weighted squares of all who are still to be weighted after that time.
+    Returns
+    -------
+    ipa, influence
+        NaN where the null model makes no error.
     """
-    own = part - part.mean()
-    if curve is None:
-        return np.asarray(own)
-    n = times.size
-    position = np.searchsorted(curve.time, times * (1 + TIE_TOLERANCE), side="right") - 1
-    by_time = np.bincount(position, part, curve.time.size)
-    later = (np.cumsum(by_time[::-1])[::-1] - by_time) / n
-    # Everybody followed to a time counts as at risk of censoring at it, those with the event at it too: this is
-    # riskRegression's choice, a little wider than the reversed tie order of the curve, and the same without ties.
-    at_risk = (curve.n_risk + curve.n_censor) / n
-    counts = curve.time <= horizon * (1 + TIE_TOLERANCE)
-    rate = np.where(counts, later / at_risk, 0.0)
-    drift = np.concatenate(([0.0], np.cumsum(rate * curve.n_event / (at_risk * n))))
-    return np.asarray(own + np.where(flags, 0.0, rate[position]) - drift[position + 1])
+    if null <= 0:
+        return np.nan, np.full(influence.size, np.nan)
+    return float(1 - value / null), np.asarray(-influence / null + null_influence * value / null**2)
 
 
-def _standard_error(influence: Array) -> float:
-    return float(np.std(influence, ddof=1) / np.sqrt(influence.size))
+def mean_over_time(times: npt.ArrayLike, values: npt.ArrayLike) -> Array:
+    """Return the mean over ``[0, t]``, t the last time, of a number known at `times`: the integrated Brier score.
+
+    Parameters
+    ----------
+    times
+        Ascending horizons above 0, shape ``(k,)``.
+    values
+        The number at each, in rows: shape ``(k,)`` or ``(k, n)`` (the influences of n patients).
+
+    Returns
+    -------
+    ndarray
+        ``sum of trapezoids / t``, with 0 at time 0, where nobody has had the event; shape ``()`` or ``(n,)``. The mean
+        depends on how far `times` reach and on how dense they are, so both belong beside it.
+
+    Raises
+    ------
+    DataError
+        If the times do not rise from above 0.
+    """
+    at = np.concatenate(([0.0], np.asarray(times, dtype=float)))
+    if at.size < 2 or not (np.diff(at) > 0).all():
+        raise DataError("the horizons of an integrated score must rise from above 0: sort them and name each once")
+    rows = np.asarray(values, dtype=float)
+    rows = np.concatenate((np.zeros((1, *rows.shape[1:])), rows))
+    width = np.diff(at)
+    return np.asarray(np.tensordot(width, (rows[1:] + rows[:-1]) / 2, axes=1) / at[-1])

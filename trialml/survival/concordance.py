@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from trialml.errors import AnalysisError, DataError
+from trialml.survival.cox_layout import Layout, slot_layout
+from trialml.survival.ipcw import checked_outcome
 from trialml.survival.product_limit import Curve, censoring_curve, step_at
-from trialml.survival.ties import TIE_TOLERANCE, Array, Codes, checked_times, distinct_times
+from trialml.survival.rows import checked_weights
+from trialml.survival.ties import (
+    Array,
+    Codes,
+    Flags,
+    checked_labels,
+    checked_times,
+    distinct_times,
+    not_after,
+    time_blocks,
+)
 
-__all__ = ["ConcordanceValue", "concordance"]
+__all__ = ["ConcordanceValue", "ConcordanceWeighting", "concordance"]
+
+ConcordanceWeighting = Literal["harrell", "uno", "peto-wilcoxon", "schemper", "equal"]
 
 
 class ConcordanceValue(NamedTuple):
@@ -24,7 +38,7 @@ class ConcordanceValue(NamedTuple):
     se
         The infinitesimal-jackknife standard error, the root of the sum of squared influences.
     comparable
-        The number of comparable pairs, unweighted.
+        The number of comparable pairs, whatever the weighting; with case weights the sum of their products.
     influence
         Each patient's influence on `value`, in the order given, shape ``(n,)``; the difference of two models on
         the same patients has the difference of their influences.
@@ -32,7 +46,7 @@ class ConcordanceValue(NamedTuple):
 
     value: float
     se: float
-    comparable: int
+    comparable: float
     influence: Array
 
 
@@ -42,8 +56,11 @@ def concordance(
     risk: Any,
     *,
     tau: float | None = None,
-    weighting: Literal["harrell", "uno"] = "harrell",
+    weighting: ConcordanceWeighting = "harrell",
     censoring: Curve | None = None,
+    weights: Any = None,
+    strata: Any = None,
+    competing: Any = None,
 ) -> ConcordanceValue:
     """Return the concordance of a risk score with censored event times.
 
@@ -56,22 +73,33 @@ def concordance(
     tau
         Pairs whose first event is later than `tau` are left out; None keeps all.
     weighting
-        ``"harrell"`` weighs each pair by 1, ``"uno"`` by ``1 / G(T-)^2`` with T the time of its event, which
-        frees the number from the censoring pattern up to `tau`.
+        What a pair counts, by the time T of its event: ``"harrell"`` 1; ``"uno"`` ``1 / G(T-)^2``, which frees the
+        number from the censoring pattern up to `tau`; ``"peto-wilcoxon"`` ``n S(T-) / Y(T)``, ``"schemper"``
+        ``n S(T-) / (G(T-) Y(T))`` and ``"equal"``, by which each event counts alike, ``1 / Y(T)``: S and G the
+        Kaplan-Meier curves of event and censoring, Y the number at risk.
     censoring
-        The censoring curve G of Uno's weights, from `censoring_curve`; estimated from these data by default.
+        The censoring curve G, from `censoring_curve`; estimated from these data by default.
+    weights
+        Case weights above 0, shape ``(n,)``; None for 1 each. They count in the curves too.
+    strata
+        One label a patient: pairs are compared within strata only, and each stratum has curves of its own.
+    competing
+        True where a competing event ended follow-up, shape ``(n,)``; with ``"harrell"`` or ``"uno"``. The patient will
+        not have the event, and stays comparable with all who have it: also with those who have it later, whose pairs
+        Uno weighs by ``1 / (G(T-) G(C-))``, C the time of the competing event.
 
     Returns
     -------
     ConcordanceValue
         A pair is comparable if one had the event while the other was still followed; of two patients with equal
-        times, one with the event and one censored are comparable, two with events are not. The weights are taken
-        as known in the standard error. Values and errors are those of R's ``survival::concordance``.
+        times, one with the event and one censored are comparable, two with events are not. The weights of pairs are
+        taken as known in the standard error. Values and errors are those of R's ``survival::concordance``. The pairs
+        are counted in a tree over the ranks of risk, in ``n log n`` steps.
 
     Raises
     ------
     DataError
-        If a risk is missing or infinite, or an argument has no such choice.
+        If a risk, weight or stratum is missing, a risk is infinite, or an argument has no such choice.
     AnalysisError
         If no pair is comparable or the censoring curve is 0 where a weight is needed.
 
@@ -80,78 +108,146 @@ def concordance(
     Harrell FE, Lee KL, Mark DB. Multivariable prognostic models. Stat Med 1996;15:361-387.
     Uno H, Cai T, Pencina MJ, D'Agostino RB, Wei LJ. On the C-statistics for evaluating overall adequacy of risk
     prediction procedures with censored survival data. Stat Med 2011;30:1105-1117.
+    Schemper M, Wakounig S, Heinze G. The estimation of average hazard ratios by weighted Cox regression. Stat Med
+    2009;28:2473-2489.
+    Wolbers M, Blanche P, Koller MT, Witteman JCM, Gerds TA. Concordance for prognostic models with competing risks.
+    Biostatistics 2014;15:526-539.
+    Fenwick PM. A new data structure for cumulative frequency tables. Softw Pract Exp 1994;24:327-336.
     """
     times, flags = checked_times(time, event, needs_event=True)
     score = np.asarray(risk, dtype=float)
     if score.shape != times.shape or not np.isfinite(score).all():
         raise DataError(f"risk must hold one finite number for each of the {times.size} patients")
-    weight = flags.astype(float)
+    case = checked_weights(weights, times.size)
+    labels, codes = checked_labels(strata, times.size, "strata")
+    others = (
+        np.zeros(times.size, dtype=bool) if competing is None else checked_outcome(times, flags, competing).competing
+    )
+    within = flags if tau is None else flags & not_after(times, tau)
+    timed = np.zeros(times.size)
+    for stratum in range(labels.size):
+        own = codes == stratum
+        sample = _Sample(times[own], flags[own], others[own], None if case is None else case[own])
+        timed[own] = _pair_weights(sample, weighting, censoring, within[own])
+    cases = np.ones(times.size) if case is None else case
+    pairs = [_pairs(slot_layout(times, flags, codes, labels.size, None), score, cases, cases * timed)]
+    comparable = pairs[0].number
+    if others.any():
+        if weighting not in ("harrell", "uno"):
+            raise DataError(f"weighting is '{weighting}', but with competing events it must be 'harrell' or 'uno'")
+        root = np.sqrt(timed)  # 1 / G(T-)
+        late = _later_events(times, flags, codes, labels.size)
+        if weighting == "uno":
+            for stratum in range(labels.size):
+                own = codes == stratum
+                sample = _Sample(times[own], flags[own], others[own], None if case is None else case[own])
+                reached = others[own] & _before_last(times[own], within[own])
+                root[own] += np.sqrt(_pair_weights(sample, weighting, censoring, reached))
+        else:
+            root[others] = 1.0
+        pairs.append(_pairs(late, score, np.where(others, cases * root, 0.0), np.where(within, cases * root, 0.0)))
+        comparable += _pairs(late, score, np.where(others, cases, 0.0), np.where(within, cases, 0.0)).number
+    return _value(pairs, comparable)
+
+
+class _Sample(NamedTuple):
+    time: Array
+    event: Flags
+    competing: Flags
+    case: Array | None
+
+
+def _pair_weights(sample: _Sample, weighting: str, censoring: Curve | None, wanted: Flags) -> Array:
+    """Return what the pairs of each wanted event count, 0 for the other patients."""
+    out = wanted.astype(float)
+    if weighting == "harrell" or not wanted.any():
+        return out
+    at = sample.time[wanted]
+    followed = np.ones(at.size)
+    if weighting in ("uno", "schemper"):
+        curve = censoring
+        if curve is None:
+            curve = censoring_curve(sample.time, sample.event | sample.competing, sample.case)
+        followed = step_at(curve.time, curve.survival, at, left=True)
+        if followed.min() <= 0:
+            raise AnalysisError(
+                f"the censoring curve is 0 before the event at {at[followed <= 0].min():g}: "
+                "set tau below that time or take the curve from the same follow-up"
+            )
     if weighting == "uno":
-        weight[flags] = _uno_weights(times, flags, censoring)
-    elif weighting != "harrell":
-        raise DataError(f"weighting is '{weighting}', but it must be 'harrell' or 'uno'")
-    if tau is not None:
-        weight[times > tau * (1 + TIE_TOLERANCE)] = 0.0
-    _, block = distinct_times(times)
-    # Events come before censorings of the same time, and tied events share a place: they are not comparable.
-    place = np.unique(2 * block + ~flags, return_inverse=True)[1].astype(np.intp)
-    pairs = _pair_sums(place, np.unique(score, return_inverse=True)[1].astype(np.intp), weight)
-    total = float(pairs.comparable @ weight)
-    if total <= 0:
-        raise AnalysisError("no two patients are comparable, so there is no concordance: extend tau or pool patients")
-    value = float(pairs.won @ weight) / total
-    # The derivative by each patient's case weight, over all pairs that the patient is in, as first or as second.
-    won = weight * pairs.won + pairs.won_as_second
-    taken = weight * pairs.comparable + pairs.comparable_as_second
-    influence = (won - value * taken) / total
-    comparable = round(float(pairs.comparable @ (weight > 0)))
-    return ConcordanceValue(value, float(np.sqrt(np.sum(influence**2))), comparable, influence)
+        out[wanted] = followed**-2.0
+        return out
+    if weighting not in ("peto-wilcoxon", "schemper", "equal"):
+        choices = "'harrell', 'uno', 'peto-wilcoxon', 'schemper' or 'equal'"
+        raise DataError(f"weighting is '{weighting}', but it must be {choices}")
+    blocks = time_blocks(sample.time, sample.event, sample.case)
+    place = blocks.position[wanted]
+    if weighting == "equal":
+        out[wanted] = 1 / blocks.n_risk[place]
+        return out
+    kept = np.cumprod(1 - blocks.n_event / blocks.n_risk)
+    before = np.concatenate(([1.0], kept[:-1]))[place]
+    out[wanted] = blocks.n_risk[0] * before / (followed * blocks.n_risk[place])
+    return out
 
 
-def _uno_weights(times: Array, flags: npt.NDArray[np.bool_], censoring: Curve | None) -> Array:
-    curve = censoring_curve(times, flags) if censoring is None else censoring
-    followed = step_at(curve.time, curve.survival, times[flags], left=True)
-    if followed.min() <= 0:
-        raise AnalysisError(
-            f"the censoring curve is 0 before the event at {times[flags][followed <= 0].min():g}: "
-            "set tau below that time or take the curve from the same follow-up"
-        )
-    return np.asarray(followed**-2.0)
+def _before_last(times: Array, within: Flags) -> Flags:
+    """Return who left before the last event that counts: later ones are in no pair, and the curve may be 0 there."""
+    return np.asarray(times < times[within].max(initial=0.0))
+
+
+def _later_events(times: Array, flags: Flags, codes: Codes, strata: int) -> Layout:
+    """Return the layout in which each event is compared with the competing events before it, and with nobody else.
+
+    Time runs backwards. An event and a competing event of one time are a pair of the forward order, so here the
+    competing one comes first.
+    """
+    position = distinct_times(times)[1]
+    backwards = 2.0 * (position.max() - position) + np.where(flags, 2.0, 1.0)
+    return slot_layout(backwards, flags, codes, strata, None)
 
 
 class _Pairs(NamedTuple):
-    comparable: Array  # patients that are after this one
-    won: Array  # of these, those with lower risk, plus half of those with equal risk
-    comparable_as_second: Array  # the weight of the events that this patient is after
-    won_as_second: Array
+    won: Array  # by patient, as first or as second, weighted
+    taken: Array
+    total_won: float
+    total: float
+    number: float
 
 
-def _pair_sums(place: Codes, risk: Codes, weight: Array) -> _Pairs:
-    """Return pair counts by merging from the highest bit of `place` down: n log n, every level in whole arrays.
+def _pairs(layout: Layout, score: Array, second: Array, first: Array) -> _Pairs:
+    """Return the pairs of a layout: an event weighs `first`, whoever it is compared with `second`."""
+    from trialml.survival.cox_concordance_pass import pair_sums
 
-    At each level the two halves of a run of places are compared, in the order of risk: the earlier half holds
-    the events, the later half their comparison. Equal places are never in different halves.
-    """
-    n = place.size
-    sums = _Pairs(*(np.zeros(n) for _ in range(4)))
-    by_risk = np.argsort(risk, kind="stable")
-    for bit in range(int(place.max()).bit_length()):
-        run = place[by_risk] >> (bit + 1)
-        order = by_risk[np.argsort(run, kind="stable")]
-        runs, risks = place[order] >> (bit + 1), risk[order]
-        new_run = np.append(True, np.diff(runs) != 0)
-        new_tie = new_run | np.append(True, np.diff(risks) != 0)
-        tie, part = np.cumsum(new_tie) - 1, np.cumsum(new_run) - 1
-        tie_low, run_low = np.flatnonzero(new_tie), np.flatnonzero(new_run)
-        tie_high, run_high = np.append(tie_low[1:], n), np.append(run_low[1:], n)
-        later = (place[order] >> bit) & 1 == 1
-        after = np.concatenate(([0.0], np.cumsum(later)))
-        before = np.concatenate(([0.0], np.cumsum(np.where(later, 0.0, weight[order]))))
-        earlier = ~later
-        who, t, r = order[earlier], tie[earlier], part[earlier]
-        sums.comparable[who] += after[run_high[r]] - after[run_low[r]]
-        sums.won[who] += (after[tie_low[t]] + after[tie_high[t]]) / 2 - after[run_low[r]]
-        who, t, r = order[later], tie[later], part[later]
-        sums.comparable_as_second[who] += before[run_high[r]] - before[run_low[r]]
-        sums.won_as_second[who] += before[run_high[r]] - (before[tie_low[t]] + before[tie_high[t]]) / 2
-    return sums
+    rows = layout.rows
+    rank, ranks = _ranks(score)
+    compared, event = second[rows], first[rows]
+    sums = np.zeros((4, rows.size))
+    pair_sums(layout.stratum_slot, layout.slot_row, layout.slot_dead, layout.exit_row, layout.exit_slot, rank[rows],
+              compared, event, *np.zeros((2, ranks + 1)), sums)  # fmt: skip
+    won, taken = np.empty(rows.size), np.empty(rows.size)
+    won[rows] = event * sums[0] + compared * sums[2]
+    taken[rows] = event * sums[1] + compared * sums[3]
+    # With equal case weights the products count pairs.
+    count = float(sums[1] @ np.where(event > 0, np.where(compared > 0, compared, event), 0.0))
+    return _Pairs(won, taken, float(event @ sums[0]), float(event @ sums[1]), count)
+
+
+def _value(pairs: Sequence[_Pairs], comparable: float) -> ConcordanceValue:
+    total = sum(one.total for one in pairs)
+    if not total > 0:
+        raise AnalysisError("no two patients are comparable, so there is no concordance: extend tau or pool patients")
+    value = sum(one.total_won for one in pairs) / total
+    # The derivative by each patient's case weight, over all pairs that the patient is in, as first or as second.
+    influence = np.sum([one.won - value * one.taken for one in pairs], axis=0) / total
+    return ConcordanceValue(value, float(np.sqrt(influence @ influence)), comparable, np.asarray(influence))
+
+
+def _ranks(score: Array) -> tuple[np.ndarray[Any, np.dtype[np.int64]], int]:
+    """Return each patient's place among the distinct scores, from 1, and how many there are."""
+    order = np.argsort(score)
+    ordered = score[order]
+    rank = np.empty(score.size, dtype=np.int64)
+    places = np.cumsum(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    rank[order] = places
+    return rank, int(places[-1])

@@ -56,7 +56,7 @@ def cox_concordance(problem: CoxProblem, coefficients: Any, id: Any = None) -> C
     rank[order] = 1 + np.cumsum(np.concatenate(([False], np.diff(eta[order]) > scale)))
     sums = np.zeros((4, eta.size))
     pair_sums(layout.stratum_slot, layout.slot_row, layout.slot_dead, layout.exit_row, layout.exit_slot, rank,
-              problem.weights, np.zeros(int(rank.max()) + 2), sums)  # fmt: skip
+              problem.weights, problem.weights, *np.zeros((2, int(rank.max()) + 1)), sums)  # fmt: skip
     won, compared = sums[0] + sums[2], sums[1] + sums[3]
     total = float(problem.weights @ sums[1])
     if not total > 0:

@@ -31,46 +31,55 @@ def below(tree: Any, place: int) -> float:
 
 @compiled(
     "void(int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], float64[::1], float64[::1],"
-    " float64[:,::1])"
+    " float64[::1], float64[::1], float64[:,::1])"
 )
 def pair_sums(
     stratum_slot: Any, slot_row: Any, slot_dead: Any, exit_row: Any, exit_slot: Any, rank: Any, weight: Any,
-    tree: Any, sums: Any,
+    event_weight: Any, tree: Any, level: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Fill the weight of each row's pairs: as event those won and all, as the other those won and all.
 
     An event is compared with every row at risk at its time that is not an event of that time; it wins where its risk
-    is higher, and half where it is equal. `rank` starts at 1; `tree` starts at 0 and has a place more than ranks.
+    is higher, and half where it is equal. A row counts with `weight` where it is compared, with `event_weight` where
+    its event is. `rank` starts at 1; `tree` and `level`, the weight at each rank, have a place more than ranks.
     """
-    top = tree.size - 1
     for s in range(stratum_slot.size - 1):
         first, last = stratum_slot[s], stratum_slot[s + 1]
-        tree[:] = 0.0
+        tree[:], level[:], total = 0.0, 0.0, 0.0
         for slot in range(first, last):
             dead = slot_row[slot + 1] - slot_dead[slot]
             for i in range(slot_row[slot], dead):
                 add(tree, rank[i], weight[i])
-            if exit_slot.size > 0:
-                for k in range(exit_slot[slot], exit_slot[slot + 1]):
-                    add(tree, rank[exit_row[k]], -weight[exit_row[k]])
-            for i in range(dead, slot_row[slot + 1]):
-                sums[0, i] = 0.5 * (below(tree, rank[i] - 1) + below(tree, rank[i]))
-                sums[1, i] = below(tree, top)
-            for i in range(dead, slot_row[slot + 1]):
-                add(tree, rank[i], weight[i])
-        tree[:] = 0.0
-        for slot in range(last - 1, first - 1, -1):
-            dead = slot_row[slot + 1] - slot_dead[slot]
-            for i in range(dead, slot_row[slot + 1]):
-                sums[2, i] += below(tree, top) - 0.5 * (below(tree, rank[i] - 1) + below(tree, rank[i]))
-                sums[3, i] += below(tree, top)
-            for i in range(dead, slot_row[slot + 1]):
-                add(tree, rank[i], weight[i])
-            for i in range(slot_row[slot], dead):
-                sums[2, i] += below(tree, top) - 0.5 * (below(tree, rank[i] - 1) + below(tree, rank[i]))
-                sums[3, i] += below(tree, top)
+                level[rank[i]] += weight[i]
+                total += weight[i]
             if exit_slot.size > 0:
                 for k in range(exit_slot[slot], exit_slot[slot + 1]):
                     i = exit_row[k]
-                    sums[2, i] -= below(tree, top) - 0.5 * (below(tree, rank[i] - 1) + below(tree, rank[i]))
-                    sums[3, i] -= below(tree, top)
+                    add(tree, rank[i], -weight[i])
+                    level[rank[i]] -= weight[i]
+                    total -= weight[i]
+            for i in range(dead, slot_row[slot + 1]):
+                sums[0, i] = below(tree, rank[i] - 1) + 0.5 * level[rank[i]]
+                sums[1, i] = total
+            for i in range(dead, slot_row[slot + 1]):
+                add(tree, rank[i], weight[i])
+                level[rank[i]] += weight[i]
+                total += weight[i]
+        tree[:], level[:], total = 0.0, 0.0, 0.0
+        for slot in range(last - 1, first - 1, -1):
+            dead = slot_row[slot + 1] - slot_dead[slot]
+            for i in range(dead, slot_row[slot + 1]):
+                sums[2, i] += total - below(tree, rank[i] - 1) - 0.5 * level[rank[i]]
+                sums[3, i] += total
+            for i in range(dead, slot_row[slot + 1]):
+                add(tree, rank[i], event_weight[i])
+                level[rank[i]] += event_weight[i]
+                total += event_weight[i]
+            for i in range(slot_row[slot], dead):
+                sums[2, i] += total - below(tree, rank[i] - 1) - 0.5 * level[rank[i]]
+                sums[3, i] += total
+            if exit_slot.size > 0:
+                for k in range(exit_slot[slot], exit_slot[slot + 1]):
+                    i = exit_row[k]
+                    sums[2, i] -= total - below(tree, rank[i] - 1) - 0.5 * level[rank[i]]
+                    sums[3, i] -= total

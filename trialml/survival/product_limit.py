@@ -235,7 +235,7 @@ def _robust(curve: Curve, rows: _Rows, counts: _Counts) -> Curve:
     return curve._replace(se_log=np.where(curve.survival > 0, se[0], np.inf), se_hazard=se[1])
 
 
-def censoring_curve(time: Any, event: Any) -> Curve:
+def censoring_curve(time: Any, event: Any, weights: Any = None) -> Curve:
     """Return the Kaplan-Meier curve G of the censoring distribution, for inverse-probability weights.
 
     The tie order is reversed: patients with the event at a time leave the risk set before those censored at
@@ -245,6 +245,8 @@ def censoring_curve(time: Any, event: Any) -> Curve:
     ----------
     time, event
         Follow-up times and True where the event (not the censoring) happened; shape ``(n,)``.
+    weights
+        Case weights above 0, shape ``(n,)``; None for 1 each.
 
     Returns
     -------
@@ -257,7 +259,7 @@ def censoring_curve(time: Any, event: Any) -> Curve:
     with inverse probability of censoring weighted (IPCW) log-rank tests. Biometrics 2000;56:779-788.
     """
     times, flags = checked_times(time, event)
-    blocks = time_blocks(times, flags)
+    blocks = time_blocks(times, flags, checked_weights(weights, times.size))
     n_risk: Array = blocks.n_risk - blocks.n_event
     return curve_of_counts(blocks.time, n_risk, blocks.n_censor, blocks.n_event)
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, with_limits
-from trialml.survival.cox import fit_cox
+from trialml.survival.calibration import calibration_slope, observed_over_expected
 from trialml.survival.kaplan_meier import kaplan_meier
-from trialml.survival.product_limit import product_limit, step_at
 from trialml.survival.ties import not_after
 from trialml.validation.crossvalidation import HeldOut
 
@@ -189,14 +188,10 @@ def _ratio(
     who: NDArray[np.bool_],
 ) -> Estimate:
     known = _known(event, time, horizon, who)
-    if not known["events"] or not not_after(horizon, time[who].max()):
+    if not known["events"]:
         return Estimate(math.nan, scale="observed over expected", **known)
-    curve = product_limit(time[who], event[who])
-    observed = 1 - float(step_at(curve.time, curve.survival, horizon))
-    spread = (1 - observed) * float(step_at(curve.time, curve.se_log, horizon, initial=0.0)) / observed
-    ratio = observed / float(risks[:, who].mean())
-    low, high = ratio * math.exp(-Z95 * spread), ratio * math.exp(Z95 * spread)
-    return Estimate(ratio, low, high, scale="observed over expected", se=spread, **known)
+    found = observed_over_expected(time[who], event[who], risks[:, who].mean(axis=0), horizon)
+    return Estimate(found.value, found.low, found.high, scale="observed over expected", se=found.se, **known)
 
 
 def _slope(
@@ -209,15 +204,13 @@ def _slope(
     known = _known(event, time, horizon, who)
     # Repeat by repeat: predictions averaged over repeats are less extreme than those of any one model.
     values, errors = [], []
-    happened = (event & not_after(time, horizon))[who]
     for risk in risks[:, who]:
-        score = np.log(-np.log1p(-np.clip(risk, 1e-9, 1 - 1e-9)))
         try:
-            fitted = fit_cox(np.minimum(time[who], horizon), happened, score[:, None])
+            one, error = calibration_slope(time[who], event[who], risk, horizon)
         except AnalysisError:
             return Estimate(math.nan, scale="calibration slope", **known)
-        values.append(fitted.coefficients[0])
-        errors.append(math.sqrt(fitted.covariance[0, 0]))
+        values.append(one)
+        errors.append(error)
     value, se = float(np.mean(values)), float(np.mean(errors))
     half = Z95 * se
     return Estimate(value, value - half, value + half, scale="calibration slope", se=se, **known)
