@@ -294,6 +294,30 @@ def test_a_column_that_looks_like_an_identifier_is_asked_about(patients, case):
     assert not set(hashed) & set(frame["extra"])
 
 
+def test_a_word_that_hardly_a_subject_has_is_asked_about_with_counts(patients):
+    """Schmidt in the field of the sex: one word, one subject; codes without words are not asked about."""
+    sex = ["F", "M"] * 30
+    frame = patients(60).assign(sex=[*sex[:-1], "Schmidt"], stage=["IV", *["II"] * 59])
+    with pytest.raises(
+        DataError, match=r"fewer than 11 subjects have, .*: 'sex' \(1 of 1 subjects\); .* --merge-rare"
+    ) as refused:
+        deidentify([data_file(frame)], Rules("usubjid"), KEY)
+    assert "Schmidt" not in str(refused.value)
+    assert "stage" not in str(refused.value)
+    merged = deidentify([data_file(frame)], Rules("usubjid", merge_rare=("sex",)), KEY).files[0].frame
+    assert "Schmidt" not in set(merged["sex"])
+    kept = deidentify([data_file(frame)], Rules("usubjid", keep=("sex",)), KEY).files[0].frame
+    assert "Schmidt" in set(kept["sex"])
+
+
+def test_a_number_of_a_register_that_was_copied_once_is_still_asked_about(patients):
+    numbers = np.random.default_rng(6).integers(10**9, 10**10, 60)
+    numbers[1] = numbers[0]
+    frame = patients(60).assign(extra=numbers.astype(str))
+    with pytest.raises(DataError, match=r"may identify subjects: 'extra'"):
+        deidentify([data_file(frame)], Rules("usubjid"), KEY)
+
+
 @pytest.mark.parametrize("name", ["zip", "home_city", "PostalCode", "PLZ"])
 def test_a_place_smaller_than_a_state_is_asked_about(patients, name):
     frame = patients(60).assign(**{name: [str(10_000 + row % 3) for row in range(60)]})
@@ -315,7 +339,7 @@ BAD = {
     "no such column": ({"id": ["A"], "sex": ["M"]}, {"drop": ("sexx",)}, "nearest name is 'sex'"),
     "no subject column": ({"ident": ["A"]}, {}, "has no column 'id'"),
     "age in words": ({"id": ["A"], "age": ["old"]}, {}, "'age' is no number in 1 row"),
-    "age in months": ({"id": ["A"], "AGE": ["9"], "AGEU": ["MONTHS"]}, {}, "other units than years"),
+    "age in months": ({"id": ["A"], "AGE": ["9"], "AGEU": ["MONTHS"]}, {"keep": ("AGEU",)}, "other units than years"),
     "dates both ways": ({"id": ["A"], "seen": ["01/02/2020"]}, {}, "none of them says"),
     "subject kept": ({"id": ["A"]}, {"keep": ("id",)}, "neither dropped nor kept"),
     "no shift": ({"id": ["A"]}, {"shift_days": 0}, "at least 1 day"),

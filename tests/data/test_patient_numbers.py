@@ -39,6 +39,14 @@ def test_a_number_of_the_patient_is_told(values, subjects):
     assert numbers_patients(values, subjects)
 
 
+def test_a_number_of_a_register_that_was_copied_once_is_still_one():
+    values = np.random.default_rng(6).integers(10**9, 10**10, 240).astype(float)
+    values[5] = values[9]
+    assert "all of as many digits" in numbers_patients(values, HASHED)
+    values[:40] = values[40]
+    assert not numbers_patients(values, HASHED)
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [

@@ -16,6 +16,7 @@ from trialml.data.date_text import holds_a_date, parse_date_text
 from trialml.data.deidentify_files import DataFile
 from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.patient_numbers import numbers_of_a_register
+from trialml.data.quoting import may_be_shown
 from trialml.errors import DataError, nearest
 
 __all__ = ["Action", "Decision", "Rules", "as_text", "decide", "is_typed_date", "require_named"]
@@ -41,6 +42,7 @@ _ENOUGH = 20
 _SAMPLE = 500
 _LONG = 20
 _SHORTEST_IDENTIFIER = 4
+_NEARLY_ALL = 0.9
 _EXPECTED_TWICE = 5
 """Whole numbers of a measurement would meet so often by chance; if none do, they count patients."""
 
@@ -148,16 +150,20 @@ def decide(one: DataFile, rules: Rules, subjects: Collection[str]) -> list[Decis
     Raises
     ------
     DataError
-        If columns look like identifiers and were named neither for hashing, nor for dropping, nor for keeping; all of
-        them are listed.
+        If columns look like identifiers, or hold words that hardly a subject has, and were named neither for hashing or
+        joining, nor for dropping, nor for keeping; all of them are listed.
     """
-    decisions, unnamed = [], []
+    decisions: list[Decision] = []
+    unnamed: list[str] = []
+    rare: dict[str, tuple[int, int]] = {}
     codes = one.frame[rules.subject].map(as_code)
     for column in one.frame.columns:
         decision = _asked(str(column), rules) or _recognised(one.frame[column], str(column), rules, subjects)
         asks = decision is None and column not in rules.keep
         if asks and (_PLACE.search(str(column)) or _looks_like_identifier(one.frame[column], codes)):
             unnamed.append(str(column))
+        elif asks and (words := _rare_words(one.frame[column], codes, rules.smallest)):
+            rare[str(column)] = words
         decisions.append(decision or Decision(str(column), "kept", ""))
     if unnamed:
         listed = ", ".join(f"'{column}'" for column in unnamed)
@@ -165,7 +171,28 @@ def decide(one: DataFile, rules: Rules, subjects: Collection[str]) -> list[Decis
             f"In '{one.name}' these columns may identify subjects: {listed}; name each with --identifier (to hash it), --drop "
             "or --keep."
         )
+    if rare:
+        listed = ", ".join(
+            f"'{column}' ({words:,} of {subjects:,} subjects)" for column, (words, subjects) in rare.items()
+        )
+        raise DataError(
+            f"In '{one.name}' these columns hold words that fewer than {rules.smallest} subjects have, which may name them: {listed}; name each "
+            "with --merge-rare (to join the rare words), --drop or --keep."
+        )
     return decisions
+
+
+def _rare_words(values: pd.Series, subjects: pd.Series, smallest: int) -> tuple[int, int] | None:
+    """Return how many words of a column fewer than `smallest` subjects have, and how many subjects have one; None if none.
+
+    Numbers, dates and codes without three letters in a row are no words.
+    """
+    if pd.api.types.is_numeric_dtype(values.dtype) or is_typed_date(values):
+        return None
+    pairs = pd.DataFrame({"subject": subjects, "word": as_text(values)}).dropna().drop_duplicates()
+    counts = pairs["word"].value_counts()
+    rare = [word for word in counts.index[counts < smallest] if not may_be_shown(word)]
+    return (len(rare), int(pairs.loc[pairs["word"].isin(rare), "subject"].nunique())) if rare else None
 
 
 def _asked(column: str, rules: Rules) -> Decision | None:
@@ -240,11 +267,14 @@ def _looks_like_identifier(values: pd.Series, subjects: pd.Series) -> bool:
         return _mostly_distinct(distinct, values) and not texts.str.fullmatch(_CLOCK).all()
     numbers = pd.to_numeric(texts.str.replace(",", ".", regex=False)).to_numpy(dtype=np.float64)
     by_subject = texts.groupby(subjects.reindex(texts.index)).nunique()
-    if distinct != len(by_subject) or by_subject.max() > 1 or (numbers != np.round(numbers)).any():
+    # A number that was copied once, or mistyped at one visit, is still a number of the patient.
+    nearly = distinct >= _NEARLY_ALL * len(by_subject) and (by_subject > 1).mean() <= 1 - _NEARLY_ALL
+    if not nearly or (numbers != np.round(numbers)).any():
         return False
+    each = distinct == len(by_subject) and by_subject.max() == 1
     width = float(numbers.max() - numbers.min()) + 1
     dense, never_twice = width == distinct, distinct**2 / (2 * width) > _EXPECTED_TWICE
-    known = dense or never_twice or bool(_IDENTIFIER.search(str(values.name)))
+    known = (each and (dense or never_twice)) or bool(_IDENTIFIER.search(str(values.name)))
     return known or numbers_of_a_register(np.unique(numbers))
 
 

@@ -28,7 +28,7 @@ _ORDER = "it has another whole number for each patient, in the order of the subj
 _CROWDED = "it has another whole number for each patient, so close together that a measurement would repeat itself"
 _MOST_ROUND = 0.3
 """Share of multiples of ten above which numbers were rounded, as measurements are; a tenth is chance."""
-_REGISTERED = "it has another whole number for each patient, all of as many digits, more than a measurement has"
+_REGISTERED = "it has another whole number for nearly each patient, all of as many digits, more than a measurement has"
 
 
 def numbers_patients(values: NDArray[np.float64], subjects: pd.Series) -> str:
@@ -49,7 +49,7 @@ def numbers_patients(values: NDArray[np.float64], subjects: pd.Series) -> str:
         order of the identifiers. They are all different where a measurement would repeat itself: with m values in their
         middle half, which spans R whole numbers, at least m (m - 1) / (2 R) pairs of equal values are expected of any smooth
         distribution (a uniform one has the fewest), and the chance of none is about the exponential of minus that, as in
-        the problem of birthdays; 14 pairs settle it. They are all different, of seven digits or more, all as many, and
+        the problem of birthdays; 14 pairs settle it. Nine of ten are different, of seven digits or more, all as many, and
         not rounded, as numbers of a register are: no measurement is so exact.
     """
     known = np.flatnonzero(~np.isnan(values))
@@ -72,9 +72,11 @@ def numbers_patients(values: NDArray[np.float64], subjects: pd.Series) -> str:
     middle = ordered[len(ordered) // 4 : len(ordered) - len(ordered) // 4]
     span = float(middle[-1] - middle[0] + 1)
     crowded = len(middle) * (len(middle) - 1) / (2 * span) >= _TIES
-    if different < len(numbers):
-        return ""
-    return _CROWDED if crowded else _REGISTERED if numbers_of_a_register(ordered) else ""
+    if different == len(numbers) and crowded:
+        return _CROWDED
+    # A number that was copied once is still a register's.
+    nearly = different >= _NEARLY_ALL * len(numbers)
+    return _REGISTERED if nearly and numbers_of_a_register(np.unique(ordered)) else ""
 
 
 def numbers_of_a_register(ordered: NDArray[np.float64]) -> bool:
