@@ -19,7 +19,7 @@ from trialml.data.patient_numbers import numbers_of_a_register
 from trialml.data.quoting import may_be_shown
 from trialml.errors import DataError, nearest
 
-__all__ = ["Action", "Decision", "Rules", "as_text", "decide", "is_typed_date", "require_named"]
+__all__ = ["Action", "Decision", "Rules", "as_text", "decide", "is_typed_date", "refuse_rare_words", "require_named"]
 
 Action = Literal["hashed", "shifted", "dropped", "top-coded", "merged", "kept"]
 
@@ -150,20 +150,17 @@ def decide(one: DataFile, rules: Rules, subjects: Collection[str]) -> list[Decis
     Raises
     ------
     DataError
-        If columns look like identifiers, or hold words that hardly a subject has, and were named neither for hashing or
-        joining, nor for dropping, nor for keeping; all of them are listed.
+        If columns look like identifiers and were named neither for hashing, nor for dropping, nor for keeping; all of
+        them are listed.
     """
     decisions: list[Decision] = []
     unnamed: list[str] = []
-    rare: dict[str, tuple[int, int]] = {}
     codes = one.frame[rules.subject].map(as_code)
     for column in one.frame.columns:
         decision = _asked(str(column), rules) or _recognised(one.frame[column], str(column), rules, subjects)
         asks = decision is None and column not in rules.keep
         if asks and (_PLACE.search(str(column)) or _looks_like_identifier(one.frame[column], codes)):
             unnamed.append(str(column))
-        elif asks and (words := _rare_words(one.frame[column], codes, rules.smallest)):
-            rare[str(column)] = words
         decisions.append(decision or Decision(str(column), "kept", ""))
     if unnamed:
         listed = ", ".join(f"'{column}'" for column in unnamed)
@@ -171,28 +168,45 @@ def decide(one: DataFile, rules: Rules, subjects: Collection[str]) -> list[Decis
             f"In '{one.name}' these columns may identify subjects: {listed}; name each with --identifier (to hash it), --drop "
             "or --keep."
         )
-    if rare:
-        listed = ", ".join(
-            f"'{column}' ({words:,} of {subjects:,} subjects)" for column, (words, subjects) in rare.items()
-        )
-        raise DataError(
-            f"In '{one.name}' these columns hold words that fewer than {rules.smallest} subjects have, which may name them: {listed}; name each "
-            "with --merge-rare (to join the rare words), --drop or --keep."
-        )
     return decisions
 
 
-def _rare_words(values: pd.Series, subjects: pd.Series, smallest: int) -> tuple[int, int] | None:
-    """Return how many words of a column fewer than `smallest` subjects have, and how many subjects have one; None if none.
+def refuse_rare_words(files: Sequence[DataFile], decisions: Sequence[Sequence[Decision]], rules: Rules) -> None:
+    """Refuse columns that would stay and hold words that fewer than `rules.smallest` subjects have, over all data sets.
 
     Numbers, dates and codes without three letters in a row are no words.
+
+    Raises
+    ------
+    DataError
+        With every such column, how many words of it are rare, and how many subjects have one; never the words.
     """
-    if pd.api.types.is_numeric_dtype(values.dtype) or is_typed_date(values):
-        return None
-    pairs = pd.DataFrame({"subject": subjects, "word": as_text(values)}).dropna().drop_duplicates()
-    counts = pairs["word"].value_counts()
-    rare = [word for word in counts.index[counts < smallest] if not may_be_shown(word)]
-    return (len(rare), int(pairs.loc[pairs["word"].isin(rare), "subject"].nunique())) if rare else None
+    held: dict[str, list[pd.DataFrame]] = {}
+    for one, own in zip(files, decisions, strict=True):
+        subjects = one.frame[rules.subject].map(as_code)
+        for column, action, _ in own:
+            values = one.frame[column]
+            if action == "kept" and column not in rules.keep and not _typed(values):
+                pairs = pd.DataFrame({"subject": subjects, "word": as_text(values)})
+                held.setdefault(column, []).append(pairs.dropna().drop_duplicates())
+    told = []
+    for column, parts in held.items():
+        pairs = pd.concat(parts).drop_duplicates()
+        counts = pairs["word"].value_counts()
+        rare = [word for word in counts.index[counts < rules.smallest] if not may_be_shown(word)]
+        if rare:
+            told.append(
+                f"'{column}' (words: {len(rare):,}, subjects: {pairs.loc[pairs['word'].isin(rare), 'subject'].nunique():,})"
+            )
+    if told:
+        raise DataError(
+            f"These columns hold words that fewer than {rules.smallest} subjects have, which may name them: {', '.join(told)}; give each with "
+            "--merge-rare (to join the rare words), --drop or --keep."
+        )
+
+
+def _typed(values: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values.dtype)) or is_typed_date(values)
 
 
 def _asked(column: str, rules: Rules) -> Decision | None:
