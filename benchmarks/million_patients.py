@@ -119,6 +119,7 @@ def run_once(study_file):
     from trialml.data.cleaning_log import cleaning_log
     from trialml.data.missingness import missingness
     from trialml.data.quality import data_quality, examine
+    from trialml.data.quality_catalogue import CATALOGUE
     from trialml.study import read_trial
     from trialml.survival.leakage import leakage
 
@@ -129,7 +130,7 @@ def run_once(study_file):
     trial, flow = analysis_set(read, randomised=study.data.randomised)
     end("analysis set")
     quality = data_quality(trial, examine(trial))
-    end("40 numbered checks")
+    end(f"{quality.made} of {len(CATALOGUE)} numbered checks")
     cleaning_log(trial)
     missing = missingness(trial, read=read)
     end("missing values")

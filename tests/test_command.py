@@ -86,7 +86,10 @@ BAD_DATA = {
     "time negative": ({"change": put("days", 4, -3)}, ["'days', file row 4: '-3' is not a positive time"]),
     "time infinite": ({"change": put("days", 4, "inf")}, ["'days', file row 4: 'inf' is not finite", "correct it"]),
     "time minus infinite": ({"change": put("days", 4, "-Infinity")}, ["file row 4: '-Infinity' is not finite"]),
-    "time text": ({"change": put("days", 4, "soon")}, ["'days', file row 4: 'soon' is not a number", "leave it empty"]),
+    "time text": (
+        {"change": put("days", 4, "soon")},
+        ["'days', file row 4: (a text, not shown) is not a number", "leave it empty"],
+    ),
     "time a date": ({"change": put("days", 4, "2020-01-03")}, ["file row 4: '2020-01-03' is not a number"]),
     "time with thousands": ({"change": put("days", 4, "1,234")}, ["file row 4: '1,234' is not a number"]),
     "unknown event code": (
@@ -99,7 +102,10 @@ BAD_DATA = {
     ),
     "a mark and nothing after it": ({"data": b"\xef\xbb\xbf\n"}, ["'trial.csv' is empty (4 bytes)"]),
     "a path longer than a path can be": ({"study": {"data.source": "x" * 3000}}, ["is no path (File name too long)"]),
-    "a line break in a value": ({"change": put("days", 4, "so\non")}, ["'so\\non' is not a number"]),
+    "a line break in a value": (
+        {"change": put("days", 4, "so\non")},
+        ["file row 4: (a text, not shown) is not a number"],
+    ),
     "another patient's identifier as time": (
         {"change": lambda frame: frame.__setitem__("days", [frame["usubjid"][5], *frame["days"][1:]])},
         ["file row 2: (an identifier, not shown) is not a number"],
@@ -165,7 +171,10 @@ BAD_DATA = {
         ["(region) part 240 patients into 240 cells", "[treatment] stratification"],
     ),
     "factor empty": ({"change": put("region", 5, None)}, ["'region' is empty in file row 5", "fill it in"]),
-    "text in a numeric covariate": ({"change": put("age", 5, "old")}, ["'age', file row 5: 'old' is not a number"]),
+    "text in a numeric covariate": (
+        {"change": put("age", 5, "old")},
+        ["'age', file row 5: (a text, not shown) is not a number"],
+    ),
     "2 in a binary covariate": ({"change": put("prior", 5, 2)}, ["'prior', file row 5: '2' is neither 0 nor 1"]),
     "more patients than randomised": (
         {"study": {"data.randomised": 100}},
@@ -450,6 +459,10 @@ def test_what_is_odd_but_good_is_read(case, write_study, patients, tmp_path, cap
     assert "nothing was fitted" in checked(capsys, write_study(folder, **keywords))
 
 
+NAMES = {"site": "Schmidtke", "region": "Petersdorf", "arm": "Grossmann"}
+"""Words of one row each, as somebody writes them who slips into the next field."""
+
+
 def hostile(frame):
     """Every name that a report must not obey, a stratum without events, and patients to be counted and left out."""
     draw = np.random.default_rng(3)
@@ -459,6 +472,8 @@ def hostile(frame):
     frame.loc[20:22, "arm"] = None
     frame.loc[23:26, "days"] = None
     frame["arm"] = frame["arm"].replace({"new": f"{SCRIPT}{MATHS}"})
+    for row, (column, word) in enumerate(NAMES.items(), 30):
+        frame.loc[row, column] = word
 
 
 @pytest.fixture(scope="module")
@@ -514,6 +529,14 @@ def test_nothing_that_a_run_writes_names_a_subject(finished, subject_mark):
     for path in out.rglob("*"):
         if path.is_file():
             assert subject_mark.encode() not in path.read_bytes(), path.name
+
+
+def test_nothing_that_a_run_writes_holds_a_word_that_one_patient_has(finished):
+    out, _ = finished
+    assert any(path.name == "results.json" for path in out.rglob("*"))
+    for path in out.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not [word for word in NAMES.values() if word.encode() in content], path
 
 
 def test_a_second_run_leaves_the_first_report_as_it_was_and_adds_version_2(finished):

@@ -84,3 +84,15 @@ def test_init_refuses_what_it_cannot_read_or_write(files, tmp_path, capsys):
     assert run("init", "trial.csv", "--out", "no/such/folder.toml") == 1
     assert "cannot be written" in capsys.readouterr().err
     assert not (tmp_path / "new.toml").exists()
+
+
+def test_init_offers_no_misspelt_arm_of_two_patients(tmp_path, monkeypatch, patients):
+    frame = patients(240, arms=("old", "new"))
+    frame.loc[[3, 7], "arm"] = "nwe"
+    monkeypatch.chdir(tmp_path)
+    frame.to_csv("trial.csv", index=False)
+    assert run("init", "trial.csv", "--out", "new.toml") == 0
+    text = (tmp_path / "new.toml").read_text(encoding="utf-8")
+    assert "secondary" not in text
+    assert "nwe" not in text
+    assert "# Left out of the arms: a level of fewer than 11 patients, rather a slip than an arm." in text

@@ -1,6 +1,6 @@
 """What `trialml check` says on the terminal: who is analysed, what the checks found and in which rows, what is missing.
 
-File rows are named here and nowhere else: results, and so the report and the tracked runs, hold counts.
+File rows, and words that hardly anybody has, are named here and nowhere else: results, and so the report and the tracked runs, hold counts.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = ["say_check"]
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "cyan", "ok": "green", "not made": "dim"}
 _ORDER = ("error", "warning", "note")
 _MOST_ROWS = 8
+_LONGEST = 40
 
 
 def say_check(study_file: Path, console: Any, before: Any = None) -> None:
@@ -87,6 +88,11 @@ def _sentence(one: Seen) -> str:
     words += f" {one.done}" if one.done and one.verdict != "ok" else ""
     if one.verdict in ("error", "warning") and len(one.rows):
         words += f" {_rows(one.rows.tolist())}"
+    if one.words:
+        shown = ", ".join(f"'{word[:_LONGEST]}'" for word in one.words[:_MOST_ROWS])
+        words += (
+            f" They read {shown}{f' and {len(one.words) - _MOST_ROWS:,} more' if len(one.words) > _MOST_ROWS else ''}."
+        )
     return words
 
 

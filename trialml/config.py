@@ -91,9 +91,12 @@ class Study(FileTable):
     @property
     def covariate_list(self) -> tuple[Covariate, ...]:
         """The covariates as the data room knows them."""
-        labels = self.covariates.labels
+        labels, declared, worded = self.covariates.labels, self.covariates.levels, self.effects.levels
+        made = {column for one in self.visits for column in one.columns}
         return tuple(
-            Covariate(name, kind, labels.get(name, name))
+            Covariate(
+                name, kind, labels.get(name, name), (*declared.get(name, ()), *worded.get(name, ())), name in made
+            )
             for kind in ("numeric", "binary", "categorical")
             for name in getattr(self.covariates, kind)
         )

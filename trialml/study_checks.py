@@ -100,9 +100,19 @@ def _check_covariates(study: Study) -> None:
             raise ValueError(f"[covariates] lists '{name}', which {refused[name]}: take it out")
         if name in _KEPT or name.endswith("__missing"):
             raise ValueError(f"[covariates] lists '{name}', a name that trialml keeps for itself: rename the column")
+    _check_covariate_words(study)
+
+
+def _check_covariate_words(study: Study) -> None:
+    """Refuse words and levels of what is no covariate, and one word for two."""
+    names = study.covariates.names()
     for name in study.covariates.labels:
         if name not in names:
             raise ValueError(f"[covariates.labels] names '{name}', which is no covariate: {nearest(name, names)}")
+    for name in study.covariates.levels:
+        if name not in study.covariates.categorical:
+            known = nearest(name, study.covariates.categorical)
+            raise ValueError(f"[covariates.levels] names '{name}', which is no categorical covariate: {known}")
 
     words = [study.covariates.labels.get(name, name) for name in names]
     for word in words:

@@ -211,6 +211,7 @@ class CovariateTable(FileTable):
     binary: tuple[Column, ...] = ()
     categorical: tuple[Column, ...] = ()
     labels: dict[str, Words] = {}
+    levels: dict[str, Annotated[tuple[Code, ...], Field(min_length=1)]] = {}
 
     def names(self) -> tuple[str, ...]:
         """Every covariate once, in the order of the study file."""

@@ -104,7 +104,7 @@ def odd_flag(sets):
         (arm_in_two_writings, "holds 'PLACEBO' in 1 patients, which differs from the arm 'Placebo' by case or blanks"),
         (
             arm_against_number,
-            "ADSL contradicts itself: the value 'Placebo' of TRT01P stands with several values of TRT01PN",
+            r"ADSL contradicts itself: the value 'Placebo' of TRT01P stands with several values of TRT01PN \('0', '1'\); correct",
         ),
         (subject_twice, r"ADSL holds 1 subject\(s\) on more than one row \(file rows 5 and 6"),
         (two_studies, "ADSL holds 2 studies"),
@@ -201,6 +201,20 @@ def test_subjects_that_adsl_does_not_know_are_counted_and_left_out(read, subject
     assert (found.subject, found.count, found.severity) == ("ADTTE", 3, "warning")
     assert trial.frame["time"].isna().sum() == 3
     assert len(trial) == 240
+    # Those left out are not said to be taken as they are.
+    assert not [one for one in trial.findings if "nothing says from when" in one.finding]
+
+
+def test_patients_of_the_population_without_an_arm_are_a_warning_with_their_rows(read):
+    def change(sets):
+        sets["ADSL"].loc[3:4, "TRT01P"] = ""
+
+    trial = read(change=change, study={"data.population": "ITTFL"})
+    found = next(one for one in trial.findings if one.rule == "population" and one.severity == "warning")
+    assert (found.subject, found.count, found.rows) == ("ITTFL", 2, (4, 5))
+    assert "have no arm" in found.finding
+    whole = read(study={"data.population": "ITTFL"}).findings
+    assert not [one for one in whole if one.rule == "population" and one.severity == "warning"]
 
 
 def test_a_flag_that_is_no_flag_is_named(read):

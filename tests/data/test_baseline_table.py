@@ -34,9 +34,9 @@ def cells(old, new, kind):
 
 
 def test_the_standardised_mean_difference_by_hand():
-    """Means 3 and 2, variances 2/3 and 2/3 (divided by n): 1 / sqrt(2/3)."""
+    """Means 3 and 2, sample variances 2/2 and 2/2 (divided by n - 1): 1 / sqrt(1)."""
     difference = standardised_mean_difference(pd.Series([2.0, 3.0, 4.0]), pd.Series([1.0, 2.0, 3.0]))
-    assert difference == pytest.approx(math.sqrt(1.5), rel=1e-12)
+    assert difference == pytest.approx(1, rel=1e-12)
 
 
 def test_of_shares_it_uses_p_times_1_minus_p():

@@ -274,6 +274,7 @@ def test_only_the_columns_asked_for_are_kept(dated):
 
 
 UNNAMED = {
+    "a register": np.random.default_rng(6).integers(10**9, 10**10, 60),
     "a number a row": list(range(1, 61)),
     "a random number": np.random.default_rng(1).permutation(300)[:60].tolist(),
     "initials": [f"{chr(65 + row // 26)}{chr(65 + row % 26)}" for row in range(60)],
@@ -291,6 +292,38 @@ def test_a_column_that_looks_like_an_identifier_is_asked_about(patients, case):
     assert set(deidentify([one], Rules("usubjid", keep=("extra",)), KEY).files[0].frame["extra"]) == set(frame["extra"])
     hashed = deidentify([one], Rules("usubjid", identifiers=("extra",)), KEY).files[0].frame["extra"]
     assert not set(hashed) & set(frame["extra"])
+
+
+def test_a_word_that_hardly_a_subject_has_is_asked_about_with_counts(patients):
+    """Schmidt in the field of the sex: one word, one subject; codes without words are not asked about."""
+    sex = ["F", "M"] * 30
+    frame = patients(60).assign(sex=[*sex[:-1], "Schmidt"], stage=["IV", *["II"] * 59])
+    with pytest.raises(
+        DataError, match=r"fewer than 11 subjects have, .*: 'sex' \(words: 1, subjects: 1\); .* --merge-rare"
+    ) as refused:
+        deidentify([data_file(frame)], Rules("usubjid"), KEY)
+    assert "Schmidt" not in str(refused.value)
+    assert "stage" not in str(refused.value)
+    merged = deidentify([data_file(frame)], Rules("usubjid", merge_rare=("sex",)), KEY).files[0].frame
+    assert "Schmidt" not in set(merged["sex"])
+    kept = deidentify([data_file(frame)], Rules("usubjid", keep=("sex",)), KEY).files[0].frame
+    assert "Schmidt" in set(kept["sex"])
+
+
+def test_a_number_of_a_register_that_was_copied_once_is_still_asked_about(patients):
+    numbers = np.random.default_rng(6).integers(10**9, 10**10, 60)
+    numbers[1] = numbers[0]
+    frame = patients(60).assign(extra=numbers.astype(str))
+    with pytest.raises(DataError, match=r"may identify subjects: 'extra'"):
+        deidentify([data_file(frame)], Rules("usubjid"), KEY)
+
+
+@pytest.mark.parametrize("name", ["zip", "home_city", "PostalCode", "PLZ"])
+def test_a_place_smaller_than_a_state_is_asked_about(patients, name):
+    frame = patients(60).assign(**{name: [str(10_000 + row % 3) for row in range(60)]})
+    with pytest.raises(DataError, match=f"may identify subjects: '{name}'"):
+        deidentify([data_file(frame)], Rules("usubjid"), KEY)
+    assert name in deidentify([data_file(frame)], Rules("usubjid", keep=(name,)), KEY).files[0].frame
 
 
 def test_a_text_that_names_subjects_is_dropped_and_never_kept(patients):

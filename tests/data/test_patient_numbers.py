@@ -30,11 +30,21 @@ HASHED = pd.Series([f"{value:016x}" for value in np.random.default_rng(3).intege
         (np.cumsum(np.arange(240) % 9 + 40.0), SITED.sort_values(ignore_index=True)),
         # A number of the randomisation, whose subjects say nothing.
         (np.random.default_rng(5).permutation(240) + 5001.0, HASHED),
+        # A number of a health register, whose subjects say nothing and whose range is wide.
+        (np.random.default_rng(6).integers(10**9, 10**10, 240).astype(float), HASHED),
     ],
-    ids=["suffix", "site and suffix", "gaps", "one slip", "by site", "order", "randomisation number"],
+    ids=["suffix", "site and suffix", "gaps", "one slip", "by site", "order", "randomisation number", "register"],
 )
 def test_a_number_of_the_patient_is_told(values, subjects):
     assert numbers_patients(values, subjects)
+
+
+def test_a_number_of_a_register_that_was_copied_once_is_still_one():
+    values = np.random.default_rng(6).integers(10**9, 10**10, 240).astype(float)
+    values[5] = values[9]
+    assert "all of as many digits" in numbers_patients(values, HASHED)
+    values[:40] = values[40]
+    assert not numbers_patients(values, HASHED)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +57,8 @@ def test_a_number_of_the_patient_is_told(values, subjects):
         ("days", np.random.default_rng(3).integers(0, 3000, 240).astype(float)),
         ("CD4 count", np.random.default_rng(4).gamma(4, 90, 240).round()),
         ("age", np.random.default_rng(4).normal(60, 9, 240).round()),
+        ("viral load", np.random.default_rng(5).lognormal(13, 2, 240).round()),
+        ("viral load, rounded", 10 * np.random.default_rng(5).integers(100_000, 900_000, 240).astype(float)),
         ("few patients", np.arange(19.0)),
     ],
 )

@@ -185,6 +185,7 @@ FAULTS = {
         600,
     ),
     "categories by case and blanks": (put("histology", slice(0, 7), "Large  Cell"), "DQ007", "histology", "warning", 7),
+    "a category that is a name": (put("histology", slice(3, 4), "Schmidt"), "DQ043", "histology", "warning", 1),
     "an allocation that is not 1:1": (put("arm", slice(0, 160), "new"), "DQ008", "Allocation", "warning", 600),
     "an extreme value": (put("age", slice(4, 5), 1e6), "DQ011", "age", "warning", 1),
     "records entered twice": (repeat_records, "DQ012", "Records", "warning", 6),

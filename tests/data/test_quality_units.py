@@ -134,6 +134,16 @@ def test_the_factor_that_was_planted_is_named(factor, many):
     assert named >= found - 1
 
 
+def test_a_ratio_that_is_no_listed_conversion_is_told_as_seen():
+    """LDH in ukat/L among U/L: 1/59.88 (1 U = 1/60 ukat), which no listed factor is near."""
+    values = np.exp(np.random.default_rng(7).normal(5.4, 0.3, 600))
+    values[:60] /= 59.88
+    away = part_away(values, CONVERSIONS)
+    assert away is not None
+    assert away.others == ()
+    assert abs(np.log(away.factor * 59.88)) < 3 * 0.3 * 1.2533 * np.sqrt(1 / 60 + 1 / 540)
+
+
 def test_the_finding_names_every_factor_that_fits():
     trial = two_arms(*days(1))
     few = trial.frame.copy()

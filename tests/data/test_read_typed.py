@@ -94,7 +94,7 @@ def test_a_file_cut_between_two_blocks_of_80_bytes_is_seen_by_its_last_record(xp
         (b"PAR1" + b"\x00" * 90, "is no SAS transport file, but Parquet"),
         (b"PK\x03\x04" + b"\x00" * 90, "but a zip archive or workbook"),
         (b"**COMPRESSED** **COMPRESSED**" + b" " * 60, "was written by PROC CPORT"),
-        (b"", "is no SAS transport file"),
+        (b"", r"is empty \(0 bytes\): transfer it again"),
     ],
 )
 def test_a_file_that_is_named_xpt_and_is_none_is_refused(tmp_path, content, words):

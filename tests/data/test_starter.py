@@ -276,6 +276,12 @@ def test_the_allocation_is_the_simple_ratio_that_the_counts_agree_with(counts, s
     assert found.allocation == pytest.approx(share)
 
 
+def test_an_arm_of_a_handful_is_asked_about_without_its_count():
+    found = guess_arms(profiles_of({"arm": ["placebo"] * 40 + ["drug"] * 38 + ["drgu"] * 2}))
+    assert "'drug': 38, 'placebo': 40; 1 more of fewer than 11 each, a slip?" in found.column.why
+    assert (found.secondary, found.handfuls) == ((), 1)
+
+
 def test_subject_and_factors_are_guessed_by_name_and_values():
     rows = range(40)
     columns = {

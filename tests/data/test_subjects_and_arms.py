@@ -28,8 +28,19 @@ def test_an_unexpected_arm_is_named_in_a_flat_file_as_in_an_adam_folder(tmp_path
     for rows, trial in trials.items():
         seen = seen_of(trial, "DQ041")
         assert (seen.verdict, seen.count, tuple(seen.rows)) == ("warning", 2, rows)
-        assert "{count} patient(s) in 'rescue', an arm that [treatment] does not name" in seen.finding
+        assert "{count} patient(s) in an arm of fewer than 11 that [treatment] does not name" in seen.finding
+        assert seen.words == ("rescue",)
+        assert "rescue" not in str(data_quality(analysis_set(trial)[0]).to_dict())
         assert seen.done == "They were excluded and counted."
+
+
+def test_an_unexpected_arm_of_many_patients_is_named(tmp_path, write_study):
+    def change(frame):
+        frame.loc[4:40, "arm"] = "rescue"
+
+    seen = seen_of(read_trial(read_study(write_study(tmp_path, change=change))), "DQ041")
+    assert "{count} patient(s) in 'rescue', an arm that" in seen.finding
+    assert seen.count == 37
 
 
 def test_arms_that_may_be_names_of_patients_are_counted_and_not_shown(tmp_path, write_study):

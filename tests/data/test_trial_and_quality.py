@@ -63,6 +63,14 @@ def test_every_step_of_exclusion_is_counted_once(trial_from):
     assert again.table().equals(flow.table())
 
 
+def test_the_population_keeps_its_name_in_the_words_of_the_flow(write_adam):
+    def change(sets):
+        sets["ADSL"].loc[:11, "ITTFL"] = "N"
+
+    _, flow = analysis_set(read_trial(read_study(write_adam(change=change, study={"data.population": "ITTFL"}))))
+    assert "12 not in the population ITTFL" in flow.text()
+
+
 def test_arms_are_counted_with_their_events(trial_from):
     trial = trial_from()
     _, flow = analysis_set(trial)

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from trialml.config import read_study
+from trialml.data.analysis_set import analysis_set
+from trialml.data.quality import examine
 from trialml.data.read import read_table
 from trialml.data.visit_tables import Visits, add_visits
 from trialml.errors import DataError, StudyFileError
@@ -104,10 +106,14 @@ BAD = {
     "no date": (
         BY_DATE.replace("01MAR2020", "soon"),
         {"date": "seen", "time_zero": "zero"},
-        "file row 3: 'soon' is no date",
+        r"file row 3: \(a text, not shown\) is no date",
     ),
     "identifier as date": (BY_DATE, {"date": "who", "time_zero": "zero"}, "an identifier, not shown"),
-    "text as value": (BY_TIME.replace(",20\n", ",high\n"), {"time": "day"}, "file row 2: 'high' is not a number"),
+    "text as value": (
+        BY_TIME.replace(",20\n", ",high\n"),
+        {"time": "day"},
+        r"file row 2: \(a text, not shown\) is not a number",
+    ),
     "all later": ("who,day,result\nA1,3,1\n", {"time": "day"}, "none is a value by time zero"),
     "a column twice": (
         BY_TIME,
@@ -155,6 +161,18 @@ def test_a_study_file_makes_covariates_that_the_future_does_not_reach(write_stud
     assert trial.frame["lab_last"].notna().all()
     assert trial.frame.equals(other.frame)
     assert any(said.startswith("lab: lab_last") for said in trial.statements)
+
+
+def test_a_covariate_made_of_visits_does_not_sound_later_than_baseline(write_study, tmp_path, patients):
+    trial = read_trial(read_study(with_visits(write_study, tmp_path / "a", patients)))
+    assert [one.verdict for one in examine(analysis_set(trial)[0]) if one.number == "DQ025"] == ["ok"]
+    path = write_study(
+        tmp_path / "b",
+        change=lambda frame: frame.assign(lab_last=frame["age"] + 1),
+        study={"covariates.numeric": ["age", "lab_last"]},
+    )
+    (seen,) = [one for one in examine(analysis_set(read_trial(read_study(path)))[0]) if one.number == "DQ025"]
+    assert (seen.verdict, seen.subject) == ("note", "lab_last")
 
 
 @pytest.mark.parametrize(

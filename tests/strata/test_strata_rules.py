@@ -61,11 +61,24 @@ def test_trap_76_small_cells_of_the_profile_are_suppressed_and_their_differences
     assert list(rows.loc["prior", ["Lower benefit", "Higher benefit"]]) == ["suppressed", "suppressed"]
     assert rows.loc["age", "Higher benefit"] == "44 (37 to 52)"
     low, high = np.arange(30.0), np.arange(30.0, 60.0)
-    wanted = 30.0 / np.sqrt((low.var() + high.var()) / 2)
+    wanted = 30.0 / np.sqrt((low.var(ddof=1) + high.var(ddof=1)) / 2)
     assert rows.loc["age", "smd"] == pytest.approx(wanted, rel=1e-9)
     assert found.frame()["characteristic"].iloc[0] == "age"
     again = StrataProfile.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again.to_dict() == found.to_dict()
+
+
+def test_a_hidden_level_does_not_follow_from_the_levels_beside_it():
+    """Two, one of three in each stratum: without a second hidden level, 100 % less those shown would give them back."""
+    sex = np.array(["F"] * 15 + ["M"] * 13 + ["other (1 level)"] * 2 + ["F"] * 13 + ["M"] * 16 + ["other (1 level)"])
+    found = strata_profile(pd.DataFrame({"sex": sex}), (Covariate("sex", "categorical", "Sex"),), MEMBERS, TWO)
+    rows = found.frame().set_index("characteristic")
+    counts = pd.crosstab(sex, MEMBERS)
+    for place, name in enumerate(("Lower benefit", "Higher benefit")):
+        hidden = rows.index[rows[name] == "suppressed"].str.removeprefix("Sex: ")
+        assert "other (1 level)" in hidden
+        assert len(hidden) > 1
+        assert counts.loc[hidden, place].sum() >= 11
 
 
 def test_agreement_and_kappa_by_hand():

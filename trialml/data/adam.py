@@ -12,6 +12,7 @@ import pandas as pd
 from trialml.data.columns import as_codes, require_columns
 from trialml.data.dates import PartialDates, as_dates
 from trialml.data.findings import Finding
+from trialml.data.quoting import listed, quoted
 from trialml.data.read import read_file
 from trialml.data.table import Table
 from trialml.errors import DataError
@@ -298,9 +299,11 @@ def _arms(frame: pd.DataFrame, column: str) -> pd.Series:
         for name, counted in (("one", column), ("two", twin)):
             if pairs[name].duplicated().any():
                 value = pairs.loc[pairs[name].duplicated(), name].iloc[0]
+                first, second = (codes, other) if name == "one" else (other, codes)
+                beside = second[first == value]
                 message = (
-                    f"ADSL contradicts itself: the value '{value}' of {counted} stands with several values of "
-                    f"{twin if counted == column else column}; correct one of the two."
+                    f"ADSL contradicts itself: the value {quoted(value, len(beside))} of {counted} stands with several values of "
+                    f"{twin if counted == column else column} ({listed(beside)}); correct one of the two."
                 )
                 raise DataError(message)
     return codes.where(~codes.astype(str).str.upper().isin(_UNASSIGNED), None)

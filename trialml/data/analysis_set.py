@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from trialml.data.rare_levels import join_rare_levels
 from trialml.data.sufficiency import refuse_too_little
 from trialml.data.trial import Trial
 from trialml.errors import DataError
@@ -68,7 +69,9 @@ class AnalysisSet(Result):
     def text(self) -> str:
         """Return who was read, excluded and analysed."""
         excluded = self.rows[self.rows["excluded"]]
-        reasons = "; ".join(f"{format_count(row.patients)} {row.step.lower()}" for row in excluded.itertuples())
+        reasons = "; ".join(
+            f"{format_count(row.patients)} {row.step[:1].lower() + row.step[1:]}" for row in excluded.itertuples()
+        )
         said = f"The file holds {format_count(self.read)} patients; {format_count(self.analysed)} are analysed"
         said += f" ({reasons} excluded)." if reasons else ", none was excluded."
         if self.randomised is not None and self.randomised > self.read:
@@ -143,7 +146,8 @@ def analysis_set(trial: Trial, *, randomised: int | None = None) -> tuple[Trial,
     Returns
     -------
     trial : Trial
-        The patients analysed, of the arms that the study file names.
+        The patients analysed, of the arms that the study file names; levels of a category that fewer than 11 of them have
+        are joined (`join_rare_levels`), since whatever comes after may be published.
     flow : AnalysisSet
         The counts.
 
@@ -175,7 +179,9 @@ def analysis_set(trial: Trial, *, randomised: int | None = None) -> tuple[Trial,
     refuse_too_little(selected, by_arm)
     rows = pd.DataFrame(steps, columns=["step", "patients", "excluded"])
     consort = _consort(trial, arms, kept)
-    return selected, AnalysisSet(rows, by_arm, randomised, trial.statements, consort, trial.population)
+    return join_rare_levels(selected), AnalysisSet(
+        rows, by_arm, randomised, trial.statements, consort, trial.population
+    )
 
 
 def _exclusions(trial: Trial, arms: list[str]) -> dict[str, pd.Series]:

@@ -25,12 +25,14 @@ __all__ = ["BaselineTable", "baseline_table", "quartiles", "signed", "standardis
 def standardised_mean_difference(experimental: pd.Series, control: pd.Series) -> float:
     """Return (mean of experimental - mean of control) / sqrt of the average of the two variances.
 
-    Missing values are left out. For 0/1 values the variance is p(1 - p). Source: Austin (2009), Statistics in
-    Medicine 28:3083-3107.
+    Missing values are left out. For 0/1 values the variance is p(1 - p), for others the sample variance (divided by n - 1).
+    Source: Austin (2009), Statistics in Medicine 28:3083-3107.
     """
-    parts = (control, experimental)
+    parts = (control.dropna(), experimental.dropna())
+    # Of shares the variance is that of the proportion, which divides by n.
+    less = 0 if all(part.isin((0, 1)).all() for part in parts) else 1
     means = np.array([part.mean() for part in parts], dtype=np.float64)
-    return _standardised(means, np.array([part.var(ddof=0) for part in parts], dtype=np.float64), 1, 0)
+    return _standardised(means, np.array([part.var(ddof=less) for part in parts], dtype=np.float64), 1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +200,7 @@ def _numeric(covariate: Covariate, values: pd.Series, counts: Counts, groups: Gr
         low, middle, high = quartiles(known)
         row[place] = f"{middle} ({low} to {high})"
     means = np.array([known.mean() if len(known) else math.nan for known in parts])
-    variances = np.array([known.var(ddof=0) if len(known) else math.nan for known in parts])
+    variances = np.array([known.var(ddof=1) if len(known) else math.nan for known in parts])
     row["smd"] = _difference(means, variances, groups)
     return row
 

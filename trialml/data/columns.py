@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.findings import Finding
+from trialml.data.quoting import quoted
 from trialml.data.table import holds_numbers
 from trialml.errors import DataError, nearest
 
@@ -265,6 +266,6 @@ def _sentence(column: pd.Series, wrong: pd.Series, subjects: pd.Series | None, w
     hidden = subjects is not None and (
         seen == str(subjects[row]) or (len(seen) > 3 and bool((subjects.astype(str) == seen).any()))
     )
-    value = "(an identifier, not shown)" if hidden else f"'{seen[:40]}'"
+    value = "(an identifier, not shown)" if hidden else quoted(column[row], int((column == column[row]).sum()))
     more = f" ({int(wrong.sum())} rows in all)" if wrong.sum() > 1 else ""
     return f"Column '{column.name}', file row {row}: {value} {what}{more}; {remedy}."

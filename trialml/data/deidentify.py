@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from trialml.data.columns import as_codes
 from trialml.data.date_text import day_comes_first, parse_date_text, shifted_text
-from trialml.data.deidentify_columns import Decision, Rules, as_text, decide, is_typed_date, require_named
+from trialml.data.deidentify_columns import (
+    Decision,
+    Rules,
+    as_text,
+    decide,
+    is_typed_date,
+    refuse_rare_words,
+    require_named,
+)
 from trialml.data.deidentify_files import DataFile
 from trialml.data.deidentify_key import day_shift, pseudonyms
 from trialml.data.disclosure import SMALLEST_CELL
@@ -125,8 +133,8 @@ def deidentify(files: Sequence[DataFile], rules: Rules, key: bytes) -> Deidentif
     Raises
     ------
     DataError
-        If a column that was named does not exist, a row has no subject, columns look like identifiers and were not
-        named, an age is no number, or dates can be read in two ways.
+        If a column that was named does not exist, a row has no subject, columns look like identifiers or hold words that
+        hardly a subject has and were not named, an age is no number, or dates can be read in two ways.
 
     Notes
     -----
@@ -142,9 +150,11 @@ def deidentify(files: Sequence[DataFile], rules: Rules, key: bytes) -> Deidentif
     rare = {column: _rare(column, files, codes, rules.smallest) for column in rules.merge_rare}
     rows: list[tuple[str, str, str, str, float]] = []
     out = []
-    for one, own in zip(files, codes, strict=True):
-        decisions = decide(one, rules, everyone)
+    decided = [decide(one, rules, everyone) for one in files]
+    for one, decisions in zip(files, decided, strict=True):
         _refuse_other_age_units(one, decisions)
+    refuse_rare_words(files, decided, rules)
+    for one, own, decisions in zip(files, codes, decided, strict=True):
         days = own.map(shifts).to_numpy(dtype=np.int64)
         columns: dict[str, pd.Series] = {}
         for decision in decisions:

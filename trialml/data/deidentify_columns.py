@@ -15,9 +15,11 @@ from trialml.data.columns import as_code
 from trialml.data.date_text import holds_a_date, parse_date_text
 from trialml.data.deidentify_files import DataFile
 from trialml.data.disclosure import SMALLEST_CELL
+from trialml.data.patient_numbers import numbers_of_a_register
+from trialml.data.quoting import may_be_shown
 from trialml.errors import DataError, nearest
 
-__all__ = ["Action", "Decision", "Rules", "as_text", "decide", "is_typed_date", "require_named"]
+__all__ = ["Action", "Decision", "Rules", "as_text", "decide", "is_typed_date", "refuse_rare_words", "require_named"]
 
 Action = Literal["hashed", "shifted", "dropped", "top-coded", "merged", "kept"]
 
@@ -32,12 +34,15 @@ _SITE_GROUP = re.compile(r"SITEGR\d+N?")
 _IDENTIFIER = re.compile(
     r"(^|_)(id|no|nr|num|number|initials|kit|mrn|subj(ect)?|patient)$|^\w*(randno|subjid)$", re.IGNORECASE
 )
+_PLACE = re.compile(r"(^|_)(zip|(zip|post|postal)_?code|plz|city|town|street|address|county)$", re.IGNORECASE)
+"""Places smaller than a state, which 45 CFR 164.514(b)(2)(i)(B) counts among identifiers."""
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
 _TOKENS = re.compile(r"[^\s,;:()\"'/]+")
 _ENOUGH = 20
 _SAMPLE = 500
 _LONG = 20
 _SHORTEST_IDENTIFIER = 4
+_NEARLY_ALL = 0.9
 _EXPECTED_TWICE = 5
 """Whole numbers of a measurement would meet so often by chance; if none do, they count patients."""
 
@@ -148,11 +153,13 @@ def decide(one: DataFile, rules: Rules, subjects: Collection[str]) -> list[Decis
         If columns look like identifiers and were named neither for hashing, nor for dropping, nor for keeping; all of
         them are listed.
     """
-    decisions, unnamed = [], []
+    decisions: list[Decision] = []
+    unnamed: list[str] = []
     codes = one.frame[rules.subject].map(as_code)
     for column in one.frame.columns:
         decision = _asked(str(column), rules) or _recognised(one.frame[column], str(column), rules, subjects)
-        if decision is None and column not in rules.keep and _looks_like_identifier(one.frame[column], codes):
+        asks = decision is None and column not in rules.keep
+        if asks and (_PLACE.search(str(column)) or _looks_like_identifier(one.frame[column], codes)):
             unnamed.append(str(column))
         decisions.append(decision or Decision(str(column), "kept", ""))
     if unnamed:
@@ -162,6 +169,44 @@ def decide(one: DataFile, rules: Rules, subjects: Collection[str]) -> list[Decis
             "or --keep."
         )
     return decisions
+
+
+def refuse_rare_words(files: Sequence[DataFile], decisions: Sequence[Sequence[Decision]], rules: Rules) -> None:
+    """Refuse columns that would stay and hold words that fewer than `rules.smallest` subjects have, over all data sets.
+
+    Numbers, dates and codes without three letters in a row are no words.
+
+    Raises
+    ------
+    DataError
+        With every such column, how many words of it are rare, and how many subjects have one; never the words.
+    """
+    held: dict[str, list[pd.DataFrame]] = {}
+    for one, own in zip(files, decisions, strict=True):
+        subjects = one.frame[rules.subject].map(as_code)
+        for column, action, _ in own:
+            values = one.frame[column]
+            if action == "kept" and column not in rules.keep and not _typed(values):
+                pairs = pd.DataFrame({"subject": subjects, "word": as_text(values)})
+                held.setdefault(column, []).append(pairs.dropna().drop_duplicates())
+    told = []
+    for column, parts in held.items():
+        pairs = pd.concat(parts).drop_duplicates()
+        counts = pairs["word"].value_counts()
+        rare = [word for word in counts.index[counts < rules.smallest] if not may_be_shown(word)]
+        if rare:
+            told.append(
+                f"'{column}' (words: {len(rare):,}, subjects: {pairs.loc[pairs['word'].isin(rare), 'subject'].nunique():,})"
+            )
+    if told:
+        raise DataError(
+            f"These columns hold words that fewer than {rules.smallest} subjects have, which may name them: {', '.join(told)}; give each with "
+            "--merge-rare (to join the rare words), --drop or --keep."
+        )
+
+
+def _typed(values: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values.dtype)) or is_typed_date(values)
 
 
 def _asked(column: str, rules: Rules) -> Decision | None:
@@ -236,11 +281,15 @@ def _looks_like_identifier(values: pd.Series, subjects: pd.Series) -> bool:
         return _mostly_distinct(distinct, values) and not texts.str.fullmatch(_CLOCK).all()
     numbers = pd.to_numeric(texts.str.replace(",", ".", regex=False)).to_numpy(dtype=np.float64)
     by_subject = texts.groupby(subjects.reindex(texts.index)).nunique()
-    if distinct != len(by_subject) or by_subject.max() > 1 or (numbers != np.round(numbers)).any():
+    # A number that was copied once, or mistyped at one visit, is still a number of the patient.
+    nearly = distinct >= _NEARLY_ALL * len(by_subject) and (by_subject > 1).mean() <= 1 - _NEARLY_ALL
+    if not nearly or (numbers != np.round(numbers)).any():
         return False
+    each = distinct == len(by_subject) and by_subject.max() == 1
     width = float(numbers.max() - numbers.min()) + 1
     dense, never_twice = width == distinct, distinct**2 / (2 * width) > _EXPECTED_TWICE
-    return dense or never_twice or bool(_IDENTIFIER.search(str(values.name)))
+    known = (each and (dense or never_twice)) or bool(_IDENTIFIER.search(str(values.name)))
+    return known or numbers_of_a_register(np.unique(numbers))
 
 
 def _all_numbers(texts: list[str]) -> bool:

@@ -31,6 +31,8 @@ class Finding:
         ``"note"`` where a reader should know, ``"warning"`` where a reader should act. What must not pass is refused.
     rows
         The rows concerned, as the file numbers them, for the terminal alone; empty where none can be named.
+    words
+        The values concerned where hardly any patient has them, for the terminal alone.
     """
 
     rule: str
@@ -40,3 +42,4 @@ class Finding:
     done: str = ""
     severity: Severity = "note"
     rows: tuple[int, ...] = ()
+    words: tuple[str, ...] = ()

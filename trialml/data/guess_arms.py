@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.profiles import Profile, follows, say_levels
 
 __all__ = ["ArmGuesses", "Guess", "guess_arms", "guess_factors", "guess_subject", "names_subjects"]
@@ -48,7 +49,10 @@ class Guess(NamedTuple):
 
 
 class ArmGuesses(NamedTuple):
-    """The arms: column, codes by role, and the probability of the experimental arm."""
+    """The arms: column, codes by role, and the probability of the experimental arm.
+
+    `handfuls` is the number of levels of fewer than 11 patients, which are no arm where two others have as many.
+    """
 
     column: Guess
     control: Guess
@@ -56,6 +60,7 @@ class ArmGuesses(NamedTuple):
     secondary: tuple[str, ...]
     allocation: float
     why_allocation: str
+    handfuls: int = 0
 
 
 def names_subjects(one: Profile) -> bool:
@@ -86,7 +91,10 @@ def guess_arms(profiles: Mapping[str, Profile]) -> ArmGuesses:
     if column is None:
         nothing = Guess("", "the code of this arm")
         return ArmGuesses(Guess("", "the column of the randomised arm"), nothing, nothing, (), 0.5, "")
-    levels = column.levels
+    large = {level: count for level, count in column.levels.items() if count >= SMALLEST_CELL}
+    # A misspelt arm must not be offered as a third one; a small file has nothing but small arms.
+    levels = large if len(large) > 1 else column.levels
+    handfuls = len(column.levels) - len(levels)
     control = _control(sorted(levels, key=_in_order))
     others = [level for level in sorted(levels, key=_in_order) if level != control.value]
     if not control.value:
@@ -98,6 +106,7 @@ def guess_arms(profiles: Mapping[str, Profile]) -> ArmGuesses:
             (),
             0.5,
             "",
+            handfuls,
         )
     experimental, why = others[0], "the other arm"
     if len(others) > 1:
@@ -107,7 +116,7 @@ def guess_arms(profiles: Mapping[str, Profile]) -> ArmGuesses:
     secondary = tuple(level for level in others if level != experimental)
     allocation, ratio = _allocation(levels[experimental], levels[control.value])
     return ArmGuesses(
-        Guess(column.name, _why_arm(column)), control, Guess(experimental, why), secondary, allocation, ratio
+        Guess(column.name, _why_arm(column)), control, Guess(experimental, why), secondary, allocation, ratio, handfuls
     )
 
 
@@ -129,10 +138,16 @@ def _arm_column(profiles: Mapping[str, Profile]) -> Profile | None:
 
 
 def _why_arm(column: Profile) -> str:
-    # Patients by arm are what any report of a trial publishes.
+    # Patients by arm are what any report of a trial publishes; a handful are rather a slip of the pen than an arm.
+    small = sum(count < SMALLEST_CELL for count in column.levels.values())
+    if small == len(column.levels):
+        return f"{column.distinct} levels of fewer than {SMALLEST_CELL} each and a name like an arm's"
     counts = ", ".join(
-        f"{level!r}: {count:,}" for level, count in sorted(column.levels.items(), key=lambda item: _in_order(item[0]))
+        f"{level!r}: {count:,}"
+        for level, count in sorted(column.levels.items(), key=lambda item: _in_order(item[0]))
+        if count >= SMALLEST_CELL
     )
+    counts += f"; {small} more of fewer than {SMALLEST_CELL} each, a slip?" if small else ""
     missing = column.rows - column.known
     more = f"; {missing:,} without an arm" if missing else ""
     return f"{column.distinct} levels and a name like an arm's ({counts}{more})"

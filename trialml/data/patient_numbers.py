@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trialml.data.columns import as_codes
 
-__all__ = ["numbers_patients"]
+__all__ = ["numbers_of_a_register", "numbers_patients"]
 
 _ENOUGH = 20
 """Patients below which whole numbers without a tie, or in the order of the subjects, may be chance."""
@@ -20,10 +20,15 @@ _TIES = 14.0
 _SAMPLE = 200
 _LONGEST = 15
 """Digits up to which a float holds every whole number."""
+_REGISTER = 7
+"""Digits from which a whole number that is never round is no measurement."""
 
 _DIGITS = "it is made of the digits of the subject"
 _ORDER = "it has another whole number for each patient, in the order of the subjects"
 _CROWDED = "it has another whole number for each patient, so close together that a measurement would repeat itself"
+_MOST_ROUND = 0.3
+"""Share of multiples of ten above which numbers were rounded, as measurements are; a tenth is chance."""
+_REGISTERED = "it has another whole number for nearly each patient, all of as many digits, more than a measurement has"
 
 
 def numbers_patients(values: NDArray[np.float64], subjects: pd.Series) -> str:
@@ -39,12 +44,13 @@ def numbers_patients(values: NDArray[np.float64], subjects: pd.Series) -> str:
     Returns
     -------
     str
-        Three things tell, each of at least twenty whole numbers. They are the last digits of the identifier in nine of ten
+        Four things tell, each of at least twenty whole numbers. They are the last digits of the identifier in nine of ten
         patients (1015 of 01-701-1015; the last groups of digits together count too). They are all different, and in the
         order of the identifiers. They are all different where a measurement would repeat itself: with m values in their
         middle half, which spans R whole numbers, at least m (m - 1) / (2 R) pairs of equal values are expected of any smooth
         distribution (a uniform one has the fewest), and the chance of none is about the exponential of minus that, as in
-        the problem of birthdays; 14 pairs settle it.
+        the problem of birthdays; 14 pairs settle it. Nine of ten are different, of seven digits or more, all as many, and
+        not rounded, as numbers of a register are: no measurement is so exact.
     """
     known = np.flatnonzero(~np.isnan(values))
     numbers = values[known]
@@ -66,7 +72,25 @@ def numbers_patients(values: NDArray[np.float64], subjects: pd.Series) -> str:
     middle = ordered[len(ordered) // 4 : len(ordered) - len(ordered) // 4]
     span = float(middle[-1] - middle[0] + 1)
     crowded = len(middle) * (len(middle) - 1) / (2 * span) >= _TIES
-    return _CROWDED if crowded and different == len(numbers) else ""
+    if different == len(numbers) and crowded:
+        return _CROWDED
+    # A number that was copied once is still a register's.
+    nearly = different >= _NEARLY_ALL * len(numbers)
+    return _REGISTERED if nearly and numbers_of_a_register(np.unique(ordered)) else ""
+
+
+def numbers_of_a_register(ordered: NDArray[np.float64]) -> bool:
+    """Return whether numbers have seven digits or more, all as many, and no more multiples of ten than chance leaves.
+
+    Parameters
+    ----------
+    ordered
+        Whole numbers, no two of them equal, in rising order, shape (n,), n above 0.
+    """
+    low, high = float(ordered[0]), float(ordered[-1])
+    if low < 10 ** (_REGISTER - 1) or len(f"{low:.0f}") != len(f"{high:.0f}"):
+        return False
+    return bool((ordered % 10 == 0).mean() < _MOST_ROUND)
 
 
 def _are_digits(numbers: NDArray[np.float64], names: list[str]) -> bool:

@@ -27,6 +27,7 @@ _ORDER = ("error", "warning", "note", "ok", "not made")
 _MOST_QUOTED = 6
 _SINGULAR = (
     (re.compile(r"\{count\} values (of [\d,]+ )?are"), r"{count} value \1is"),
+    (re.compile(r"\{count\} values are in"), "{count} value is in"),
     (re.compile(r"\{count\} values lie"), "{count} value lies"),
     (re.compile(r"\{count\} times are"), "{count} time is"),
     (re.compile(r"\{count\} patients have"), "{count} patient has"),
@@ -34,8 +35,8 @@ _SINGULAR = (
 _READ = ("DQ033", "DQ037", "DQ038", "DQ041", "DQ042")
 _OF_SEVERAL = ("DQ034", "DQ035", "DQ036", "DQ039", "DQ040")
 _GRAVE = ("DQ014", "DQ034")
-_ROUTINE = ("blanks", "missing word")
-"""What reading does to every file: the cleaning log counts it, and no check needs to say it again."""
+_ROUTINE = ("blanks", "missing word", "rare category")
+"""What reading does to every file, or a check says by itself: the cleaning log counts it, and it is not said again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +173,7 @@ def _from_reading(trial: Trial) -> Iterator[Seen]:
         # The count stands in the sentence too, where a small one must be withheld as well.
         finding = re.sub(rf"(?<![\w.,]){one.count:,}(?![\w.,])", "{count}", one.finding)
         rows = np.array(one.rows, dtype=np.int64)
-        yield Seen(number, one.subject, verdict, one.count, finding, one.done, rows)
+        yield Seen(number, one.subject, verdict, one.count, finding, one.done, rows, one.words)
     for number in sorted({*_READ, *_OF_SEVERAL} - numbers):
         if number in _OF_SEVERAL and trial.endpoint.records is None:
             yield unmade(

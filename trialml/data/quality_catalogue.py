@@ -55,6 +55,8 @@ class Seen:
         One sentence each; the place of a count is ``{count}``, so that small ones can be withheld.
     rows
         The file rows concerned, for the terminal alone; empty where no rows can be named.
+    words
+        The values concerned, for the terminal alone.
     """
 
     number: str
@@ -64,6 +66,7 @@ class Seen:
     finding: str
     done: str = ""
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    words: tuple[str, ...] = ()
 
 
 CATALOGUE = (
@@ -262,7 +265,13 @@ CATALOGUE = (
     ),
     Check("DQ035", "Baseline after treatment", "warning", "A baseline value dated after time zero", "Read as missing"),
     Check("DQ036", "Unknown subjects", "warning", "Records of subjects that the subject-level data lack", "Left out"),
-    Check("DQ037", "Population", "warning", "A population that depends on what happened after randomisation", "Kept"),
+    Check(
+        "DQ037",
+        "Population",
+        "warning",
+        "A population that depends on what happened after randomisation, or whose patients have no arm or no endpoint",
+        "Kept",
+    ),
     Check(
         "DQ038", "Other findings of reading", "warning", "Anything else that reading noticed", "See the cleaning log"
     ),
@@ -287,6 +296,13 @@ CATALOGUE = (
         "warning",
         "Subjects that differ only by case or blanks, or as 6 and 6.0 do",
         "Kept as two patients",
+    ),
+    Check(
+        "DQ043",
+        "Rare categories",
+        "warning",
+        "Categories of fewer than 11 patients that `[covariates.levels]` does not declare; the terminal says which, and in which rows",
+        "Joined as other in all results",
     ),
 )
 """Every check, in the order of its number."""
@@ -314,6 +330,7 @@ _RULES = {
     "stratification": "DQ040",
     "unexpected arm": "DQ041",
     "alike subjects": "DQ042",
+    "rare category": "DQ043",
     "date without format": "DQ033",
     "several codes for censored": "DQ003",
     "missing date": "DQ033",

@@ -93,7 +93,7 @@ class Patients:
     trial
         The analysis set.
     columns
-        Its covariates.
+        Its covariates, with every level as the data have it.
     constant
         Covariates with one value or none in the primary contrast.
     primary, treated
@@ -149,8 +149,16 @@ def patients_of(trial: Trial) -> Patients:
     arm = np.asarray(frame["arm"], dtype=object)
     treated = np.asarray(arm == treatment.experimental, dtype=np.bool_)
     primary = treated | np.asarray(arm == treatment.control, dtype=np.bool_)
-    columns = tuple(_column(covariate, frame[covariate.name]) for covariate in trial.covariates)
-    constant = tuple(column.name for column in columns if _levels_within(column.coded, primary) <= 1)
+    recorded = trial.recorded.reindex(frame.index)
+    columns = tuple(
+        _column(covariate, (recorded if covariate.name in recorded else frame)[covariate.name])
+        for covariate in trial.covariates
+    )
+    # Models see the rare levels joined, so that is what must vary.
+    joined = [code(frame[column.name]) if column.name in recorded else column.coded for column in columns]
+    constant = tuple(
+        column.name for column, coded in zip(columns, joined, strict=True) if _levels_within(coded, primary) <= 1
+    )
     rows = np.asarray(frame.index, dtype=np.int64)
     return Patients(trial, columns, constant, primary, treated, rows)
 

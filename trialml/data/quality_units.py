@@ -22,6 +22,8 @@ _CONVERSIONS = (2.2046, 2.54, 7.0, 10.0, 12.0, 18.016, 30.4375, 38.67, 88.42, 10
 _LONGEST = {"days": 14_610.0, "weeks": 2_087.0, "months": 480.0, "years": 40.0}
 """Forty years: longer than any trial has followed patients."""
 
+_UNLISTED = 0.1
+"""Distance from the nearest factor, on the log scale and beyond sampling error, from which a ratio is none of the list."""
 _FEWEST, _FEWEST_TIMES = 4, 8
 _SPREADS_APART = 6.0
 _PLAIN = 30
@@ -186,6 +188,9 @@ def part_away(values: NDArray[np.float64], factors: tuple[float, ...], fewest: i
             error = 1.2533 * spread * float(np.sqrt(1 / which.sum() + 1 / len(bulk)))
             # The first factor that fits is not the nearest, and few values cannot tell 10 from 12: all that fit are named.
             near, *others = _fitting(factors, apart, error)
+            if abs(apart - float(np.log(near))) > 2.6 * error + _UNLISTED:
+                # A conversion that the list lacks: the ratio as seen says more than a factor that does not fit.
+                return Away(float(np.exp(sign * apart)), which, ())
             return Away(near**sign, which, tuple(one**sign for one in others))
     return None
 

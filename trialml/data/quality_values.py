@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.quality_catalogue import Seen, Verdict, passed
 from trialml.data.quality_columns import Codes, Column, Patients
 from trialml.result import format_number
@@ -34,7 +35,7 @@ _Candidate = tuple[str, NDArray[np.float64], NDArray[np.int64], Column | None]
 
 
 def check_values(patients: Patients) -> Iterator[Seen]:
-    """Yield what DQ004 to DQ007, DQ011, DQ016 to DQ020 and DQ025 find."""
+    """Yield what DQ004 to DQ007, DQ011, DQ016 to DQ020, DQ025 and DQ043 find."""
     yield from _missing(patients)
     yield from _constant(patients)
     yield from _restated(patients)
@@ -46,6 +47,7 @@ def check_values(patients: Patients) -> Iterator[Seen]:
     yield from _words_for_missing(patients)
     yield from _collinear(patients)
     yield from _later_names(patients)
+    yield from _rare(patients)
 
 
 def _missing(patients: Patients) -> Iterator[Seen]:
@@ -69,6 +71,8 @@ def _constant(patients: Patients) -> Iterator[Seen]:
         if column.name in patients.constant:
             seen = column.coded.known > 0
             found = "All patients of the primary contrast have the same value." if seen else "No patient has a value."
+            if column.name in patients.trial.recorded:
+                found = f"Hardly a category has {SMALLEST_CELL} patients, so that nothing is left to compare."
             yield Seen("DQ005", column.name, "note", len(patients), found, "Left out of every model.")
 
 
@@ -117,6 +121,25 @@ def _spelling(patients: Patients) -> Iterator[Seen]:
         yield Seen("DQ007", column.name, "warning", count, found, "Kept apart.", _rows(patients, column, odd))
     if clean:
         yield passed("DQ007", "Categories", "No two categories differ only by case or blanks.")
+
+
+def _rare(patients: Patients) -> Iterator[Seen]:
+    clean = True
+    for column in patients.columns:
+        if column.covariate.kind != "categorical":
+            continue
+        levels = np.array([str(level) not in column.covariate.shown for level in column.coded.levels], dtype=np.bool_)
+        rare = levels & (column.coded.counts < SMALLEST_CELL)
+        if rare.any():
+            clean = False
+            count, several = int(column.coded.counts[rare].sum()), int(rare.sum())
+            which = f"{several} categories" if several > 1 else "a category"
+            found = f"{{count}} values are in {which} of fewer than {SMALLEST_CELL} patients: a slip, a name, or a rare finding."
+            done = "Called other in all results; [covariates.levels] of the study file declares what may be named."
+            words = tuple(str(level) for level in column.coded.levels[rare])
+            yield Seen("DQ043", column.name, "warning", count, found, done, _rows(patients, column, rare), words)
+    if clean:
+        yield passed("DQ043", "Categories", f"No category has fewer than {SMALLEST_CELL} patients, or it is declared.")
 
 
 def _extreme(patients: Patients) -> Iterator[Seen]:
@@ -293,7 +316,8 @@ def _determined(columns: list[Column], n: int) -> list[int]:
 def _later_names(patients: Patients) -> Iterator[Seen]:
     clean = True
     for column in patients.columns:
-        if _LATER.search(column.name) or _LATER.search(column.covariate.label):
+        sounds_later = _LATER.search(column.name) or _LATER.search(column.covariate.label)
+        if sounds_later and not column.covariate.of_visits:
             clean = False
             found = "Its name sounds as if it was measured after randomisation: where it was, list it in [data] post_baseline."
             yield Seen("DQ025", column.name, "note", column.coded.known, found, "Kept.")

@@ -237,6 +237,8 @@ def _check_transport(content: bytes, source: str) -> int | None:
     for versions 8 and 9. Version 5 does not say how many records follow; there a cut is seen where the last record
     is not whole.
     """
+    if not content:
+        raise DataError(f"'{source}' is empty (0 bytes): transfer it again.")
     if content.startswith(b"**COMPRESSED**"):
         message = f"'{source}' was written by PROC CPORT and is no transport data set: write it with the XPORT engine."
         raise DataError(message)

@@ -157,8 +157,20 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Covariate:
-    """A baseline covariate: its column, its type and its words."""
+    """A baseline covariate: its column, its type and its words.
+
+    Attributes
+    ----------
+    name, kind, label
+        As in the study file.
+    shown
+        Levels that results may name although fewer than 11 patients have them.
+    of_visits
+        Whether it was made of visits up to time zero, so that it cannot be later.
+    """
 
     name: str
     kind: Literal["numeric", "binary", "categorical"]
     label: str
+    shown: tuple[str, ...] = ()
+    of_visits: bool = False

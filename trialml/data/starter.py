@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.guess_arms import ArmGuesses, Guess
 from trialml.data.guess_endpoint import EndpointGuesses
 from trialml.data.guess_roles import Roles
@@ -131,6 +132,11 @@ def _treatment(file: StudyText, arms: ArmGuesses, factors: Mapping[str, str]) ->
         _guess(file, key, guess)
     if arms.secondary:
         file.key("secondary", arms.secondary, "other arms, each compared with the control")
+    if arms.handfuls:
+        several = f"{arms.handfuls} levels" if arms.handfuls > 1 else "a level"
+        file.comment(
+            f"Left out of the arms: {several} of fewer than {SMALLEST_CELL} patients, rather a slip than an arm."
+        )
     file.key(
         "allocation", arms.allocation, arms.why_allocation or "the probability of the experimental arm: 0.5 is 1:1"
     )

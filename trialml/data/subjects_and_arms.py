@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from trialml.data.columns import as_code
+from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.findings import Finding
+from trialml.data.quoting import listed
 from trialml.data.roles import Treatment
 from trialml.errors import AnalysisError, DataError
 
 __all__ = ["check_arms_named", "check_subjects", "subjects_alike", "unnamed_arms"]
+
+_MOST_ARMS = 8
 
 
 def check_subjects(column: pd.Series, name: str) -> pd.Series:
@@ -47,7 +49,7 @@ def check_arms_named(column: pd.Series, treatment: Treatment) -> pd.Series:
         If one arm of the primary contrast has no patients.
     """
     seen = sorted(column.dropna().unique(), key=str)
-    shown = _shown(seen, len(column))
+    shown = listed(column)
     primary = {"control": treatment.control, "experimental": treatment.experimental}
     absent = {role: arm for role, arm in primary.items() if arm not in seen}
     if len(absent) == 2:
@@ -81,15 +83,6 @@ def check_arms_named(column: pd.Series, treatment: Treatment) -> pd.Series:
     return column
 
 
-def _shown(levels: Sequence[object], patients: int) -> str:
-    """Return the levels where they are few; many may say who the patients are."""
-    return ", ".join(f"'{level}'" for level in levels) if _few(levels, patients) else f"{len(levels)} different values"
-
-
-def _few(levels: Sequence[object], patients: int) -> bool:
-    return len(levels) <= 8 and len(levels) <= max(2, patients // 2)
-
-
 def subjects_alike(subjects: pd.Series) -> list[Finding]:
     """Return a warning on subjects whose identifiers differ by case or blanks alone, or as 6 and 6.0 do.
 
@@ -110,7 +103,7 @@ def subjects_alike(subjects: pd.Series) -> list[Finding]:
 
 
 def unnamed_arms(arm: pd.Series, treatment: Treatment) -> list[Finding]:
-    """Return a warning on levels of the treatment that the study file does not name.
+    """Return a warning on levels of the treatment that the study file does not name; rare ones go without their words.
 
     Parameters
     ----------
@@ -121,20 +114,29 @@ def unnamed_arms(arm: pd.Series, treatment: Treatment) -> list[Finding]:
     """
     named = {treatment.control, treatment.experimental, *treatment.secondary}
     outside = arm.where(~arm.isin(named), None).dropna()
-    levels = sorted(outside.unique(), key=str)
-    if levels and not _few(levels, len(arm)):
+    counts = outside.value_counts()
+    levels = sorted(counts.index, key=str)
+    if len(levels) > _MOST_ARMS or len(levels) > max(2, len(arm) // 2):
         found = f"'{treatment.column}' holds {len(outside):,} patient(s) in arms that [treatment] does not name."
         return [_unexpected(treatment.column, found, outside)]
-    return [
+    told = [
         _unexpected(
             treatment.column,
-            f"'{treatment.column}' holds {int((outside == level).sum()):,} patient(s) in '{level}', an arm that [treatment] does not name.",
+            f"'{treatment.column}' holds {counts[level]:,} patient(s) in '{level}', an arm that [treatment] does not name.",
             outside[outside == level],
         )
         for level in levels
+        if counts[level] >= SMALLEST_CELL
     ]
+    rare = tuple(str(level) for level in levels if counts[level] < SMALLEST_CELL)
+    if rare:
+        within = outside[outside.isin(rare)]
+        which = f"{len(rare)} arms" if len(rare) > 1 else "an arm"
+        found = f"'{treatment.column}' holds {len(within):,} patient(s) in {which} of fewer than {SMALLEST_CELL} that [treatment] does not name."
+        told.append(_unexpected(treatment.column, found, within, rare))
+    return told
 
 
-def _unexpected(column: str, found: str, outside: pd.Series) -> Finding:
+def _unexpected(column: str, found: str, outside: pd.Series, words: tuple[str, ...] = ()) -> Finding:
     done = "They were excluded and counted."
-    return Finding("unexpected arm", column, len(outside), found, done, "warning", tuple(outside.index.tolist()))
+    return Finding("unexpected arm", column, len(outside), found, done, "warning", tuple(outside.index.tolist()), words)

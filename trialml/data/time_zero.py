@@ -139,7 +139,7 @@ def check_time_zero(
     if best is None:
         said = f"No date says from when AVAL of {dataset} counts: it rests on the study file."
         return TimeZero((said,), (*findings, Finding("time zero", f"{dataset}.AVAL", 0, said, "", "warning")))
-    findings += _exceptions(agree, best, origins[best], ends, dataset)
+    findings += _exceptions(agree, best, origins[best], ends.where(codes.isin(subjects.key)), dataset)
     for name in dict.fromkeys(("RANDDT", best)):
         if name in origins:
             findings += _before(ends, origins[name], name, dataset)

@@ -64,6 +64,9 @@ class Trial:
         What CONSORT counts are made of, one row a patient, same index as `frame` when it was read: booleans
         ``population``, ``randomised``, ``treated`` and one column a population flag, and ``ended`` (text). Only the
         columns that the data hold.
+    recorded
+        Categorical covariates as the data have them, where `frame` joins rare levels; same index as `frame` was then. For
+        the checks alone, which name such levels on the terminal.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Trial:
     findings: tuple[Finding, ...] = ()
     population: str = ""
     disposition: pd.DataFrame = field(default_factory=pd.DataFrame)
+    recorded: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -210,7 +214,7 @@ def build_trial(
     about_population: tuple[Finding, ...] = ()
     if population:
         known = known.assign(population=is_yes(table.frame[population], value=population_value))
-        about_population = population_findings(population, known["population"])
+        about_population = population_findings(population, known["population"], frame["arm"], _outcome_of(frame))
     findings = (
         *table.findings_about({*roles.values(), "the file"}),
         *subjects_alike(subjects),
@@ -244,6 +248,11 @@ def _add_outcome(frame: pd.DataFrame, table: Table, endpoint: Endpoint, subjects
     )
     if endpoint.cause:
         frame["cause"] = as_numbers(table.frame[endpoint.cause], subjects=subjects)
+
+
+def _outcome_of(frame: pd.DataFrame) -> pd.Series:
+    """Return what a patient without a record lacks: the time, or the event or value where there is none."""
+    return frame[next(name for name in ("time", "value", "event") if name in frame)]
 
 
 def _add_covariate(frame: pd.DataFrame, table: Table, covariate: Covariate, subjects: pd.Series) -> None:

@@ -16,6 +16,7 @@ from trialml.data.columns import as_code, as_codes, as_numbers, require_columns
 from trialml.data.date_text import day_comes_first, parse_date_text
 from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.findings import Finding
+from trialml.data.quoting import quoted
 from trialml.data.read import Table, read_table
 from trialml.data.visits import Summary, VisitSummaries, summarise_visits
 from trialml.errors import DataError, nearest
@@ -217,7 +218,7 @@ def _days(column: pd.Series, subjects: pd.Series) -> NDArray[np.float64]:
         parsed = parse_date_text(text, day_first=day_first)
         if parsed is None:
             at = int(np.flatnonzero(codes == number)[0])
-            shown = "(an identifier, not shown)" if text == str(subjects.iloc[at]) else f"'{text[:40]}'"
+            shown = "(an identifier, not shown)" if text == str(subjects.iloc[at]) else quoted(text)
             raise DataError(
                 f"Column '{column.name}', file row {column.index[at]}: {shown} is no date; write it as 2020-12-31 or leave "
                 "it empty."

@@ -78,10 +78,7 @@ def strata_profile(
         if covariate.kind == "numeric":
             rows.append(_numeric_row(covariate.label, column.astype(float), members, strata))
             continue
-        levels = [1.0] if covariate.kind == "binary" else sorted(column.dropna().unique(), key=str)
-        for level in levels:
-            label = covariate.label if covariate.kind == "binary" else f"{covariate.label}: {level}"
-            rows.append(_share_row(label, column, level, members, strata))
+        rows += _share_rows(covariate, column, members, strata)
     frame = pd.DataFrame(rows)
     frame["smd"] = frame["smd"].astype(float)
     order = frame["smd"].abs().sort_values(ascending=False, kind="stable", na_position="last").index
@@ -100,20 +97,47 @@ def _numeric_row(label: str, column: pd.Series, members: NDArray[np.intp], strat
     return row
 
 
-def _share_row(
-    label: str, column: pd.Series, level: object, members: NDArray[np.intp], strata: Strata
-) -> dict[str, object]:
-    matches = (column == level).astype(float).where(column.notna())
-    row: dict[str, object] = {"characteristic": label, "smd": _smd(matches, members, len(strata.strata))}
-    known = [matches[members == place].dropna() for place in range(len(strata.names))]
-    yes = [int(part.sum()) for part in known]
-    # The strata together are all patients, whose share the models publish: one hidden cell would follow from the others.
-    hidden = suppressed([min(count, len(part) - count) for count, part in zip(yes, known, strict=True)])
-    for name, count, part, hide in zip(strata.names, yes, known, hidden, strict=True):
-        row[name] = "suppressed" if hide else f"{100 * count / max(len(part), 1):.0f} %"
-    if any(hidden):
-        row["smd"] = math.nan
-    return row
+def _share_rows(
+    covariate: Covariate, column: pd.Series, members: NDArray[np.intp], strata: Strata
+) -> list[dict[str, object]]:
+    binary = covariate.kind == "binary"
+    levels = [1.0] if binary else sorted(column.dropna().unique(), key=str)
+    of = column.notna().to_numpy(dtype=np.bool_)
+    sizes = np.array([int((of & (members == place)).sum()) for place in range(len(strata.names))])
+    matches = [(column == level).astype(float).where(column.notna()) for level in levels]
+    shape = (len(levels), len(sizes))
+    cells = np.array([[int(one[members == place].sum()) for place in range(len(sizes))] for one in matches]).reshape(
+        shape
+    )
+    hidden = _hidden(cells, sizes, whole=not binary)
+    rows: list[dict[str, object]] = []
+    for level, one, counts, hide in zip(levels, matches, cells, hidden, strict=True):
+        label = covariate.label if binary else f"{covariate.label}: {level}"
+        row: dict[str, object] = {"characteristic": label, "smd": _smd(one, members, len(sizes))}
+        for name, count, size, small in zip(strata.names, counts, sizes, hide, strict=True):
+            row[name] = "suppressed" if small else f"{100 * count / max(size, 1):.0f} %"
+        if hide.any():
+            row["smd"] = math.nan
+        rows.append(row)
+    return rows
+
+
+def _hidden(cells: NDArray[np.int64], sizes: NDArray[np.int64], *, whole: bool) -> NDArray[np.bool_]:
+    """Say which cells of levels by strata must be hidden; `whole` where the levels make up the strata.
+
+    The strata together are all patients, whose share the models publish, so that one hidden cell of a level would follow from
+    the others; and the levels together are the stratum, so that one hidden level would follow from those shown.
+    """
+    hidden = np.zeros(cells.shape, dtype=np.bool_)
+    few = np.minimum(cells, sizes - cells)
+    while True:
+        before = hidden.copy()
+        for level in range(len(cells)):
+            hidden[level] = suppressed(few[level].tolist(), hidden=hidden[level].tolist())
+        for place in range(len(sizes) if whole else 0):
+            hidden[:, place] = suppressed(cells[:, place].tolist(), hidden=hidden[:, place].tolist())
+        if np.array_equal(before, hidden):
+            return hidden
 
 
 def _smd(column: pd.Series, members: NDArray[np.intp], groups: int) -> float:
