@@ -148,6 +148,12 @@ def test_bad_input_is_refused_in_a_sentence(table):
         adjusted_logrank(time, event, arm, part[["x7"]], strata=part["x7"])
     with pytest.raises(AnalysisError, match="no event happened while both arms were at risk"):
         adjusted_logrank(time, event, arm, X, strata=arm)
+    cells = np.where(np.arange(40) < 2, 2, np.arange(40) % 2)  # one pair of both arms, the rest in strata of one arm
+    draw = np.random.default_rng(1)
+    with pytest.raises(AnalysisError, match="no outcome is left to vary"):
+        adjusted_logrank(
+            draw.exponential(9, 40), np.ones(40), np.arange(40) % 2, draw.normal(size=(40, 1)), strata=cells
+        )
 
 
 def test_the_result_says_both_tests_and_survives_a_round_trip(table):

@@ -130,6 +130,15 @@ def test_mantel_haenszel_estimates_and_variances_are_rs(table):
     )
 
 
+def test_without_an_event_in_an_arm_the_mantel_haenszel_test_is_still_rs():
+    """mantelhaen.test(correct = FALSE) of 3/5 against 0/4 and 2/4 against 0/5: odds ratio infinite, chi-square 6.05."""
+    found = mantel_haenszel([3, 2], [5, 4], [0, 0], [4, 5])
+    assert found.chi_square == pytest.approx(6.05, rel=1e-12)
+    assert math.isnan(found.odds_ratio)
+    assert mantel_haenszel([0, 0], [4, 5], [3, 2], [5, 4]).chi_square == pytest.approx(6.05, rel=1e-12)
+    assert math.isnan(mantel_haenszel([4], [4], [5], [5]).chi_square)
+
+
 def test_with_one_stratum_mantel_haenszel_is_the_plain_estimate():
     found = mantel_haenszel([30], [80], [20], [90])
     assert found.difference == pytest.approx(30 / 80 - 20 / 90, rel=1e-12)

@@ -344,7 +344,7 @@ def test_codes_that_nobody_explained_and_other_bad_input_are_refused(pbc):
 
 def test_a_label_for_censored_is_no_cause():
     """Taken for one, half of the incidence would be of being censored."""
-    for word in ("censored", "Censor"):
+    for word in ("censored", "Censor", "no", "None", "FALSE", "alive"):
         with pytest.raises(DataError, match=f"cause has '{word}' as a cause of its own.*pass censored='{word}'"):
             cumulative_incidence([5, 6], ["relapse", word])
         found = cumulative_incidence([5, 6], ["relapse", word], censored=word)

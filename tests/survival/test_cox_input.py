@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 from trialml.errors import AnalysisError, DataError
+from trialml.survival.cause_specific import cause_specific_cox
 from trialml.survival.cox import cox, fit_cox
 from trialml.survival.cox_concordance import cox_concordance
 from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.cox_prediction import cox_survival
+from trialml.survival.fine_gray import fine_gray
+from trialml.survival.parametric import parametric
 from trialml.survival.proportional_hazards import proportional_hazards
 
 
@@ -89,6 +92,21 @@ def test_near_collinear_columns_that_still_differ_have_an_answer():
     X = GOOD["X"].assign(near=GOOD["X"]["age"] + 1e-3 * np.random.default_rng(2).normal(size=80))
     found = fit_cox(**GOOD | {"X": X})
     assert np.abs(CoxProblem(GOOD["time"], GOOD["event"], X).derivatives(found.coefficients)[1]).max() < 1e-6
+
+
+def test_a_ratio_beyond_floats_is_refused_and_never_printed_as_not_reached():
+    time, event, X = GOOD["time"], GOOD["event"], GOOD["X"]
+    minute = X.assign(age=1e-8 * X["age"])
+    assert np.abs(fit_cox(time, event, minute).coefficients).max() > 1e4
+    with pytest.raises(AnalysisError, match=r"coefficient of 'age' is .*, too large for a hazard ratio"):
+        cox(time, event, minute)
+    cause = np.where(event, np.arange(80) % 2 + 1, 0)
+    with pytest.raises(AnalysisError, match=r"cause '1': the coefficient of 'age' is"):
+        cause_specific_cox(time, cause, minute)
+    with pytest.raises(AnalysisError, match=r"'age' is .*, too large for a hazard ratio"):
+        fine_gray(time, cause, minute, of="1")
+    with pytest.raises(AnalysisError, match=r"'age' is .*, too large for a time ratio"):
+        parametric(time, event, minute, distribution="weibull")
 
 
 def test_ridge_has_an_answer_with_more_columns_than_patients():

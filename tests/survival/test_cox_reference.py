@@ -336,3 +336,18 @@ def test_proportional_hazards_cases_are_all_compared(reference_case):
                 wanted = np.array(wanted["rows"])
                 np.testing.assert_allclose(found[["chi_square", "df"]], wanted[:, :2], rtol=1e-7)
                 np.testing.assert_allclose(stats.chi2.sf(*wanted[:, :2].T), wanted[:, 2], rtol=1e-12)
+
+
+def test_the_robust_score_test_keeps_the_offset_where_coxph_drops_it():
+    """R 4.2.2, survival 3.5.3: coxph(..., cluster) gives 1.1197 as if the offset were 0 under the null hypothesis.
+
+    Ours is ``sum(u)^2 / sum(u^2)`` of ``residuals(coxph(..., init = 0, iter.max = 0), "score", collapse = id, weighted = TRUE)``.
+    """
+    d = pd.DataFrame({
+        "start": [0, 0, 1, 2, 0, 3, 0, 1, 2, 0, 4, 0], "stop": [4, 3, 6, 5, 5, 8, 2, 7, 6, 9, 8, 6],
+        "event": [1, 1, 1, 1, 0, 1, 1, 0, 1, 0, 1, 1], "x": [0.3, -1, 0.8, 1.2, -0.4, 0.1, 2, -1.3, 0.5, -0.7, 0.9, -0.2],
+        "off": [0.2, -0.3, 0.5, 0, 0.1, -0.4, 0.6, -0.2, 0.3, 0, -0.5, 0.4], "w": [1, 2, 0.5, 1, 1.5, 1, 2, 1, 1, 0.5, 1, 2],
+    })  # fmt: skip
+    options = {"weights": d["w"], "entry": d["start"], "id": np.arange(12) // 2}
+    found = cox(d["stop"], d["event"], d[["x"]], offset=d["off"], **options)
+    assert found.robust_score_chi_square == pytest.approx(1.35476180541404, rel=1e-10)

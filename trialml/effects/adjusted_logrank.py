@@ -236,6 +236,11 @@ def adjusted_score(
         if gone >= variance:
             raise AnalysisError("the covariates fit the outcome perfectly in this sample: adjust for fewer")
         return AdjustedScore(unadjusted, math.sqrt(variance), score, math.sqrt(variance - gone), math.inf)
+    # Exact zeros: where every stratum but a pair of patients has one arm, no outcome differs from its stratum's mean.
+    if not sum(parts) > 1e-14 * total:
+        raise AnalysisError(
+            "within the strata of an arm no outcome is left to vary beside the covariates: use coarser strata or adjust for fewer"
+        )
     gap = share * slopes[0] - (1 - share) * slopes[1]
     noise = sum(part * float(np.trace(inverse @ scatter)) for part, inverse in zip(own, inverses, strict=True))
     ratio = (sum(parts) + max(float(gap @ scatter @ gap) - noise, 0.0)) / total

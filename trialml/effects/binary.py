@@ -52,7 +52,8 @@ class MantelHaenszel(NamedTuple):
     odds_ratio, odds_ratio_se
         The odds ratio and Robins, Breslow and Greenland's standard error.
     chi_square
-        Cochran, Mantel and Haenszel's, without continuity correction, one degree of freedom.
+        Cochran, Mantel and Haenszel's, without continuity correction, one degree of freedom; also where the odds ratio is
+        infinite or 0. NaN where no stratum has both events and non-events.
     strata, unused
         Strata in all, and patients in strata with an empty arm, which tell nothing.
     """
@@ -210,7 +211,7 @@ def mantel_haenszel(x1: Any, n1: Any, x0: Any, n0: Any, level: float = 0.95) -> 
     -------
     MantelHaenszel
         The difference's limits solve ``(estimate - t)^2 = z^2 (t P + Q)``, where ``t P + Q`` is Sato's variance at
-        a difference of t. Odds ratio and chi-square are statsmodels'.
+        a difference of t. The odds ratio is statsmodels'.
 
     Raises
     ------
@@ -236,7 +237,9 @@ def mantel_haenszel(x1: Any, n1: Any, x0: Any, n0: Any, level: float = 0.95) -> 
     unused = int((m1 + m0)[~used].sum())
     a, m1, b, m0 = (one[used] for one in (a, m1, b, m0))
     difference = _difference(a, m1, b, m0, normal_quantile(level))
-    return MantelHaenszel(*difference, *_ratio(a, m1, b, m0), *_odds(a, m1, b, m0), len(used), unused)
+    return MantelHaenszel(
+        *difference, *_ratio(a, m1, b, m0), *_odds(a, m1, b, m0), _chi_square(a, m1, b, m0), len(used), unused
+    )
 
 
 def _difference(a: Floats, m1: Floats, b: Floats, m0: Floats, z: float) -> tuple[float, float, float, float]:
@@ -261,16 +264,21 @@ def _ratio(a: Floats, m1: Floats, b: Floats, m0: Floats) -> tuple[float, float]:
     return above / below, math.sqrt(variance) if variance > 0 else math.nan
 
 
-def _odds(a: Floats, m1: Floats, b: Floats, m0: Floats) -> tuple[float, float, float]:
+def _odds(a: Floats, m1: Floats, b: Floats, m0: Floats) -> tuple[float, float]:
     from statsmodels.stats.contingency_tables import StratifiedTable
 
     n = m1 + m0
     if not (a * (m0 - b) / n).sum() > 0 or not (b * (m1 - a) / n).sum() > 0:
-        return math.nan, math.nan, math.nan
+        return math.nan, math.nan
     tables = [np.array([[p, q], [r, s]]) for p, q, r, s in zip(a, m1 - a, b, m0 - b, strict=True)]
-    pooled = StratifiedTable([table for table in tables if table.sum() > 1])
-    chi_square = float(pooled.test_null_odds(correction=False).statistic)
-    return float(pooled.oddsratio_pooled), float(pooled.logodds_pooled_se), chi_square
+    pooled = StratifiedTable(tables)
+    return float(pooled.oddsratio_pooled), float(pooled.logodds_pooled_se)
+
+
+def _chi_square(a: Floats, m1: Floats, b: Floats, m0: Floats) -> float:
+    n, events = m1 + m0, a + b
+    variance = float((m1 * m0 * events * (n - events) / (n**2 * (n - 1))).sum())
+    return float((a - m1 * events / n).sum()) ** 2 / variance if variance > 0 else math.nan
 
 
 def binary_contrast(

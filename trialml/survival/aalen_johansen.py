@@ -23,6 +23,9 @@ __all__ = [
 
 IncidenceVariance = Literal["jackknife", "delta"]
 
+# Words that name no event, so taking one for a cause would count those without an event.
+NO_EVENT = ("censored", "censor", "cens", "no", "none", "false", "alive")
+
 
 class CompetingRisks(NamedTuple):
     """Checked follow-up with several causes.
@@ -84,7 +87,7 @@ def checked_causes(
     unknown = [word for word in found if word not in named]
     if unknown:
         raise DataError(f"cause holds the code {unknown[0]}, which is not among {', '.join(named)}: name it in causes")
-    odd = [word for word in named if word.strip().lower() in ("censored", "censor", "cens")]
+    odd = [word for word in named if word.strip().lower() in NO_EVENT]
     if odd and not causes:
         raise DataError(
             f"cause has '{odd[0]}' as a cause of its own, while {censored!r} stands for censored: pass censored='{odd[0]}'"

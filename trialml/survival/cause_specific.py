@@ -197,9 +197,9 @@ def cause_specific_cox(
         event = data.code == j + 1
         try:
             fit = CoxProblem(data.time, event, named).fit()
+            rows = hazard_ratio_rows(predictors.columns, fit.coefficients, fit.covariance, level)
         except AnalysisError as error:
             raise AnalysisError(f"cause '{name}': {error}") from error
-        rows = hazard_ratio_rows(predictors.columns, fit.coefficients, fit.covariance, level)
         rows.insert(0, "cause", name)
         frames.append(rows)
         covariances[name] = fit.covariance

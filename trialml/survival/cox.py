@@ -14,7 +14,7 @@ from scipy import special
 from trialml.errors import AnalysisError, DataError, nearest
 from trialml.result import Estimate, Result, counted, format_count, format_number, format_p
 from trialml.survival.cox_fit import CoxArrays, CoxProblem, Ties, fit_cox
-from trialml.survival.cox_refusals import solve
+from trialml.survival.cox_refusals import refuse_overflow, solve
 from trialml.survival.cox_residuals import baseline_cumulative_hazard, sandwich, score_residuals
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.terms import design_columns
@@ -219,6 +219,7 @@ def cox(
     X, _ = design_columns(covariates)
     problem = CoxProblem(time, event, X, strata=strata, ties=ties, weights=weights, offset=offset, entry=entry)
     fit = problem.fit(firth=penalty == "firth")
+    refuse_overflow(list(X.columns), fit.coefficients)
     if id is not None:
         fit = sandwich(problem, fit, id)
     covariance = fit.covariance if fit.robust_covariance is None else fit.robust_covariance

@@ -11,7 +11,7 @@ from trialml.errors import AnalysisError
 from trialml.survival.terms import dependent_words
 from trialml.survival.ties import Array
 
-__all__ = ["inverse", "refuse_flat", "refuse_runaway", "solve"]
+__all__ = ["inverse", "refuse_flat", "refuse_overflow", "refuse_runaway", "solve"]
 
 # Information left in some direction, as a share of that at 0: a monotone likelihood loses a factor of e with
 # every Newton step and gets here, whereas a hazard ratio of 1,000 between two halves of a trial does not.
@@ -83,6 +83,22 @@ def refuse_runaway(at_end: Array, at_zero: Array, covariance: Array, largest: Ca
         raise AnalysisError(
             f"the coefficient of '{largest()}' runs away to infinity: events and the rest are separated by it, so "
             'ask for penalty="firth", pool its levels or drop it'
+        )
+
+
+def refuse_overflow(names: Sequence[str], coefficients: Array, ratio: str = "hazard ratio") -> None:
+    """Refuse coefficients whose exponential is beyond floats: columns that say nearly the same, or minute units.
+
+    Raises
+    ------
+    AnalysisError
+        Naming the column with the largest coefficient.
+    """
+    if coefficients.size and not np.abs(coefficients).max() < 700:
+        place = int(np.argmax(np.abs(coefficients)))
+        raise AnalysisError(
+            f"the coefficient of '{names[place]}' is {coefficients[place]:.3g}, too large for a {ratio}: drop a column that says "
+            "nearly the same, or measure it in a smaller unit"
         )
 
 

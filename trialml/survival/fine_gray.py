@@ -13,6 +13,7 @@ from scipy import special
 from trialml.errors import AnalysisError, DataError, nearest
 from trialml.result import Estimate, Result, counted, format_count, format_number, format_p
 from trialml.survival.aalen_johansen import checked_causes
+from trialml.survival.cox_refusals import refuse_overflow
 from trialml.survival.fine_gray_fit import Ties, fit_fine_gray
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.predictors import Predictors, learn_predictors
@@ -156,6 +157,7 @@ def checked_horizons(times: Any, last: float, unit: str) -> Array:
 
 def hazard_ratio_rows(names: tuple[str, ...], coefficients: Array, covariance: Array, level: float) -> pd.DataFrame:
     """Return one row a coefficient with hazard ratio, Wald limits, z and two-sided p."""
+    refuse_overflow(names, coefficients)
     se = np.sqrt(np.diag(covariance))
     z, width = coefficients / se, normal_quantile(level) * se
     return pd.DataFrame(

@@ -12,6 +12,7 @@ from scipy import special
 
 from trialml.errors import DataError
 from trialml.result import Result, counted, format_count, format_number, format_p
+from trialml.survival.cox_refusals import refuse_overflow
 from trialml.survival.intervals import normal_quantile
 from trialml.survival.parametric_fit import Distribution, fit_parametric, log_survival, standard_quantile
 from trialml.survival.terms import design_columns, design_rows
@@ -209,6 +210,7 @@ def parametric(
     X, _ = design_columns(covariates)
     fit = fit_parametric(time, event, X, distribution, weights)
     null = fit_parametric(time, event, X.iloc[:, :0], distribution, weights)
+    refuse_overflow(["(Intercept)", *X.columns], fit.coefficients, "time ratio")
     se = np.sqrt(np.diag(fit.covariance))[: fit.coefficients.size]
     z, width = fit.coefficients / se, normal_quantile(level) * se
     rows = pd.DataFrame(
