@@ -328,7 +328,7 @@ def operating_characteristics(
         looks = looks.assign(opposite_probability=stops.opposite)
     if not scenario.proportional:
         looks = looks.assign(average_hazard_ratio=ratios)
-    early = sum(stops)[:-1]
+    early = (stops.efficacy + stops.futility + stops.opposite)[:-1]
     ends = np.append(early, 1 - early.sum())
     return OperatingCharacteristics(
         design=design,
