@@ -1,5 +1,6 @@
 """The plan of a survival trial against rpact 3.3.4, and what it says and draws."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -273,3 +274,16 @@ def test_a_plan_with_futility_says_what_overruling_it_does(binding, words):
     design = Design(information_fractions=(0.5, 1.0), futility_z=(0.0,), binding=binding)
     assert words in plan_trial(design, scenario(), follow_up_months=18).text()
     assert words in plan_means(design, difference=1, sd=2).text()
+
+
+def test_a_trial_that_ends_before_recruitment_does_says_so():
+    """A median of 1, in years, beside 18 months of accrual: the events are there long before the patients are."""
+    truth = Scenario.from_median(
+        "years", control_median_months=1, hazard_ratio=0.7, accrual_per_month=500 / 18, patients=500
+    )
+    plan = plan_trial(Design(), truth)
+    assert plan.follow_up_months < 0
+    assert "before recruitment ends, when 380 patients have entered" in plan.text()
+    assert "another unit" in plan.text()
+    longer = dataclasses.replace(truth, control_hazard_per_month=math.log(2) / 12)
+    assert "recruitment" not in plan_trial(Design(), longer).text()

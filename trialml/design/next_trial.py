@@ -39,12 +39,14 @@ __all__ = [
     "operating_characteristics",
     "plan_trial",
     "power_of",
+    "require_calendar",
 ]
 
 Vector = NDArray[np.float64]
 Formula = Method | Literal["average hazard ratio"]
 
 _LONGEST_TRIAL_MONTHS = 600.0
+_LONGEST_FOLLOW_UP_MONTHS = 240.0
 _DAYS_PER_MONTH = 30.4375
 
 
@@ -99,7 +101,7 @@ def plan_trial(
     ------
     AnalysisError
         If the hazard ratio is not below 1, design and scenario have different allocation ratios, the size is given
-        twice or not at all, the patients can never give the events, or only after more than fifty years.
+        twice or not at all, the patients can never give the events, or only after fifty years or twenty of follow-up.
     """
     _check_allocation(design, scenario)
     sizing = _Sizing(follow_up_months, duration_months, accrual_months, block, whole_numbers)
@@ -304,12 +306,12 @@ def operating_characteristics(
     ------
     AnalysisError
         If design and scenario have different allocation ratios, the patients can never give the events, or only after
-        more than fifty years, which a median in days would explain.
+        fifty years or twenty of follow-up, which a median in days would explain.
     """
     _check_allocation(design, scenario)
     final = require_positive("events", events)
     left = adjusted_size(1.0, covariate_r_squared)
-    _check_calendar(scenario, final)
+    require_calendar(scenario, final)
     at_looks = np.array(design.information_fractions) * final
     # A fraction of whole events times the final ones is whole but for its last bit.
     at_looks = np.where(np.abs(at_looks - np.round(at_looks)) < 1e-9, np.round(at_looks), at_looks)
@@ -367,12 +369,18 @@ def _looks(
     return pd.DataFrame(columns)
 
 
-def _check_calendar(scenario: Scenario, events: float) -> None:
-    """Refuse a trial of more than fifty years: what such a wait means is most often a time in another unit."""
+def require_calendar(scenario: Scenario, events: float) -> None:
+    """Refuse a trial of fifty years, or twenty of follow-up: what such a wait means is most often a time in another unit.
+
+    Raises
+    ------
+    AnalysisError
+        If so many events are expected only then, or never.
+    """
     month = scenario.months_to_events(events)
-    if month <= _LONGEST_TRIAL_MONTHS:
-        return
     accrual, median = scenario.accrual_length(), scenario.control_median_months()
+    if month <= min(_LONGEST_TRIAL_MONTHS, accrual + _LONGEST_FOLLOW_UP_MONTHS):
+        return
     soon = float(scenario.expected_events(2 * accrual))
     raise AnalysisError(
         f"scenario '{scenario.name}': with a control median of {median:,.4g} months and {accrual:,.4g} months of accrual, "

@@ -146,6 +146,11 @@ class OperatingCharacteristics(Result):
             f"{format_count(self.patients)} patients, expected {format_number(self.duration_months)} months after "
             "the first patient enters."
         )
+        if self.follow_up_months < -1e-9:
+            first += (
+                f" That is before recruitment ends, when {format_count(self.looks['enrolled'].iloc[-1])} patients have "
+                "entered: fewer patients would do, unless the median is in another unit than the accrual."
+            )
         if self.covariate_r_squared > 0:
             first += (
                 f" The log-rank test is adjusted for baseline covariates that explain "
