@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from trialml.config import read_study
+from trialml.design.group_sequential import Design
 from trialml.errors import StudyFileError
 
 
@@ -109,7 +110,7 @@ def test_keys_of_nested_tables_are_compared_with_their_own_table(study):
         ("design__alpha", 0.5),
         ("design__alpha", 1e-12),
         ("design__dropout_per_year", 1),
-        ("design__spending", "pocock"),
+        ("design__spending", "pockock"),
         ("data__source", ""),
         ("study__name", "a/b"),
         ("study__name", ""),
@@ -121,6 +122,36 @@ def test_a_value_of_the_wrong_type_or_range_is_named_with_what_was_seen(study, k
     with pytest.raises(StudyFileError, match="will not do") as error:
         study(**{key: value})
     assert key.rpartition("__")[2] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("spending", "parameter", "upper"),
+    [
+        # rpact 3.3.4: getDesignGroupSequential(alpha = .025, informationRates = c(.5, 1)) by type of design
+        ("obrien-fleming", None, (2.796509681, 1.977430959)),
+        ("pocock", None, (2.178272095, 2.178272095)),
+        ("hwang-shih-decani", -4.0, (2.749965932, 1.981131472)),
+    ],
+)
+def test_every_family_of_bounds_can_be_named_in_the_study_file(study, spending, parameter, upper):
+    asked = study(design__spending=spending, design__spending_parameter=parameter).design
+    found = asked.looks_of(Design(alpha=asked.alpha, power=asked.power))
+    assert found.critical_values == pytest.approx(upper, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"design__spending": "kim-demets"}, "spending_parameter is missing"),
+        ({"design__spending_parameter": 2.0}, "spending_parameter"),
+        ({"design__spending": "user"}, "user_alpha"),
+        ({"design__spending": "user", "design__user_alpha": [0.02, 0.01]}, "does not increase"),
+    ],
+)
+def test_bounds_that_do_not_exist_are_refused_with_the_study_file(study, changes, words):
+    with pytest.raises(StudyFileError, match=words) as error:
+        study(**changes)
+    assert "[design]" in str(error.value)
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])

@@ -156,6 +156,7 @@ SURVIVAL = ["design", "survival", "--control-median", "12", "--accrual", "18", "
         ([*ENRICHMENT, "--prevalence", "0"], "--prevalence 0 will not do"),
         ([*ENRICHMENT, "--prevalence", "1"], "--prevalence 1 will not do"),
         ([*ENRICHMENT, "--approach", "adaptive,other"], "--approach other is not known"),
+        ([*ENRICHMENT, "--rule", "threshold", "--thresholds", "0.8"], "--thresholds 0.8 will not do: give 2 numbers"),
         (["design", "means", "--difference", "5"], "give sd"),
         (["design", "means", "--difference", "0", "--sd", "1"], "difference"),
         (["design", "rates", "--experimental-rate", "0.5"], "--control-rate is missing"),
@@ -173,6 +174,8 @@ def test_bad_input_is_one_sentence_with_the_value_and_nothing_else(words, senten
 
 def test_a_median_in_days_beside_months_of_accrual_is_suspected(capsys):
     _, said = refusal([*SURVIVAL, "--hazard-ratio", "0.7", "--control-median", "365"], capsys)
+    assert "days" in said
+    _, said = refusal([*ENRICHMENT, "--events", "300", "--control-median", "365"], capsys)
     assert "days" in said
 
 

@@ -7,11 +7,16 @@ the description beside it is what ``--help`` prints. Alpha is one-sided, times a
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from trialml.errors import AnalysisError
 from trialml.study_tables import FileTable, Real, Whole
+
+if TYPE_CHECKING:
+    from trialml.design.group_sequential import Design
 
 __all__ = [
     "DESIGN_KINDS",
@@ -273,7 +278,9 @@ class DesignTable(FileTable):
     alpha: Annotated[Real, Field(ge=1e-6, lt=0.5)] = 0.025
     power: Annotated[Real, Field(gt=0, lt=1)] = 0.9
     information_fractions: Annotated[tuple[Real, ...], Field(min_length=1, max_length=20)] = (0.5, 1.0)
-    spending: Literal["lan-demets-obrien-fleming", "lan-demets-pocock"] = "lan-demets-obrien-fleming"
+    spending: Spending = "lan-demets-obrien-fleming"
+    spending_parameter: Real | None = None
+    user_alpha: Reals = ()
     screened_per_month: Annotated[Real, Field(ge=0.01, le=100_000)] = 50.0
     follow_up_months: Annotated[Real, Field(gt=0, le=600)] = 12.0
     dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
@@ -298,7 +305,28 @@ class DesignTable(FileTable):
             raise ValueError(
                 f"[design] information_fractions = {shown} do not rise from above 0 to 1: give fractions such as 0.5, 1.0"
             )
+        if self.spending_parameter is not None or self.user_alpha or not self.spending.startswith("lan-demets"):
+            self._check_bounds()
         return self
+
+    def _check_bounds(self) -> None:
+        """Refuse bounds that do not exist before a data file is read, not after an hour of work on it."""
+        from trialml.design.group_sequential import Design
+
+        try:
+            _ = self.looks_of(Design(alpha=self.alpha, power=self.power)).critical_values
+        except AnalysisError as error:
+            raise ValueError(f"[design] {error}") from error
+
+    def looks_of(self, fixed: Design) -> Design:
+        """Return a fixed design with the looks and the bounds of the table."""
+        return replace(
+            fixed,
+            information_fractions=self.information_fractions,
+            spending=self.spending,
+            spending_parameter=self.spending_parameter,
+            user_alpha=self.user_alpha or None,
+        )
 
     def requests(self) -> dict[str, AskedTable]:
         """Return the designs that are asked for by kind; alpha and power of `[design]` where a table has none of its own."""

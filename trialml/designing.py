@@ -15,7 +15,7 @@ from trialml.design.fixed_tests import FixedTest
 from trialml.design.gallery import GALLERY
 from trialml.design.group_sequential import Design
 from trialml.design.means import plan_mean_ratio, plan_means
-from trialml.design.next_trial import OperatingCharacteristics, plan_trial
+from trialml.design.next_trial import OperatingCharacteristics, plan_trial, require_calendar
 from trialml.design.nonproportional import (
     LachinFoulkesTest,
     LogRankTest,
@@ -261,6 +261,7 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
         "no effect in anyone": _groups(asked, 1.0, 1.0),
         "one effect in everyone": _groups(asked, math.exp(everyone), math.exp(everyone)),
     }
+    require_calendar(truths["the effects as assumed"], events)
     steps = len(designs) * len(truths) * math.ceil(asked.simulate / PART)
     with watcher.step(f"Simulating {asked.simulate:,} trials of each design under each truth", steps) as done:
         found = compare_enrichment(designs, truths, asked.simulate, asked.seed, progress=done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -84,7 +83,7 @@ def _designs(analysis: Analysis) -> dict[str, Design]:
     asked = analysis.study.design
     share = analysis.trial.treatment.allocation
     fixed = Design(alpha=asked.alpha, power=asked.power, allocation_ratio=share / (1 - share))
-    looks = replace(fixed, information_fractions=asked.information_fractions, spending=asked.spending)
+    looks = asked.looks_of(fixed)
     words = {1: "one look", 2: "two looks", 3: "three looks"}
     designs = {"fixed": fixed}
     if looks.looks > 1:

@@ -209,6 +209,9 @@ def _refused(error: ValidationError, given: dict[str, Any]) -> str:
         return f"{first['ctx']['error']!s}."
     name = str(first["loc"][0])
     flag = "--" + name.replace("_", "-")
+    if first["type"] == "missing" and name in given:
+        wanted = 1 + max(int(one["loc"][1]) for one in error.errors() if one["loc"][0] == name and len(one["loc"]) > 1)
+        return f"{flag} {given[name]} will not do: give {wanted} numbers."
     if first["type"] == "missing":
         return f"{flag} is missing: add it."
     if first["type"] == "literal_error" and isinstance(first["input"], str):

@@ -1,5 +1,7 @@
 """The plan of a survival trial against rpact 3.3.4, and what it says and draws."""
 
+import dataclasses
+import itertools
 import json
 import math
 from pathlib import Path
@@ -8,10 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from scipy.stats import multivariate_normal
 
 from trialml.design.group_sequential import Design
-from trialml.design.next_trial import OperatingCharacteristics, plan_trial
+from trialml.design.means import plan_means
+from trialml.design.next_trial import OperatingCharacteristics, operating_characteristics, plan_trial
 from trialml.design.scenario import Scenario
+from trialml.design.sequential_effect import look_effects
 from trialml.errors import AnalysisError
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -205,3 +210,80 @@ def test_every_plan_can_be_drawn(fractions):
 def test_a_plan_that_cannot_be_is_refused_in_a_sentence(design, changes, times, sentence):
     with pytest.raises(AnalysisError, match=sentence):
         plan_trial(design, scenario(**changes), **times)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "events", "months", "early", "reject", "patients"),
+    [
+        (1.0, 334.1227, 28.9179, 0.01929865, 0.05, 499.8983),
+        (0.7, 256.8597, 25.28074, 0.6846461, 0.8996465, 500),
+        (1.4, 265.1979, 21.45383, 0.6257739, 0.8632919, 485.7147),
+    ],
+)
+def test_a_two_sided_trial_stops_early_for_either_arm_as_in_rpact(ratio, events, months, early, reject, patients):
+    """rpact 3.3.4: getPowerSurvival(getDesignGroupSequential(sided = 2, alpha = .05, beta = .1, informationRates =
+    c(.5, .75, 1), typeOfDesign = "asOF"), hazardRatio, median2 = 12, accrualTime = c(0, 18), maxNumberOfSubjects = 500,
+    maxNumberOfEvents = 336), printed to seven digits."""
+    design = Design(information_fractions=(0.5, 0.75, 1.0), sides=2)
+    truth = Scenario.from_median(
+        "two sides", control_median_months=12, hazard_ratio=ratio, accrual_per_month=500 / 18, patients=500
+    )
+    found = operating_characteristics(design, truth, events=336)
+    assert found.expected_events == pytest.approx(events, rel=1e-6)
+    assert found.expected_duration_months == pytest.approx(months, rel=1e-6)
+    assert found.early_stop_probability == pytest.approx(early, rel=1e-6)
+    assert found.expected_patients == pytest.approx(patients, rel=1e-6)
+    both = found.looks["stop_probability"].sum() + found.looks["opposite_probability"].sum()
+    assert both == pytest.approx(reject, rel=1e-6)
+    assert found.expected_events == pytest.approx(found.expected_events_under(ratio), rel=1e-12)
+    assert "0.025 one-sided on each side of a two-sided test" in found.text()
+
+
+def test_two_sides_under_a_changing_effect_are_the_trivariate_normal_integral():
+    """An early harm takes paths away that would reject later: by inclusion and exclusion of the joint distribution."""
+    design = Design(information_fractions=(0.4, 0.7, 1.0), sides=2)
+    truth = Scenario(
+        "crossing",
+        accrual_per_month=30,
+        control_hazard_per_month=0.06,
+        hazard_ratios=(1.8, 0.4),
+        hazard_ratio_breaks_months=(0, 5),
+        patients=480,
+    )
+    found = operating_characteristics(design, truth, events=300)
+    looks = look_effects(truth, found.looks["calendar_months"].to_numpy())
+    scale = np.sqrt(looks.information / looks.null_information)
+    bound, mean = np.array(design.critical_values) * scale, looks.theta * np.sqrt(looks.information)
+    correlation = np.sqrt(
+        np.minimum.outer(looks.information, looks.information) / np.maximum.outer(looks.information, looks.information)
+    )
+
+    def within(count):
+        signs = itertools.product((1, -1), repeat=count)
+        corner = multivariate_normal(mean[:count], correlation[:count, :count], seed=0, abseps=1e-9, maxpts=10**6)
+        return sum(math.prod(sign) * corner.cdf(np.array(sign) * bound[:count]) for sign in signs)
+
+    ends = found.looks["stop_probability"] + found.looks["opposite_probability"]
+    assert ends.cumsum().to_numpy() == pytest.approx([1 - within(count) for count in (1, 2, 3)], abs=1e-6)
+    assert found.looks["opposite_probability"].iloc[0] > 0.005
+    assert found.early_stop_probability == pytest.approx(1 - within(2), abs=1e-6)
+
+
+@pytest.mark.parametrize(("binding", "words"), [(True, "alpha fails if one is overruled"), (False, "alpha holds")])
+def test_a_plan_with_futility_says_what_overruling_it_does(binding, words):
+    design = Design(information_fractions=(0.5, 1.0), futility_z=(0.0,), binding=binding)
+    assert words in plan_trial(design, scenario(), follow_up_months=18).text()
+    assert words in plan_means(design, difference=1, sd=2).text()
+
+
+def test_a_trial_that_ends_before_recruitment_does_says_so():
+    """A median of 1, in years, beside 18 months of accrual: the events are there long before the patients are."""
+    truth = Scenario.from_median(
+        "years", control_median_months=1, hazard_ratio=0.7, accrual_per_month=500 / 18, patients=500
+    )
+    plan = plan_trial(Design(), truth)
+    assert plan.follow_up_months < 0
+    assert "before recruitment ends, when 380 patients have entered" in plan.text()
+    assert "another unit" in plan.text()
+    longer = dataclasses.replace(truth, control_hazard_per_month=math.log(2) / 12)
+    assert "recruitment" not in plan_trial(Design(), longer).text()

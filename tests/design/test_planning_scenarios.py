@@ -134,7 +134,7 @@ def test_futility_stands_in_table_frame_text_and_store():
         information_fractions=(0.5, 0.75, 1.0), futility_spending="hwang-shih-decani", futility_parameter=-2.0
     )
     plan = plan_trial(design, plain(), follow_up_months=18)
-    assert "efficacy and futility (non-binding)" in plan.text()
+    assert "futility bounds are non-binding" in plan.text()
     assert "Stop for futility below z of" in plan.table()
     ends = plan.looks["stop_probability"].sum() + plan.looks["futility_probability"].sum()
     assert ends == pytest.approx(1.0, abs=1e-9)

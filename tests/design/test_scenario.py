@@ -33,27 +33,42 @@ def exponential():
     )
 
 
-def test_event_probabilities_with_dropout_are_rpacts(exponential):
+ASKED = (
+    "accrualTime",
+    "accrualIntensity",
+    "kappa",
+    "piecewiseSurvivalTime",
+    "allocationRatioPlanned",
+    "hazardRatio",
+    "dropoutRate1",
+    "dropoutRate2",
+    "dropoutTime",
+    "maxNumberOfSubjects",
+)
+
+
+def test_event_probabilities_are_rpacts(oracle, exponential):
     """rpact: getEventProbabilities(time, lambda2 = log(2)/12, hazardRatio = .7, accrualTime = c(0, 12),
-    maxNumberOfSubjects = 480, dropoutRate1 = .05, dropoutRate2 = .05, dropoutTime = 12)."""
-    truth = stored("design_event_probabilities")["exp"]
-    ours = exponential.event_probability(truth["time"])
-    assert ours.control == pytest.approx(truth["eventProbabilities2"], rel=1e-8)
-    assert ours.experimental == pytest.approx(truth["eventProbabilities1"], rel=1e-8)
-    overall = exponential.expected_events(truth["time"]) / 480
-    assert overall == pytest.approx(truth["overallEventProbabilities"], rel=1e-8)
-
-
-def test_event_probabilities_with_piecewise_hazards_are_rpacts():
-    """rpact: piecewiseSurvivalTime = c(0, 6, 12), lambda2 = c(.08, .06, .04), hazardRatio = .7,
-    accrualTime = c(0, 6, 12), accrualIntensity = c(20, 40); here two uniform accruals, one begun 6 months later."""
-    truth = stored("design_event_probabilities")["piecewise"]
-    months = np.array(truth["time"], dtype=float)
-    first = Scenario("first", hazard_ratio=0.7, accrual_per_month=20, patients=120, **PIECES)
-    second = Scenario("second", hazard_ratio=0.7, accrual_per_month=40, patients=240, **PIECES)
-    a, b = first.event_probability(months), second.event_probability(months - 6)
-    assert (a.control + 2 * b.control) / 3 == pytest.approx(truth["eventProbabilities2"], rel=1e-8)
-    assert (a.experimental + 2 * b.experimental) / 3 == pytest.approx(truth["eventProbabilities1"], rel=1e-8)
+    maxNumberOfSubjects = 480, dropoutRate1 = .05, dropoutRate2 = .05, dropoutTime = 12), and with
+    piecewiseSurvivalTime = c(0, 6, 12), lambda2 = c(.08, .06, .04), accrualTime = c(0, 6, 12),
+    accrualIntensity = c(20, 40), maxNumberOfSubjects = 360."""
+    case = oracle("design_event_probabilities")
+    pieces = Scenario(
+        "pieces", hazard_ratio=0.7, accrual_per_month=(20, 40), accrual_breaks_months=(0, 6), patients=360, **PIECES
+    )
+    for part, ours in (("exp", exponential), ("piecewise", pieces)):
+        months = np.array(case.take(part, "time"), dtype=float)
+        found = ours.event_probability(months)
+        case.agrees(found.experimental, part, "eventProbabilities1")
+        case.agrees(found.control, part, "eventProbabilities2")
+        overall = ours.expected_events(months) / ours.size()
+        case.agrees(overall, part, "overallEventProbabilities")
+        case.agrees(overall, part, "cumulativeEventProbabilities")
+        control = np.array(ours.control_hazards_per_month or ours.control_hazard_per_month)
+        case.agrees(control, part, "lambda2")
+        case.agrees(0.7 * control, part, "lambda1")
+        for name in ASKED:
+            case.aside(part, name, reason="what was asked for")
 
 
 def test_events_of_each_arm_are_gsdesigns():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trialml.design.group_sequential import Design
 
-__all__ = ["described_bounds", "described_rules"]
+__all__ = ["described_bounds", "described_rules", "described_sides", "described_stops"]
 
 _FAMILIES = {
     "obrien-fleming": "O'Brien-Fleming bounds",
@@ -46,10 +46,25 @@ def _futility(design: Design) -> str:
     return f"{rule}, non-binding (efficacy bounds keep alpha whether or not it is obeyed)"
 
 
+def described_sides(design: Design) -> str:
+    """Return what stands after alpha."""
+    return "one-sided" if design.sides == 1 else "one-sided on each side of a two-sided test"
+
+
+def described_stops(design: Design) -> str:
+    """Return a sentence, with a space before it, on what overruling the futility bounds does; nothing without them."""
+    if not design.has_futility:
+        return ""
+    if design.binding:
+        return (
+            " The futility bounds are binding: the efficacy bounds count on them, so alpha fails if one is overruled."
+        )
+    return " The futility bounds are non-binding: alpha holds whether or not they are obeyed."
+
+
 def described_rules(design: Design, unit: str) -> str:
     """Return number and place of looks, families of bounds, alpha, power and allocation in one sentence without a stop."""
-    sided = "one-sided" if design.sides == 1 else "one-sided on each side of a two-sided test"
-    rules = f"alpha {design.alpha:g} {sided}, power {100 * design.power:g} %, allocation {design.allocation_ratio:g}:1"
+    rules = f"alpha {design.alpha:g} {described_sides(design)}, power {100 * design.power:g} %, allocation {design.allocation_ratio:g}:1"
     if design.looks == 1:
         return f"fixed design, {rules}"
     shown = ", ".join(f"{100 * t:.3g}" for t in design.information_fractions)

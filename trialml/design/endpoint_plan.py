@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from trialml.design.described_rules import described_sides, described_stops
 from trialml.design.group_sequential import Design
 from trialml.design.planned_effect import PlannedEffect, Stops
 from trialml.design.refusals import require_finite, require_positive
@@ -124,12 +125,11 @@ class EndpointPlan(Result):
     def text(self) -> str:
         """Return the plan in words; alpha is one-sided and said so."""
         arms = f", allocated {self.design.allocation_ratio:g}:1" if self.arms == 2 else " in one arm"
-        sided = "one-sided" if self.design.sides == 1 else "one-sided on each side of a two-sided test"
         exact = f" ({self.exact_patients:,.2f} before rounding)" if self.exact_patients != self.patients else ""
         words = (
             f"With {format_count(self.patients)} patients{exact}{arms}, a {self.scale} of {format_number(self.effect)} "
             f"against {format_number(self.null)} under the null hypothesis is shown with {100 * self.power.value:.1f} % power "
-            f"at alpha {self.design.alpha:g} {sided} ({self.formula})"
+            f"at alpha {self.design.alpha:g} {described_sides(self.design)} ({self.formula})"
         )
         if self.covariate_r_squared:
             words += (
@@ -141,7 +141,7 @@ class EndpointPlan(Result):
             f"{words}. The trial has {self.design.looks} looks; it stops before the last with probability "
             f"{100 * self.early_stop_probability:.1f} % and is expected to take "
             f"{format_count(self.expected_patients)} patients under this effect and "
-            f"{format_count(self.expected_patients_null)} under the null hypothesis."
+            f"{format_count(self.expected_patients_null)} under the null hypothesis.{described_stops(self.design)}"
         )
 
     def scalars(self) -> Mapping[str, float]:

@@ -18,6 +18,7 @@ from trialml.design.group_sequential import Design
 from trialml.design.integration import crossing_probabilities
 from trialml.design.operating_characteristics import OperatingCharacteristics
 from trialml.design.patient_groups import ratios_of
+from trialml.design.planned_effect import Stops, stops_under
 from trialml.design.refusals import require_positive
 from trialml.design.sample_size import (
     Method,
@@ -38,12 +39,14 @@ __all__ = [
     "operating_characteristics",
     "plan_trial",
     "power_of",
+    "require_calendar",
 ]
 
 Vector = NDArray[np.float64]
 Formula = Method | Literal["average hazard ratio"]
 
 _LONGEST_TRIAL_MONTHS = 600.0
+_LONGEST_FOLLOW_UP_MONTHS = 240.0
 _DAYS_PER_MONTH = 30.4375
 
 
@@ -98,7 +101,7 @@ def plan_trial(
     ------
     AnalysisError
         If the hazard ratio is not below 1, design and scenario have different allocation ratios, the size is given
-        twice or not at all, the patients can never give the events, or only after more than fifty years.
+        twice or not at all, the patients can never give the events, or only after fifty years or twenty of follow-up.
     """
     _check_allocation(design, scenario)
     sizing = _Sizing(follow_up_months, duration_months, accrual_months, block, whole_numbers)
@@ -228,7 +231,7 @@ def _plan_by_average(design: Design, scenario: Scenario, sizing: _Sizing, left: 
 
 def _power(design: Design, scenario: Scenario, events: float, left: float) -> float:
     at_looks = np.array(design.information_fractions) * events
-    return float(_crossings(design, scenario, at_looks, "average hazard ratio", left)[0].sum())
+    return float(_crossings(design, scenario, at_looks, "average hazard ratio", left)[0].efficacy.sum())
 
 
 def _least(power: Callable[[float], float], design: Design, scenario: Scenario, most: float) -> float:
@@ -249,24 +252,25 @@ def _least(power: Callable[[float], float], design: Design, scenario: Scenario, 
 
 def _crossings(
     design: Design, scenario: Scenario, events: Vector, events_formula: Formula, left: float
-) -> tuple[Vector, Vector, Vector, Vector]:
-    """Return, for each look, the chance to reject and to stop for futility, its month and its average hazard ratio."""
+) -> tuple[Stops, Vector, Vector]:
+    """Return how likely each look is to end the trial, its month and its average hazard ratio."""
     months = np.array([scenario.months_to_events(value) for value in events])
     if events_formula != "average hazard ratio":
         ratio = next(iter(ratios_of(scenario)))
         per_event = drift_per_event(ratio, allocation_ratio=design.allocation_ratio, method=events_formula)
-        drift = per_event * math.sqrt(events[-1] / left)
-        stops = design.futility_probabilities(drift) if design.has_futility else np.zeros(design.looks)
-        return design.exit_probabilities(drift), stops, months, np.full(design.looks, ratio)
+        return stops_under(design, per_event * math.sqrt(events[-1] / left)), months, np.full(design.looks, ratio)
     looks = look_effects(scenario, months).times(1 / left)
     scale = np.sqrt(looks.information / looks.null_information)
+    upper, two_sided = np.array(design.critical_values), design.sides == 2
     found = crossing_probabilities(
-        np.array(design.critical_values) * scale,
-        np.array(design.futility_values) * scale,
+        upper * scale,
+        (-upper if two_sided else np.array(design.futility_values)) * scale,
         looks.information,
         looks.theta * np.sqrt(looks.information),
     )
-    return found.above, found.below, months, looks.hazard_ratio
+    none = np.zeros(design.looks)
+    stops = Stops(found.above, none, found.below) if two_sided else Stops(found.above, found.below, none)
+    return stops, months, looks.hazard_ratio
 
 
 def operating_characteristics(
@@ -302,29 +306,31 @@ def operating_characteristics(
     ------
     AnalysisError
         If design and scenario have different allocation ratios, the patients can never give the events, or only after
-        more than fifty years, which a median in days would explain.
+        fifty years or twenty of follow-up, which a median in days would explain.
     """
     _check_allocation(design, scenario)
     final = require_positive("events", events)
     left = adjusted_size(1.0, covariate_r_squared)
-    _check_calendar(scenario, final)
+    require_calendar(scenario, final)
     at_looks = np.array(design.information_fractions) * final
     # A fraction of whole events times the final ones is whole but for its last bit.
     at_looks = np.where(np.abs(at_looks - np.round(at_looks)) < 1e-9, np.round(at_looks), at_looks)
     formula: Formula = events_formula if scenario.proportional else "average hazard ratio"
-    rejects, stops, months, ratios = _crossings(design, scenario, at_looks, formula, left)
+    stops, months, ratios = _crossings(design, scenario, at_looks, formula, left)
     enrolled = scenario.enrolled(months)
     root = np.sqrt(at_looks / left * information_per_event(design.allocation_ratio))
-    looks = _looks(design, at_looks, months, enrolled, rejects, root)
+    looks = _looks(design, at_looks, months, enrolled, stops.efficacy, root)
     if design.has_futility:
         with np.errstate(over="ignore"):
             ratio_at = np.exp(-np.asarray(design.futility_values) / root)
         looks = looks.assign(
-            futility_z=design.futility_values, hazard_ratio_at_futility=ratio_at, futility_probability=stops
+            futility_z=design.futility_values, hazard_ratio_at_futility=ratio_at, futility_probability=stops.futility
         )
+    if design.sides == 2:
+        looks = looks.assign(opposite_probability=stops.opposite)
     if not scenario.proportional:
         looks = looks.assign(average_hazard_ratio=ratios)
-    early = rejects[:-1] + stops[:-1]
+    early = (stops.efficacy + stops.futility + stops.opposite)[:-1]
     ends = np.append(early, 1 - early.sum())
     return OperatingCharacteristics(
         design=design,
@@ -363,12 +369,18 @@ def _looks(
     return pd.DataFrame(columns)
 
 
-def _check_calendar(scenario: Scenario, events: float) -> None:
-    """Refuse a trial of more than fifty years: what such a wait means is most often a time in another unit."""
+def require_calendar(scenario: Scenario, events: float) -> None:
+    """Refuse a trial of fifty years, or twenty of follow-up: what such a wait means is most often a time in another unit.
+
+    Raises
+    ------
+    AnalysisError
+        If so many events are expected only then, or never.
+    """
     month = scenario.months_to_events(events)
-    if month <= _LONGEST_TRIAL_MONTHS:
-        return
     accrual, median = scenario.accrual_length(), scenario.control_median_months()
+    if month <= min(_LONGEST_TRIAL_MONTHS, accrual + _LONGEST_FOLLOW_UP_MONTHS):
+        return
     soon = float(scenario.expected_events(2 * accrual))
     raise AnalysisError(
         f"scenario '{scenario.name}': with a control median of {median:,.4g} months and {accrual:,.4g} months of accrual, "

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from trialml.design.described_rules import described_sides, described_stops
 from trialml.design.group_sequential import Design
 from trialml.design.patient_groups import ratios_of
 from trialml.design.plan_figure import draw_plan, format_events
@@ -33,8 +34,8 @@ class OperatingCharacteristics(Result):
     looks
         One row a look: ``look, information_fraction, events, calendar_months, enrolled, critical_z, one_sided_p,
         hazard_ratio_at_bound, cumulative_alpha, stop_probability, cumulative_power``; with futility bounds also
-        ``futility_z, hazard_ratio_at_futility, futility_probability``; where hazards are not proportional also
-        ``average_hazard_ratio``.
+        ``futility_z, hazard_ratio_at_futility, futility_probability``; with two sides also ``opposite_probability``, of
+        rejecting for control; where hazards are not proportional also ``average_hazard_ratio``.
     events, patients
         Events at the final analysis, patients in all.
     duration_months, follow_up_months
@@ -42,7 +43,7 @@ class OperatingCharacteristics(Result):
     expected_events, expected_duration_months
         Means over the looks at which the trial may stop, under the scenario.
     early_stop_probability
-        Probability of stopping, for efficacy or futility, before the final analysis, under the scenario.
+        Probability of stopping, for efficacy of either arm or for futility, before the final analysis, under the scenario.
     events_formula
         The formula that the number of events follows; ``"average hazard ratio"`` where hazards are not proportional.
     expected_patients
@@ -134,17 +135,22 @@ class OperatingCharacteristics(Result):
         )
 
     def text(self) -> str:
-        """Return the plan in two sentences; alpha is one-sided and said so."""
+        """Return the plan in a few sentences; alpha is one-sided and said so."""
         power = 100 * self.power.value
         effect = "a hazard ratio" if self.scenario.proportional else "an average hazard ratio at the final analysis"
         formula = self.events_formula if " " in self.events_formula else f"{self.events_formula.title()}'s formula"
         first = (
             f"To detect {effect} of {format_number(self.hazard_ratio)} (experimental to control) with "
-            f"{format_number(power)} % power at alpha {self.design.alpha:g} one-sided "
+            f"{format_number(power)} % power at alpha {self.design.alpha:g} {described_sides(self.design)} "
             f"({formula}), the trial needs {format_count(self.events)} events in "
             f"{format_count(self.patients)} patients, expected {format_number(self.duration_months)} months after "
             "the first patient enters."
         )
+        if self.follow_up_months < -1e-9:
+            first += (
+                f" That is before recruitment ends, when {format_count(self.looks['enrolled'].iloc[-1])} patients have "
+                "entered: fewer patients would do, unless the median is in another unit than the accrual."
+            )
         if self.covariate_r_squared > 0:
             first += (
                 f" The log-rank test is adjusted for baseline covariates that explain "
@@ -154,13 +160,13 @@ class OperatingCharacteristics(Result):
             return first
         rules = "for efficacy and none for futility"
         if self.design.has_futility:
-            rules = f"for efficacy and futility ({'binding' if self.design.binding else 'non-binding'})"
+            rules = "for efficacy and futility"
         truth = "this hazard ratio" if self.scenario.proportional else "this scenario"
         return first + (
             f" With {self.design.looks} looks {rules}, the probability of stopping early is "
             f"{format_number(100 * self.early_stop_probability)} % under {truth}, and the trial is then "
             f"expected to take {format_count(self.expected_events)} events and "
-            f"{format_number(self.expected_duration_months)} months on average."
+            f"{format_number(self.expected_duration_months)} months on average.{described_stops(self.design)}"
         )
 
     def scalars(self) -> Mapping[str, float]:

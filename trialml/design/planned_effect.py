@@ -14,7 +14,7 @@ from trialml.design.group_sequential import Design
 from trialml.design.refusals import require_finite
 from trialml.errors import AnalysisError
 
-__all__ = ["PlannedEffect", "Stops", "direction", "require_r_squared"]
+__all__ = ["PlannedEffect", "Stops", "direction", "require_r_squared", "stops_under"]
 
 Vector = NDArray[np.float64]
 
@@ -36,6 +36,12 @@ class Stops(NamedTuple):
     def share_of_patients(self, fractions: Vector) -> float:
         """Return the expected number of patients as a share of the maximum; nothing is spared at the last look."""
         return float(1 - sum(self) @ (1 - fractions))
+
+
+def stops_under(design: Design, drift: float) -> Stops:
+    """Return how a trial ends whose final z has the mean `drift`."""
+    opposite = design.exit_probabilities(-drift) if design.sides == 2 else np.zeros(design.looks)
+    return Stops(design.exit_probabilities(drift), design.futility_probabilities(drift), opposite)
 
 
 class PlannedEffect(ABC):
@@ -96,9 +102,7 @@ class PlannedEffect(ABC):
 
     def stops(self, design: Design, _patients: float, drift: float) -> Stops:
         """Return how the trial ends under a drift, with so many patients."""
-        efficacy = design.exit_probabilities(drift)
-        opposite = design.exit_probabilities(-drift) if design.sides == 2 else np.zeros(design.looks)
-        return Stops(efficacy, design.futility_probabilities(drift), opposite)
+        return stops_under(design, drift)
 
 
 def direction(distance: float, higher_is_better: bool | None) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
+from trialml.design.described_rules import described_sides
 from trialml.design.group_sequential import Design
 from trialml.design.integration import crossing_probabilities
 from trialml.design.scenario import Scenario
@@ -113,7 +114,7 @@ class SimulatedTrials(Result):
         power, futility = self.power, self.estimate("futility")
         first = (
             f"In {format_count(self.trials)} simulated trials of {format_count(self.patients)} patients under scenario "
-            f"'{self.scenario.name}', the {self.test} at alpha {self.design.alpha:g} one-sided rejected in "
+            f"'{self.scenario.name}', the {self.test} at alpha {self.design.alpha:g} {described_sides(self.design)} rejected in "
             f"{_percent(power)}"
         )
         computed = float(self.looks["computed_reject"].sum(skipna=False))
