@@ -265,6 +265,11 @@ def test_a_binary_outcome_holds_0_and_1_only():
         binary_contrast([0, 1, 2, 1], [0, 1, 0, 1])
 
 
+def test_a_share_of_an_event_is_no_count():
+    with pytest.raises(DataError, match="a count that is none"):
+        mantel_haenszel([1.5], [3], [1], [3])
+
+
 def test_a_stratum_with_an_empty_arm_has_no_difference_of_means():
     with pytest.raises(AnalysisError, match="the experimental arm of stratum 'b' has 0 patients"):
         mean_difference(np.arange(8.0), [0, 1, 0, 1, 0, 0, 0, 0], ["a"] * 4 + ["b"] * 4)

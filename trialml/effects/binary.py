@@ -226,6 +226,7 @@ def mantel_haenszel(x1: Any, n1: Any, x0: Any, n0: Any, level: float = 0.95) -> 
     a, m1, b, m0 = counts
     if (
         not all(np.isfinite(one).all() for one in counts)
+        or any((one != np.round(one)).any() for one in counts)
         or (np.minimum(a, b) < 0).any()
         or (a > m1).any()
         or (b > m0).any()
