@@ -14,6 +14,7 @@ from scipy.stats import multivariate_normal
 
 from trialml.design.group_sequential import Design
 from trialml.design.integration import crossing_probabilities
+from trialml.design.next_trial import operating_characteristics
 from trialml.design.nonproportional import fleming_harrington
 from trialml.design.scenario import Scenario
 from trialml.design.sequential_effect import look_effects, sequential_power
@@ -179,3 +180,19 @@ def test_sequential_weighted_tests_are_gsdesign2s_but_for_its_integrals(oracle):
     case.compare(np.cumsum(ours.null_rejects), part, "bound", "probability0", rtol=0, atol=1e-6)
     case.compare(mixture_of_scales(z, np.full(3, -np.inf), theirs)[0], part, "bound", "probability", rtol=0, atol=1e-6)
     case.compare(np.exp(-2 * z / np.sqrt(looks.events)), part, "bound", "~hr at bound", rtol=1e-8)
+
+
+def test_binding_futility_under_a_delayed_effect_is_the_bivariate_normal_integral():
+    """The bounds are those of the null hypothesis and keep alpha; the power is that of the paths between them."""
+    design = Design(information_fractions=(0.6, 1.0), futility_z=(0.4,), binding=True)
+    truth = delayed(accrual_per_month=(10, 20, 40))
+    found = operating_characteristics(design, truth, events=270).looks
+    looks = look_effects(truth, found["calendar_months"].to_numpy())
+    scale, mean = np.sqrt(looks.information / looks.null_information), looks.theta * np.sqrt(looks.information)
+    (first, last), stop = design.critical_values * scale - mean, 0.4 * scale[0] - mean[0]
+    joint = multivariate_normal(
+        np.zeros(2), np.array([[1, r := math.sqrt(looks.information[0] / looks.information[1])], [r, 1]])
+    )
+    later = ndtr(first) - ndtr(stop) - joint.cdf([first, last]) + joint.cdf([stop, last])
+    assert found["stop_probability"].to_numpy() == pytest.approx([ndtr(-first), later], abs=1e-6)
+    assert found["futility_probability"].iloc[0] == pytest.approx(ndtr(stop), abs=1e-8)

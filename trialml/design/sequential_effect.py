@@ -204,7 +204,8 @@ def sequential_power(design: Design, looks: LookEffects) -> SequentialPower:
     if design.binding or design.sides == 2:
         kind = "binding futility bounds" if design.binding else "two sides"
         raise AnalysisError(
-            f"a design with {kind} is not planned under effects that change: make it one-sided, non-binding"
+            f"a design with {kind} has its bounds by the events, not by the information of a scenario: use plan_trial, or "
+            "make it one-sided, non-binding"
         )
     fractions = looks.null_information / looks.null_information[-1]
     efficacy = dataclasses.replace(
