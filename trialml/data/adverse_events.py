@@ -104,7 +104,7 @@ class AdverseEvents(Result):
         return pd.DataFrame(shown, columns=heads)
 
 
-def harm_limitations(endpoint: Endpoint, *, counted: bool) -> list[str]:
+def harm_limitations(endpoint: Endpoint, *, counted: bool, weighed: bool = False) -> list[str]:
     """Return what an analysis cannot say of harm.
 
     Parameters
@@ -113,6 +113,8 @@ def harm_limitations(endpoint: Endpoint, *, counted: bool) -> list[str]:
         The endpoint analysed.
     counted
         Whether adverse events are counted in the report.
+    weighed
+        Whether an adverse reaction stands beside the benefit by stratum.
 
     Returns
     -------
@@ -121,6 +123,11 @@ def harm_limitations(endpoint: Endpoint, *, counted: bool) -> list[str]:
     """
     told = "are counted, but" if counted else "are not in the data and"
     said = [f"One time-to-event endpoint is analysed; adverse reactions {told} do not enter the benefit."]
+    if weighed:
+        said = [
+            "Strata are formed by the expected benefit alone. One adverse reaction stands beside the benefit in them; the two are not "
+            "added up, severity and other adverse reactions are not weighed, and events after the time at risk are not seen."
+        ]
     if endpoint.competing:
         said.append(
             f"Events that compete with the endpoint ({', '.join(endpoint.competing).lower()}) are taken as censored by every method for one "

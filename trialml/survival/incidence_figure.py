@@ -67,7 +67,7 @@ def _axis(axes: Any, result: CumulativeIncidence, cause: str, ticks: list[float]
     axes.set_ylim(0, min(1.0, 1.08 * top) or 1.0)
     axes.set_xticks(ticks)
     axes.tick_params(axis="x", labelbottom=True)
-    axes.set_xlabel(f"Time from randomisation ({plain_text(result.unit)})")
+    axes.set_xlabel(f"Time from {plain_text(result.since)} ({plain_text(result.unit)})")
     axes.spines[["top", "right"]].set_visible(False)
     if first:
         axes.set_ylabel("Cumulative incidence")
