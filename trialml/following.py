@@ -92,7 +92,7 @@ def compete(analysis: Analysis, trial: Trial, *, since: str = "randomisation", b
         GrayTest: lambda: gray_test(
             primary.time, primary.cause, primary.arm_labels, causes=there, order=labels, strata=primary.factor
         ),
-        CauseSpecific: lambda: cause_specific_cox(primary.time, primary.cause, arm, causes=there, unit=unit),
+        CauseSpecific: lambda: _by_cause(primary, arm, there),
         FineGray: lambda: fine_gray(primary.time, primary.cause, arm, of=endpoint.name, causes=there, unit=unit),
     }
     for kind, analyse in analyses.items():
@@ -100,3 +100,15 @@ def compete(analysis: Analysis, trial: Trial, *, since: str = "randomisation", b
             analysis.add(analyse())
         except AnalysisError as error:
             analysis.add(NotDone(kind.title, str(error).rstrip(".")))
+
+
+def _by_cause(primary: Trial, arm: pd.DataFrame, causes: dict[int, str]) -> CauseSpecific:
+    """Return Cox models of each cause; of the competing ones together where one of them is too rare for a model of its own."""
+    unit = primary.endpoint.unit
+    try:
+        return cause_specific_cox(primary.time, primary.cause, arm, causes=causes, unit=unit)
+    except AnalysisError:
+        if len(causes) < 3:
+            raise
+        together = {1: causes[1], 2: " or ".join(name for code, name in causes.items() if code > 1)}
+        return cause_specific_cox(primary.time, np.minimum(primary.cause, 2), arm, causes=together, unit=unit)

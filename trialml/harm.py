@@ -59,7 +59,9 @@ def follow_harm(analysis: Analysis, harm: Trial) -> None:
         since=SINCE,
     )
     analysis.add(rates)
-    compete(analysis, harm, since=SINCE, before=f" before {endpoint.name.lower()}")
+    # Where both endpoints have competing events, one name would stand for two things.
+    before = f" before {endpoint.name.lower()}" if analysis.trial.endpoint.cause else ""
+    compete(analysis, harm, since=SINCE, before=before)
 
 
 class HarmByArm:

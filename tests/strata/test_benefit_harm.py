@@ -100,17 +100,18 @@ def test_a_small_cell_is_hidden_with_what_would_give_it_back(pbc):
     ).all()
     assert rows.loc[["lower", "higher"], "control_events"].isna().any()
     assert not math.isnan(small["harm"])
-    assert "suppressed or not known" in found.table().to_string()
+    assert found.table()["Risk by 1826 days"].tolist()[-1] == "suppressed"
 
 
 def test_a_stratum_not_followed_so_long_has_no_harm_and_one_without_events_no_limits(pbc):
     outcomes, old = pbc
-    short = np.where(old == 1, np.minimum(outcomes.time, 700), outcomes.time)
-    cause = np.where((old == 1) & (outcomes.time > 700), 0, outcomes.cause)
+    short = np.where(old == 1, np.minimum(outcomes.time, 1200), outcomes.time)
+    cause = np.where((old == 1) & (outcomes.time > 1200), 0, outcomes.cause)
     found = page(HarmOutcomes(short, cause, outcomes.treated), old[None, :])
     assert math.isnan(found.estimate("higher").value)
     assert "Not followed to 1826 days in an arm, so without harm: higher." in found.text()
     assert "not estimable" in found.table().to_string()
+    assert found.table()["Risk by 1826 days"].tolist()[-1] == "not known"
     none = np.where(outcomes.treated & (old == 0) & (outcomes.cause == 1), 2, outcomes.cause)
     lower = page(HarmOutcomes(outcomes.time, none, outcomes.treated), old[None, :])
     assert lower.estimate("lower").value < 0

@@ -142,11 +142,9 @@ class BenefitHarm(Result):
                     "Stratum": row["stratum"],
                     "Rule": row["rule"],
                     f"Benefit: RMST difference (95% CI), {self.unit}": _limits(gain, 1),
-                    "At risk of harm, control / experimental": _pair(
-                        row["control_n"], row["experimental_n"], format_count
-                    ),
-                    f"With {self.harm} by {at}": _pair(row["control_events"], row["experimental_events"], format_count),
-                    f"Risk by {at}": _pair(row["control_risk"], row["experimental_risk"], _share),
+                    "At risk of harm, control / experimental": f"{format_count(row['control_n'])} / {format_count(row['experimental_n'])}",
+                    f"With {self.harm} by {at}": _pair(row, "events", format_count),
+                    f"Risk by {at}": _pair(row, "risk", _share),
                     "Harm: risk difference (95% CI), percentage points": _limits(loss, 100),
                 }
             )
@@ -194,10 +192,12 @@ def _share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-def _pair(control: float, experimental: float, words: Any) -> str:
-    if math.isnan(control) or math.isnan(experimental):
-        return "suppressed or not known"
-    return f"{words(control)} / {words(experimental)}"
+def _pair(row: dict[str, Any], of: str, words: Any) -> str:
+    """Return a number of both arms in words; what is hidden is told from what is not known."""
+    if math.isnan(row["control_events"]):
+        return "suppressed"
+    control, experimental = row[f"control_{of}"], row[f"experimental_{of}"]
+    return "not known" if math.isnan(control + experimental) else f"{words(control)} / {words(experimental)}"
 
 
 def benefit_harm(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def _curve(axes: Any, rows: Any, colour: str, style: Any, label: str) -> None:
 
 
 def _axis(axes: Any, result: CumulativeIncidence, cause: str, ticks: list[float], top: float, *, first: bool) -> None:
-    axes.set_title(plain_text(cause), loc="left", fontsize="medium")
+    words = textwrap.fill(plain_text(cause), 60 // min(len(result.causes), MOST_PANELS))
+    axes.set_title(words, loc="left", fontsize="medium")
     axes.set_ylim(0, min(1.0, 1.08 * top) or 1.0)
     axes.set_xticks(ticks)
     axes.tick_params(axis="x", labelbottom=True)
