@@ -57,11 +57,20 @@ def follow_harm(analysis: Analysis, harm: Trial) -> None:
         name=endpoint.name,
         unit=endpoint.unit,
         since=SINCE,
+        statements=_statements(analysis.trial, harm),
     )
     analysis.add(rates)
     # Where both endpoints have competing events, one name would stand for two things.
     before = f" before {endpoint.name.lower()}" if analysis.trial.endpoint.cause else ""
     compete(analysis, harm, since=SINCE, before=before)
+
+
+def _statements(analysed: Trial, harm: Trial) -> list[str]:
+    """Return how the adverse reaction was read, and what was noticed, as far as it is not said of the endpoint already."""
+    said = [one for one in harm.statements if one not in analysed.statements]
+    # The competing events are in the incidences; a second count of them says nothing.
+    new = [one for one in harm.findings if one not in analysed.findings and one.rule != "competing events"]
+    return said + [f"{one.finding} {one.done}".strip() for one in new if one.severity == "warning"]
 
 
 class HarmByArm:

@@ -168,6 +168,8 @@ class DataLook(NamedTuple):
         Covariates that know the outcome; None where the endpoint is no time to event.
     seen
         The findings with their file rows.
+    harm
+        The patients at risk of the adverse reaction, where the study file names one.
     """
 
     trial: Trial
@@ -177,6 +179,7 @@ class DataLook(NamedTuple):
     missing: Missingness
     leakage: Leakage | None
     seen: tuple[Seen, ...]
+    harm: Trial | None = None
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -200,7 +203,7 @@ def look_at_data(study: Study) -> DataLook:
     known: dict[str, Any] = {"covariates": selected.covariates, "arm": selected.arm_labels}
     timed = selected.endpoint.kind == "time to event"
     leaks = leakage(selected.time, selected.event, selected.baseline, **known) if timed else None
-    return DataLook(selected, flow, quality, log, missing, leaks, seen)
+    return DataLook(selected, flow, quality, log, missing, leaks, seen, read_harm(study, selected))
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:
@@ -241,7 +244,7 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     analysis = Analysis(study, selected, quick, watcher)
     _describe_data(analysis, look)
     follow(analysis)
-    harm = read_harm(study, selected)
+    harm = look.harm
     if harm is not None:
         follow_harm(analysis, harm)
     effect = compare(analysis, look.quality)

@@ -20,7 +20,8 @@ from trialml.models.coefficients import Coefficients
 from trialml.result import Estimate
 from trialml.strata.benefit_harm import ALL, BenefitHarm
 from trialml.strata.effects import StratumEffects
-from trialml.study import read_harm, read_trial
+from trialml.study import analyse, look_at_data, read_harm, read_trial
+from trialml.summary import limitations
 from trialml.survival.cause_specific import CauseSpecific
 from trialml.survival.cumulative_incidence import CumulativeIncidence
 from trialml.survival.incidence_rates import IncidenceRates
@@ -201,3 +202,35 @@ def test_the_pilot_s_first_skin_reaction_is_that_of_r(pilot, write_study, tmp_pa
     assert [first["coefficient"], first["se"]] == pytest.approx(
         [PILOT["log_hazard_ratio"], PILOT["log_hazard_ratio_se"]], rel=1e-7
     )
+
+
+def test_a_run_shows_rates_risk_by_arm_and_benefit_against_harm(write_adam):
+    """From the study file to the limitations; a check reads the same patients."""
+    study = read_study(write_adam(study={**HARM, "models.response.repeats": 6}))
+    looked = look_at_data(study)
+    done = analyse(study, quick=True)
+    kinds = [type(one) for one in done.results]
+    assert [kinds.count(kind) for kind in (IncidenceRates, BenefitHarm, GroupPerformance)] == [1, 1, 1]
+    assert kinds.index(IncidenceRates) < kinds.index(GroupPerformance) < kinds.index(BenefitHarm)
+    page = done.only(BenefitHarm)
+    assert page.rows["stratum"].tolist() == [ALL, *done.only(StratumEffects).rows["stratum"]]
+    assert looked.harm is not None
+    assert done.only(IncidenceRates).rates["patients"].sum() == len(looked.harm)
+    assert (
+        "Time at risk of an adverse event runs from TRTSDT to the end of treatment" in done.only(IncidenceRates).text()
+    )
+    said = " ".join(limitations(done))
+    assert "One adverse reaction stands beside the benefit" in said
+    assert "do not enter the benefit" not in said
+
+
+def test_what_was_noticed_of_the_reaction_alone_is_said_beside_its_rates(write_adam):
+    def change(sets):
+        emergent = sets["ADAE"].index[sets["ADAE"]["TRTEMFL"] == "Y"]
+        sets["ADAE"].loc[emergent[:2], "ASTDT"] = pd.NaT
+
+    analysis, harm = prepared(write_adam(study=HARM, change=change))
+    follow_harm(analysis, harm)
+    said = analysis.only(IncidenceRates).text()
+    assert "2 adverse event record(s) have no date of start. They were not counted as first events." in said
+    assert "The wait for the event was ended" not in said

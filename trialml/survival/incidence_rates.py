@@ -40,6 +40,8 @@ class IncidenceRates(Result):
         What the time at risk starts with.
     level
         Of the limits.
+    statements
+        What the time at risk is and what counts, in sentences of their own.
     """
 
     title: ClassVar[str] = "Exposure-adjusted incidence rates"
@@ -63,6 +65,7 @@ class IncidenceRates(Result):
     event: str
     since: str
     level: float
+    statements: tuple[str, ...] = ()
 
     def heading(self) -> str:
         """Return the title with the event."""
@@ -110,7 +113,7 @@ class IncidenceRates(Result):
                 f" {name} against {self.rates['group'].iloc[0]}: difference {difference}, ratio {ratio}, two-sided p "
                 f"{p if p[0] in '<>n' else '= ' + p}."
             )
-        return said
+        return " ".join([said, *self.statements])
 
     def _p(self, group: str) -> float:
         rows = self.contrasts
@@ -232,6 +235,7 @@ def incidence_rates(
     unit: str = "days",
     since: str = "randomisation",
     level: float = 0.95,
+    statements: Sequence[str] = (),
 ) -> IncidenceRates:
     """Return exposure-adjusted incidence rates by group, and each group against the first.
 
@@ -251,6 +255,8 @@ def incidence_rates(
         What the time at risk starts with, in words.
     level
         Of the limits.
+    statements
+        What the time at risk is and what counts, in sentences, for print.
 
     Returns
     -------
@@ -273,7 +279,7 @@ def incidence_rates(
         rate = [PER * one for one in _rate(events, years, level)]
         rows.append((label, int(mine.sum()), events, years, *rate))
     rates = pd.DataFrame(rows, columns=["group", "patients", "events", "patient_years", "rate", "low", "high"])
-    return IncidenceRates(rates, _contrasts(rates, level), name, since, level)
+    return IncidenceRates(rates, _contrasts(rates, level), name, since, level, tuple(statements))
 
 
 def _contrasts(rates: pd.DataFrame, level: float) -> pd.DataFrame:
