@@ -72,7 +72,7 @@ def test_incidences_start_with_the_first_dose(example):
     assert found.since == "first dose"
     figure = Figure(figsize=found.figure_size)
     found.draw(figure)
-    assert figure.axes[0].get_xlabel() == "Time from first dose (days)"
+    assert figure.axes[0].get_xlabel() == "Time from first dose\n(days)"
     assert found.causes == ("Reaction", "Death", "Discontinuation")
 
 
