@@ -266,6 +266,15 @@ class RiskTable(FileTable):
     model: str = "cox_ridge"
     folds: Annotated[Whole, Field(ge=2, le=20)] = 5
     repeats: Annotated[Whole, Field(ge=1, le=100)] = 10
+    thresholds: Annotated[tuple[Annotated[Real, Field(gt=0, lt=1)], ...], Field(max_length=99)] = ()
+    groups: tuple[Column, ...] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.thresholds)):
+            shown = ", ".join(f"{one:g}" for one in self.thresholds)
+            raise ValueError(f"[models.risk] thresholds = {shown} do not ascend: put them in order, each once")
+        return self
 
 
 class ResponseTable(FileTable):
