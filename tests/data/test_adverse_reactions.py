@@ -209,10 +209,11 @@ def test_a_run_shows_rates_risk_by_arm_and_benefit_against_harm(write_adam):
     study = read_study(write_adam(study={**HARM, "models.response.repeats": 6}))
     looked = look_at_data(study)
     done = analyse(study, quick=True)
-    kinds = [type(one) for one in done.results]
-    assert [kinds.count(kind) for kind in (IncidenceRates, BenefitHarm, GroupPerformance)] == [1, 1, 1]
-    assert kinds.index(IncidenceRates) < kinds.index(GroupPerformance) < kinds.index(BenefitHarm)
-    page = done.only(BenefitHarm)
+    (rates,), (page,) = done.about(IncidenceRates), done.about(BenefitHarm)
+    judged = [one for one in done.about(GroupPerformance) if one.factor == "arm, risk of reaction"]
+    order = [next(place for place, one in enumerate(done.results) if one is this) for this in (rates, *judged, page)]
+    assert len(order) == 3
+    assert order == sorted(order)
     assert page.rows["stratum"].tolist() == [ALL, *done.only(StratumEffects).rows["stratum"]]
     assert looked.harm is not None
     assert done.only(IncidenceRates).rates["patients"].sum() == len(looked.harm)
