@@ -23,6 +23,7 @@ from trialml.study_tables import (
     EndpointTable,
     EstimandTable,
     FileTable,
+    HarmTable,
     ModelsTable,
     ReportTable,
     StrataTable,
@@ -50,6 +51,7 @@ class Study(FileTable):
     treatment: TreatmentTable
     endpoints: Annotated[tuple[EndpointTable, ...], Field(min_length=1, max_length=1)]
     covariates: CovariateTable
+    harm: HarmTable | None = None
     effects: EffectsTable = EffectsTable()
     models: ModelsTable = ModelsTable()
     strata: StrataTable = StrataTable()
@@ -67,21 +69,12 @@ class Study(FileTable):
     @property
     def endpoint(self) -> Endpoint:
         """The primary endpoint as the data room knows it."""
-        table = self.endpoints[0]
-        return Endpoint(
-            table.name,
-            table.label,
-            table.time or ("" if table.date is None else f"{table.date} from {self.data.time_zero}"),
-            table.event or "",
-            table.unit or "",
-            math.nan if table.horizon is None else table.horizon,
-            math.nan if table.tau is None else table.tau,
-            table.event_values,
-            table.censored_values,
-            table.kind,
-            table.value or "",
-            records=_records(table),
-        )
+        return _endpoint(self.endpoints[0], self.data)
+
+    @property
+    def harm_endpoint(self) -> Endpoint | None:
+        """The adverse reaction as the data room knows it, where the file asks for one."""
+        return None if self.harm is None else _endpoint(self.harm.as_endpoint(), self.data)
 
     @property
     def arms(self) -> Treatment:
@@ -110,6 +103,23 @@ class Study(FileTable):
     def defaults(self) -> tuple[tuple[str, str], ...]:
         """Every default that was used, as (key, value) in the order of the file."""
         return tuple(_defaults_of(self, ""))
+
+
+def _endpoint(table: EndpointTable, data: DataTable) -> Endpoint:
+    return Endpoint(
+        table.name,
+        table.label,
+        table.time or ("" if table.date is None else f"{table.date} from {data.time_zero}"),
+        table.event or "",
+        table.unit or "",
+        math.nan if table.horizon is None else table.horizon,
+        math.nan if table.tau is None else table.tau,
+        table.event_values,
+        table.censored_values,
+        table.kind,
+        table.value or "",
+        records=_records(table),
+    )
 
 
 def _records(table: EndpointTable) -> Records | None:

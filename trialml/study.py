@@ -5,6 +5,7 @@ Nothing is written here: `publish.py` writes the report and tracks the runs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
@@ -21,18 +22,20 @@ from trialml.data.missingness import Missingness, missingness
 from trialml.data.quality import DataQuality, data_quality, examine
 from trialml.data.quality_catalogue import Seen
 from trialml.data.read import locate, read_table
+from trialml.data.roles import Endpoint
 from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
 from trialml.data.visit_tables import add_visits
 from trialml.designing import compute_design
 from trialml.errors import AnalysisError, DataError
 from trialml.following import follow
+from trialml.harm import follow_harm, learn_harm, weigh_harm
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
 from trialml.result import Result
 from trialml.survival.leakage import Leakage, leakage
 
-__all__ = ["DataLook", "analyse", "look_at_data", "read_adverse_events", "read_trial"]
+__all__ = ["DataLook", "analyse", "look_at_data", "read_adverse_events", "read_harm", "read_trial"]
 
 
 def read_trial(study: Study) -> Trial:
@@ -45,29 +48,8 @@ def read_trial(study: Study) -> Trial:
     """
     data, endpoint = study.data, study.endpoint
     path = locate(data.source, study.path.parent, folder=True)
-    roles: dict[str, Any] = {
-        "name": study.study.name,
-        "subject": data.subject,
-        "treatment": study.arms,
-        "covariates": study.covariate_list,
-        "post_baseline": data.post_baseline,
-        "site": data.site,
-        "population": data.population,
-        "population_value": data.population_value,
-    }
     if path.is_dir():
-        return read_adam_trial(
-            path,
-            data.source,
-            endpoint=endpoint,
-            time_zero=data.time_zero,
-            partial_dates=data.partial_dates,
-            visits=study.visits,
-            base=study.path.parent,
-            encoding=data.encoding,
-            decimal=data.decimal,
-            **roles,
-        )
+        return _read_folder(study, path, endpoint, data.time_zero)
     if endpoint.records is not None:
         raise DataError(
             f"[[endpoints]] asks for records of {endpoint.records.dataset}, but [data] source = '{data.source}' is a file: give the folder "
@@ -80,7 +62,61 @@ def read_trial(study: Study) -> Trial:
         assert data.time_zero is not None
         table = add_time(table, study.endpoints[0].date, data.time_zero, endpoint, rule=data.partial_dates)
     table = add_visits(table, study.visits, subject=data.subject, base=study.path.parent)
-    return build_trial(table, endpoint=endpoint, **roles)
+    return build_trial(table, endpoint=endpoint, **_roles(study))
+
+
+def _roles(study: Study) -> dict[str, Any]:
+    data = study.data
+    return {
+        "name": study.study.name,
+        "subject": data.subject,
+        "treatment": study.arms,
+        "covariates": study.covariate_list,
+        "post_baseline": data.post_baseline,
+        "site": data.site,
+        "population": data.population,
+        "population_value": data.population_value,
+    }
+
+
+def _read_folder(study: Study, path: Path, endpoint: Endpoint, time_zero: str | None) -> Trial:
+    data = study.data
+    return read_adam_trial(
+        path,
+        data.source,
+        endpoint=endpoint,
+        time_zero=time_zero,
+        partial_dates=data.partial_dates,
+        visits=study.visits,
+        base=study.path.parent,
+        encoding=data.encoding,
+        decimal=data.decimal,
+        **_roles(study),
+    )
+
+
+def read_harm(study: Study, analysed: Trial) -> Trial | None:
+    """Read the adverse reaction of `[harm]` for the patients analysed who were at risk of it; None where none is asked for.
+
+    The time at risk starts with the first dose, whatever the times of the endpoint start with.
+
+    Raises
+    ------
+    DataError
+        If the data are no ADaM folder, or lack what the adverse reaction needs.
+    """
+    endpoint = study.harm_endpoint
+    if endpoint is None:
+        return None
+    path = locate(study.data.source, study.path.parent, folder=True)
+    if not path.is_dir():
+        raise DataError(
+            f"[harm] needs the adverse events of an ADaM folder (ADSL and ADAE), but [data] source = '{study.data.source}' is a file: "
+            "give the folder, or take [harm] out."
+        )
+    read = _read_folder(study, path, endpoint, None)
+    at_risk = read.frame["time"].notna() & read.frame["cause"].notna() & read.frame.index.isin(analysed.frame.index)
+    return read.rows(at_risk.to_numpy())
 
 
 def read_adverse_events(study: Study) -> AdverseEvents | None:
@@ -132,6 +168,8 @@ class DataLook(NamedTuple):
         Covariates that know the outcome; None where the endpoint is no time to event.
     seen
         The findings with their file rows.
+    harm
+        The patients at risk of the adverse reaction, where the study file names one.
     """
 
     trial: Trial
@@ -141,6 +179,7 @@ class DataLook(NamedTuple):
     missing: Missingness
     leakage: Leakage | None
     seen: tuple[Seen, ...]
+    harm: Trial | None = None
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -164,7 +203,7 @@ def look_at_data(study: Study) -> DataLook:
     known: dict[str, Any] = {"covariates": selected.covariates, "arm": selected.arm_labels}
     timed = selected.endpoint.kind == "time to event"
     leaks = leakage(selected.time, selected.event, selected.baseline, **known) if timed else None
-    return DataLook(selected, flow, quality, log, missing, leaks, seen)
+    return DataLook(selected, flow, quality, log, missing, leaks, seen, read_harm(study, selected))
 
 
 def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:
@@ -203,23 +242,36 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     look = look_at_data(study)
     selected = look.trial
     analysis = Analysis(study, selected, quick, watcher)
+    _describe_data(analysis, look)
+    follow(analysis)
+    harm = look.harm
+    if harm is not None:
+        follow_harm(analysis, harm)
+    effect = compare(analysis, look.quality)
+    learning = Learning(analysis, look.quality)
+    heterogeneity = learning.ask_heterogeneity()
+    learning.learn_risk()
+    if harm is not None:
+        learn_harm(analysis, harm.without(*look.quality.not_used))
+    held, by_stratum = learning.learn_response(heterogeneity)
+    if harm is not None:
+        weigh_harm(analysis, harm, learning.trial, held, by_stratum)
+    plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
+    for table in study.design.requests().values():
+        for designed in compute_design(table, analysis.watcher).results:
+            analysis.add(designed, "response")
+    return analysis
+
+
+def _describe_data(analysis: Analysis, look: DataLook) -> None:
+    """Add who is analysed, what the data hold, and the adverse events."""
+    selected = look.trial
     for result in (look.flow, look.quality, look.log, look.missing, baseline_table(selected)):
         analysis.add(result)
     if len(set(selected.factor)) > 1:
         analysis.add(baseline_table(selected, by="factor"))
     if look.leakage is not None:
         analysis.add(look.leakage)
-    harms = read_adverse_events(study)
+    harms = read_adverse_events(analysis.study)
     if harms is not None:
         analysis.add(harms)
-    follow(analysis)
-    effect = compare(analysis, look.quality)
-    learning = Learning(analysis, look.quality)
-    heterogeneity = learning.ask_heterogeneity()
-    learning.learn_risk()
-    held, by_stratum = learning.learn_response(heterogeneity)
-    plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
-    for table in study.design.requests().values():
-        for designed in compute_design(table, analysis.watcher).results:
-            analysis.add(designed, "response")
-    return analysis

@@ -18,6 +18,7 @@ __all__ = [
     "EndpointTable",
     "EstimandTable",
     "FileTable",
+    "HarmTable",
     "ModelsTable",
     "ReportTable",
     "StrataTable",
@@ -202,6 +203,24 @@ class EndpointTable(FileTable):
         if self.parameter is not None or self.of_adverse_events:
             return {}
         return {key: getattr(self, key) for key in used}
+
+
+class HarmTable(FileTable):
+    """`[harm]`: the adverse reaction of an ADaM folder that stands against the benefit; its first record in ADAE is the event."""
+
+    name: Words
+    label: Words
+    where: Annotated[dict[str, Code], BeforeValidator(_as_codes)] = {}
+    treatment_emergent: bool = True
+    at_risk_until: Literal["end of treatment", "end of study"] = "end of treatment"
+    days_after_treatment: Annotated[Real, Field(ge=0)] = 0.0
+    competing: tuple[Literal["death", "discontinuation"], ...] = ("death", "discontinuation")
+    unit: Literal["days", "weeks", "months", "years"]
+    horizon: Annotated[Real, Field(gt=0)]
+
+    def as_endpoint(self) -> EndpointTable:
+        """Return the same as an endpoint of adverse events."""
+        return EndpointTable(kind="time to event", dataset="ADAE", tau=self.horizon, **self.model_dump())
 
 
 class CovariateTable(FileTable):

@@ -11,6 +11,7 @@ from trialml.data.quality import DataQuality
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.report.document import Finding, Summary
 from trialml.result import format_count, format_number
+from trialml.strata.benefit_harm import BenefitHarm
 from trialml.survival.proportional_hazards import ProportionalHazards
 from trialml.verdicts import Facts, arm_words, decision_words, equals, interval_words
 
@@ -237,7 +238,11 @@ def limitations(analysis: Analysis) -> list[str]:
         "The plans assume exponential event times at the control arm's rate and a constant hazard ratio; accrual and dropout are those of "
         "the study file. Assurance allows for the sampling error of this trial's hazard ratio alone: not for a prior doubt that the "
         "effect exists, nor for differences between this trial and the next.",
-        *harm_limitations(analysis.trial.endpoint, counted=bool(analysis.about(AdverseEvents))),
+        *harm_limitations(
+            analysis.trial.endpoint,
+            counted=bool(analysis.about(AdverseEvents)),
+            weighed=bool(analysis.about(BenefitHarm)),
+        ),
     ]
     if analysis.quick:
         said.insert(0, QUICK)

@@ -243,11 +243,11 @@ def test_a_folder_without_adae_has_no_table_of_adverse_events(write_adam):
 
 
 def test_the_limits_of_no_event_are_those_of_a_poisson_count():
-    from trialml.data.adverse_events import _poisson_limits
+    from trialml.data.adverse_events import poisson_limits
 
     # Garwood's table: 0 events have the upper limit 3.689, 10 events the limits 4.795 and 18.39.
-    assert _poisson_limits(0) == (0.0, pytest.approx(3.688879454113936, rel=1e-10))
-    assert _poisson_limits(10) == pytest.approx((4.795389, 18.39036), rel=1e-6)
+    assert poisson_limits(0) == (0.0, pytest.approx(3.688879454113936, rel=1e-10))
+    assert poisson_limits(10) == pytest.approx((4.795389, 18.39036), rel=1e-6)
 
 
 def test_the_pilot_study_has_its_published_figures(pilot):

@@ -19,10 +19,10 @@ from trialml.data.roles import CAUSES, Endpoint, Records, Treatment
 from trialml.errors import DataError
 from trialml.result import Result, format_count, format_number
 
-__all__ = ["AdverseEvents", "adverse_events", "harm_limitations"]
+__all__ = ["DAYS_PER_YEAR", "AdverseEvents", "adverse_events", "harm_limitations", "poisson_limits"]
 
 _SYSTEMS = 12
-_DAYS_PER_YEAR = 365.25
+DAYS_PER_YEAR = 365.25
 ANY, SERIOUS = "Any adverse event", "Serious adverse event"
 
 
@@ -104,7 +104,7 @@ class AdverseEvents(Result):
         return pd.DataFrame(shown, columns=heads)
 
 
-def harm_limitations(endpoint: Endpoint, *, counted: bool) -> list[str]:
+def harm_limitations(endpoint: Endpoint, *, counted: bool, weighed: bool = False) -> list[str]:
     """Return what an analysis cannot say of harm.
 
     Parameters
@@ -113,6 +113,8 @@ def harm_limitations(endpoint: Endpoint, *, counted: bool) -> list[str]:
         The endpoint analysed.
     counted
         Whether adverse events are counted in the report.
+    weighed
+        Whether an adverse reaction stands beside the benefit by stratum.
 
     Returns
     -------
@@ -121,6 +123,11 @@ def harm_limitations(endpoint: Endpoint, *, counted: bool) -> list[str]:
     """
     told = "are counted, but" if counted else "are not in the data and"
     said = [f"One time-to-event endpoint is analysed; adverse reactions {told} do not enter the benefit."]
+    if weighed:
+        said = [
+            "Strata are formed by the expected benefit alone. One adverse reaction stands beside the benefit in them; the two are not "
+            "added up, severity and other adverse reactions are not weighed, and events after the time at risk are not seen."
+        ]
     if endpoint.competing:
         said.append(
             f"Events that compete with the endpoint ({', '.join(endpoint.competing).lower()}) are taken as censored by every method for one "
@@ -233,8 +240,8 @@ def _by_arm(
                 f"The arm '{code}' has no treated patient (TRTSDT): adverse events cannot be counted in it."
             )
         events = int((found.cause[own] == 1).sum())
-        years = float(found.days[own].sum()) / _DAYS_PER_YEAR
-        low, high = _poisson_limits(events)
+        years = float(found.days[own].sum()) / DAYS_PER_YEAR
+        low, high = poisson_limits(events)
         rows.append(
             {
                 "event": event,
@@ -254,12 +261,17 @@ def _by_arm(
     return rows
 
 
-def _poisson_limits(events: int) -> tuple[float, float]:
-    """Return the exact 95 % limits of a Poisson count: quantiles of chi-squared, halved (Garwood)."""
+def poisson_limits(events: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact two-sided limits of a Poisson mean after `events` events.
+
+    Half the quantiles of chi-squared: ``chi2(a / 2; 2 x) / 2`` and ``chi2(1 - a / 2; 2 x + 2) / 2``, with ``a = 1 - level``;
+    the lower one is 0 where there is no event (Garwood F. Biometrika 1936;28:437-442).
+    """
     from scipy.stats import chi2
 
-    low = float(chi2.ppf(0.025, 2 * events)) / 2 if events else 0.0
-    return low, float(chi2.ppf(0.975, 2 * (events + 1))) / 2
+    tail = (1 - level) / 2
+    low = float(chi2.ppf(tail, 2 * events)) / 2 if events else 0.0
+    return low, float(chi2.ppf(1 - tail, 2 * (events + 1))) / 2
 
 
 def _common(rows: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from trialml.survival.fine_gray import checked_horizons, hazard_ratio_rows
 from trialml.survival.predictors import Predictors, learn_predictors
 from trialml.survival.ties import TIE_TOLERANCE, Array
 
-__all__ = ["CauseSpecific", "cause_specific_cox"]
+__all__ = ["CauseSpecific", "cause_specific_cox", "combined_risk"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,18 +104,12 @@ class CauseSpecific(Result):
         at = checked_horizons(times, self.last, self.unit)
         X = self.predictors.matrix(covariates)
         place = np.searchsorted(self.baseline["time"].to_numpy(float), at * (1 + TIE_TOLERANCE), side="right")
-        hazards = {name: self.baseline[f"hazard: {name}"].to_numpy(float) for name in self.causes}
-        relative = {}
-        for name in self.causes:
+        jumps = np.column_stack([self.baseline[f"hazard: {name}"].to_numpy(float) for name in self.causes])
+        relative = np.empty((len(X), len(self.causes)))
+        for j, name in enumerate(self.causes):
             beta = self.coefficients.loc[self.coefficients["cause"] == name, "coefficient"].to_numpy(float)
-            relative[name] = np.exp(X @ beta)
-        risk = np.empty((len(X), at.size))
-        for i in range(len(X)):
-            together = np.sum([relative[name][i] * hazards[name] for name in self.causes], axis=0)
-            survival = np.concatenate(([1.0], np.cumprod(np.maximum(1 - together, 0.0))))
-            steps = survival[:-1] * np.minimum(relative[cause][i] * hazards[cause], 1.0)
-            risk[i] = np.concatenate(([0.0], np.cumsum(steps)))[place]
-        return risk
+            relative[:, j] = np.exp(X @ beta)
+        return combined_risk(jumps, relative, self.causes.index(cause))[:, place]
 
     def table(self) -> pd.DataFrame:
         """Return hazard ratios by cause with limits and p."""
@@ -149,6 +143,31 @@ class CauseSpecific(Result):
             name = f"hazard_ratio_{row.cause}_{row.covariate}"
             numbers |= {name: row.hazard_ratio, f"{name}_low": row.low, f"{name}_high": row.high}
         return numbers
+
+
+def combined_risk(jumps: Array, relative: Array, cause: int) -> Array:
+    """Return the absolute risk of one cause after each event time, from the hazards of all causes together.
+
+    Parameters
+    ----------
+    jumps
+        Jumps of the baseline hazards, one row an event time of any cause, ascending; shape ``(times, causes)``.
+    relative
+        Of each patient the hazard of each cause over its baseline; shape ``(patients, causes)``.
+    cause
+        The column of the cause.
+
+    Returns
+    -------
+    ndarray of shape (patients, times + 1)
+        ``F(t | x) = sum S(s- | x) h(s | x)``, with ``S(s | x) = prod(1 - sum_j h_j(u | x))``, not below 0, over times u up
+        to s; the first column is 0, before any event (Benichou and Gail 1990).
+    """
+    risk = np.zeros((len(relative), len(jumps) + 1))
+    for i, own in enumerate(relative):
+        survival = np.concatenate(([1.0], np.cumprod(np.maximum(1 - jumps @ own, 0.0))))
+        risk[i, 1:] = np.cumsum(survival[:-1] * np.minimum(own[cause] * jumps[:, cause], 1.0))
+    return risk
 
 
 def cause_specific_cox(

@@ -45,6 +45,8 @@ class CumulativeIncidence(Result):
         The time at which the table reads the incidences; None for the end of each group's follow-up.
     interval, variance, level
         The kind of the pointwise limits, the variance behind them, and their level.
+    since
+        What time starts with.
     """
 
     title: ClassVar[str] = "Cumulative incidence"
@@ -67,6 +69,7 @@ class CumulativeIncidence(Result):
     interval: str
     variance: str
     level: float
+    since: str = "randomisation"
 
     def frame(self) -> pd.DataFrame:
         """Return every step of every curve."""
@@ -173,6 +176,7 @@ def cumulative_incidence(
     interval: Literal["log-log", "plain", "complementary log-log"] = "log-log",
     variance: IncidenceVariance = "jackknife",
     level: float = 0.95,
+    since: str = "randomisation",
 ) -> CumulativeIncidence:
     """Return cumulative incidences of competing events, by group where one is given.
 
@@ -199,6 +203,8 @@ def cumulative_incidence(
         ``"jackknife"``, as R's ``survfit``; or ``"delta"``, as ``cmprsk::cuminc``.
     level
         Of the limits.
+    since
+        What time starts with, for print.
 
     Returns
     -------
@@ -231,7 +237,7 @@ def cumulative_incidence(
         ]
     return CumulativeIncidence(
         pd.concat(frames, ignore_index=True), shown, data.causes, pd.DataFrame(sizes), unit, milestone, interval, variance,
-        level,
+        level, since,
     )  # fmt: skip
 
 

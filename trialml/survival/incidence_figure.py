@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +51,9 @@ def draw_cumulative_incidence(result: CumulativeIncidence, figure: Any) -> None:
         _numbers_at_risk(panels[1, column], result, ticks[:: len(causes)], colours, named=column == 0)
     panels[0, 0].set_xlim(0, last * 1.01)
     if len(result.groups) > 1:
-        panels[0, 0].legend(loc="upper left", frameon=False, handlelength=2.6)
+        # Above the curves, over all panels: long names of arms would cover a narrow panel's curves.
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(result.groups), frameon=False,
+                      handlelength=2.6)  # fmt: skip
 
 
 def _curve(axes: Any, rows: Any, colour: str, style: Any, label: str) -> None:
@@ -63,11 +66,14 @@ def _curve(axes: Any, rows: Any, colour: str, style: Any, label: str) -> None:
 
 
 def _axis(axes: Any, result: CumulativeIncidence, cause: str, ticks: list[float], top: float, *, first: bool) -> None:
-    axes.set_title(plain_text(cause), loc="left", fontsize="medium")
+    words = textwrap.fill(plain_text(cause), 60 // min(len(result.causes), MOST_PANELS))
+    axes.set_title(words, loc="left", fontsize="medium")
     axes.set_ylim(0, min(1.0, 1.08 * top) or 1.0)
     axes.set_xticks(ticks)
     axes.tick_params(axis="x", labelbottom=True)
-    axes.set_xlabel(f"Time from randomisation ({plain_text(result.unit)})")
+    # Beside two others a label of one line would run into the next.
+    gap = " " if min(len(result.causes), MOST_PANELS) < MOST_PANELS else "\n"
+    axes.set_xlabel(f"Time from {plain_text(result.since)}{gap}({plain_text(result.unit)})")
     axes.spines[["top", "right"]].set_visible(False)
     if first:
         axes.set_ylabel("Cumulative incidence")
