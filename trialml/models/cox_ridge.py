@@ -15,6 +15,7 @@ from trialml.data.folds import fold_labels, splits
 from trialml.errors import AnalysisError
 from trialml.models import Model
 from trialml.models.encode import CovariateEncoder
+from trialml.models.score import ScoredByConcordance
 from trialml.survival.cox import CoxProblem, baseline_cumulative_hazard
 from trialml.survival.product_limit import step_at
 from trialml.survival.ties import not_after
@@ -22,7 +23,7 @@ from trialml.survival.ties import not_after
 __all__ = ["MODEL", "CoxRidge"]
 
 
-class CoxRidge(BaseEstimator):  # type: ignore[misc]
+class CoxRidge(ScoredByConcordance, BaseEstimator):  # type: ignore[misc]
     """Cox proportional hazards with a quadratic penalty on standardised covariates.
 
     The penalised log partial likelihood (Efron ties) is ``l(b) - penalty / 2 * sum(b_j**2)``; the arm, where given
