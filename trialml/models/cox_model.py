@@ -1,4 +1,4 @@
-"""What the Cox risk models share: everything but how the coefficients are found."""
+"""What the models of a hazard share, and of these the Cox models: everything but how the coefficients are found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trialml.survival.cox import baseline_cumulative_hazard
 from trialml.survival.product_limit import step_at
 from trialml.survival.ties import not_after
 
-__all__ = ["FEWEST_EVENTS", "CoxModel", "checked_times_of_risk"]
+__all__ = ["FEWEST_EVENTS", "CoxModel", "HazardModel", "checked_times_of_risk"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -28,24 +28,77 @@ Flags = NDArray[np.bool_]
 FEWEST_EVENTS = 5
 
 
-class CoxModel(ScoredByConcordance, LinearDesign, ABC):
-    """A proportional hazards model of encoded covariates, with absolute risks from its baseline hazard.
+class HazardModel(ScoredByConcordance, LinearDesign):
+    """A linear predictor on the log scale of a hazard, and the cumulative baseline hazard behind it.
 
     Attributes
     ----------
     encoder_ : CovariateEncoder
     coefficients_ : ndarray of shape (k,)
-        Log hazard ratio for one standard deviation of each column of the encoder.
+        Log ratio of hazards for one standard deviation of each column of the encoder.
     treatment_coefficient_ : float
-        Log hazard ratio of the arm, conditional on the covariates; 0 without a treatment column.
+        Log ratio of hazards of the arm, conditional on the covariates; 0 without a treatment column.
+    penalty_ : float
     baseline_times_, baseline_hazard_ : ndarray
-        Cumulative baseline hazard at average covariates in the control arm, in Breslow's form with Efron's correction.
+        Cumulative baseline hazard at average covariates in the control arm.
     horizon_limit_ : float
         The last time at which a risk may be read.
     """
 
     folds: int
     seed: int
+    coefficients_: Floats
+    penalty_: float
+
+    def _take(self, beta: Floats) -> None:
+        arm = 1 if self.treatment is not None else 0
+        self.coefficients_ = np.asarray(beta[arm:])
+        self.treatment_coefficient_ = float(beta[0]) if arm else 0.0
+
+    def log_hazard(self, X: pd.DataFrame) -> Floats:
+        """Return the log hazard relative to an average control patient, shape (n,)."""
+        check_is_fitted(self, "coefficients_")
+        score, arm = self.encoder_.transform(X) @ self.coefficients_, self._arm(X)
+        return np.asarray(score if arm is None else score + self.treatment_coefficient_ * arm, dtype=np.float64)
+
+    def predict(self, X: pd.DataFrame) -> Floats:
+        """Return the log hazard, higher is worse, shape (n,)."""
+        return self.log_hazard(X)
+
+    def state(self) -> dict[str, Any]:
+        """Return what was learned as plain JSON types."""
+        return {
+            "encoder": self.encoder_.state(),
+            "treatment": self.treatment,
+            "coefficients": self.coefficients_.tolist(),
+            "treatment_coefficient": self.treatment_coefficient_,
+            "penalty": self.penalty_,
+            "baseline_times": self.baseline_times_.tolist(),
+            "baseline_hazard": self.baseline_hazard_.tolist(),
+            "horizon_limit": self.horizon_limit_,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Return the model that `state` described."""
+        model = cls(treatment=state["treatment"])
+        model.encoder_ = CovariateEncoder.from_state(state["encoder"])
+        model.coefficients_ = np.asarray(state["coefficients"], dtype=np.float64)
+        model.treatment_coefficient_ = float(state["treatment_coefficient"])
+        model.penalty_ = float(state["penalty"])
+        model.baseline_times_ = np.asarray(state["baseline_times"], dtype=np.float64)
+        model.baseline_hazard_ = np.asarray(state["baseline_hazard"], dtype=np.float64)
+        model.horizon_limit_ = float(state["horizon_limit"])
+        return model
+
+    def _tuning_folds(self, design: Floats, kind: NDArray[Any]) -> NDArray[np.intp]:
+        """Return folds of the tuning, balanced by arm and by what ended follow-up, shape (n,)."""
+        arm = design[:, 0].astype(np.str_) if self.treatment is not None else np.full(len(kind), "all")
+        return fold_labels(np.char.add(arm, kind.astype(np.str_)), self.folds, self.seed)
+
+
+class CoxModel(HazardModel, ABC):
+    """A proportional hazards model, its baseline hazard in Breslow's form with Efron's correction."""
 
     @abstractmethod
     def _learn(self, design: Floats, time: Floats, event: Flags) -> Floats:
@@ -76,21 +129,10 @@ class CoxModel(ScoredByConcordance, LinearDesign, ABC):
         arm = 1 if self.treatment is not None else 0
         refuse_perfect_prediction(design[:, arm:], self._column_names()[arm:], time, event)
         beta = self._learn(design, time, event)
-        self.coefficients_ = np.asarray(beta[arm:])
-        self.treatment_coefficient_ = float(beta[0]) if arm else 0.0
+        self._take(beta)
         self.baseline_times_, self.baseline_hazard_ = baseline_cumulative_hazard(time, event, design @ beta)
         self.horizon_limit_ = float(time.max())
         return self
-
-    def log_hazard(self, X: pd.DataFrame) -> Floats:
-        """Return the log hazard relative to an average control patient, shape (n,)."""
-        check_is_fitted(self, "coefficients_")
-        score, arm = self.encoder_.transform(X) @ self.coefficients_, self._arm(X)
-        return np.asarray(score if arm is None else score + self.treatment_coefficient_ * arm, dtype=np.float64)
-
-    def predict(self, X: pd.DataFrame) -> Floats:
-        """Return the log hazard, higher is worse, shape (n,)."""
-        return self.log_hazard(X)
 
     def survival(self, X: pd.DataFrame, times: ArrayLike) -> Floats:
         """Return S(t | x) = exp(-H0(t) exp(log hazard)), shape (n, number of times).
@@ -108,37 +150,6 @@ class CoxModel(ScoredByConcordance, LinearDesign, ABC):
     def risk(self, X: pd.DataFrame, horizon: float) -> Floats:
         """Return 1 - S(horizon | x), shape (n,)."""
         return np.asarray(1.0 - self.survival(X, np.asarray([horizon]))[:, 0])
-
-    def state(self) -> dict[str, Any]:
-        """Return what was learned as plain JSON types."""
-        return {
-            "encoder": self.encoder_.state(),
-            "treatment": self.treatment,
-            "coefficients": self.coefficients_.tolist(),
-            "treatment_coefficient": self.treatment_coefficient_,
-            "penalty": self.penalty_,
-            "baseline_times": self.baseline_times_.tolist(),
-            "baseline_hazard": self.baseline_hazard_.tolist(),
-            "horizon_limit": self.horizon_limit_,
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Return the model that `state` described."""
-        model = cls(treatment=state["treatment"])
-        model.encoder_ = CovariateEncoder.from_state(state["encoder"])
-        model.coefficients_ = np.asarray(state["coefficients"], dtype=np.float64)
-        model.treatment_coefficient_ = float(state["treatment_coefficient"])
-        model.penalty_ = float(state["penalty"])
-        model.baseline_times_ = np.asarray(state["baseline_times"], dtype=np.float64)
-        model.baseline_hazard_ = np.asarray(state["baseline_hazard"], dtype=np.float64)
-        model.horizon_limit_ = float(state["horizon_limit"])
-        return model
-
-    def _tuning_folds(self, design: Floats, event: Flags) -> NDArray[np.intp]:
-        """Return folds of the tuning, balanced by arm and event, shape (n,)."""
-        arm = design[:, 0].astype(np.str_) if self.treatment is not None else np.full(len(event), "all")
-        return fold_labels(np.char.add(arm, event.astype(np.str_)), self.folds, self.seed)
 
 
 def checked_times_of_risk(times: ArrayLike, limit: float) -> Floats:

@@ -12,7 +12,14 @@ from trialml.survival.ipcw import FEWEST_AT_RISK
 from trialml.survival.product_limit import censoring_curve, step_at
 from trialml.survival.ties import not_after
 
-__all__ = ["BinaryOutcome", "binary_outcome", "competing_outcome", "survival_outcome", "window_outcome"]
+__all__ = [
+    "BinaryOutcome",
+    "binary_outcome",
+    "checked_competing",
+    "competing_outcome",
+    "survival_outcome",
+    "window_outcome",
+]
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +55,23 @@ def competing_outcome(time: ArrayLike, cause: ArrayLike) -> NDArray[np.void]:
     outcome = np.empty(len(times), dtype=[("cause", np.int64), ("time", np.float64)])
     outcome["cause"], outcome["time"] = causes, times
     return outcome
+
+
+def checked_competing(y: Any) -> tuple[Floats, NDArray[np.int64]]:
+    """Return times and causes of a `competing_outcome`, shape (n,) each.
+
+    Raises
+    ------
+    DataError
+        If y is another kind of outcome.
+    """
+    names = getattr(y, "dtype", np.dtype(float)).names or ()
+    if not {"time", "cause"} <= set(names):
+        raise DataError(
+            f"the outcome has the fields {', '.join(names) or 'none'}, but a model of competing risks takes cause and time: make "
+            "it with competing_outcome"
+        )
+    return np.asarray(y["time"]), np.asarray(y["cause"])
 
 
 def window_outcome(time: ArrayLike, cause: ArrayLike, window: float) -> NDArray[np.void]:
