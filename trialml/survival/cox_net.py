@@ -163,23 +163,13 @@ def penalised_maximum(
 
 def _descend(information: Array, target: Array, start: Array, lasso: Array, ridge: Array) -> Array | None:
     """Return the maximum of ``target' b - b' information b / 2`` less the penalty, by coordinate descent."""
+    from trialml.survival.cox_net_pass import descend
+
     beta = np.where(np.isinf(lasso), 0.0, start)
     left = target - information @ beta
-    curve = np.diag(information)
-    active = np.flatnonzero(np.isfinite(lasso) & (curve + ridge > 0))
-    for _ in range(MAX_SWEEPS):
-        moved = 0.0
-        for j in active:
-            pull = left[j] + curve[j] * beta[j]
-            new = np.sign(pull) * max(abs(pull) - lasso[j], 0.0) / (curve[j] + ridge[j])
-            change = new - beta[j]
-            if change:
-                left -= information[j] * change
-                beta[j] = new
-                moved = max(moved, curve[j] * change**2)
-        if moved <= CONVERGED**2:
-            return beta
-    return None
+    active = np.flatnonzero(np.isfinite(lasso) & (np.diag(information) + ridge > 0)).astype(np.int64)
+    rows = np.ascontiguousarray(information)
+    return beta if descend(rows, left, beta, lasso, ridge, active, MAX_SWEEPS, CONVERGED**2) else None
 
 
 def _scale(problem: CoxProblem) -> Array:
