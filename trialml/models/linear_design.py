@@ -80,7 +80,7 @@ def refuse_perfect_prediction(design: Floats, names: list[str], time: Floats, ev
     design, names
         Columns, shape (n, k), and what they are called.
     time, event
-        Follow-up; for a binary outcome the times are 0 with the event and 1 without.
+        Follow-up; for a binary outcome any time with the event and any later one without.
 
     Raises
     ------

@@ -78,7 +78,7 @@ class LogisticModel(ScoredByLogLoss, LinearDesign, ABC):
         design = self._learn_design(X)
         arm = 1 if self.treatment is not None else 0
         names, event = self._column_names()[arm:], outcome.event[counted]
-        refuse_perfect_prediction(design[counted, arm:], names, np.where(event, 0.0, 1.0), event)
+        refuse_perfect_prediction(design[counted, arm:], names, np.where(event, 1.0, 2.0), event)
         beta = self._learn(design, outcome, y)
         self.intercept_ = float(beta[0])
         self.treatment_coefficient_ = float(beta[1]) if arm else 0.0

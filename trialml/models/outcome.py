@@ -38,7 +38,7 @@ def competing_outcome(time: ArrayLike, cause: ArrayLike) -> NDArray[np.void]:
     Parameters
     ----------
     time
-        Follow-up times, finite and not negative, shape (n,).
+        Follow-up times, finite and above 0, shape (n,).
     cause
         What ended each: 0 censoring, 1 the event whose risk is asked for, 2 and above competing events, shape (n,).
 
@@ -49,7 +49,7 @@ def competing_outcome(time: ArrayLike, cause: ArrayLike) -> NDArray[np.void]:
     Raises
     ------
     DataError
-        If times or causes are missing, negative or not whole, or do not match in number.
+        If times or causes are missing or out of range, or do not match in number.
     """
     times, causes = _checked(time, cause)
     outcome = np.empty(len(times), dtype=[("cause", np.int64), ("time", np.float64)])
@@ -80,7 +80,7 @@ def window_outcome(time: ArrayLike, cause: ArrayLike, window: float) -> NDArray[
     Parameters
     ----------
     time
-        Follow-up times, finite and not negative, shape (n,).
+        Follow-up times, finite and above 0, shape (n,).
     cause
         What ended each: 0 censoring, 1 the event, 2 and above events after which it cannot happen; True and False
         serve as 1 and 0; shape (n,).
@@ -188,8 +188,8 @@ def _checked(time: ArrayLike, cause: ArrayLike) -> tuple[Floats, NDArray[np.int6
     times, causes = np.asarray(time, dtype=np.float64), np.asarray(cause)
     if times.ndim != 1 or times.shape != causes.shape or not times.size:
         raise DataError(f"time has shape {times.shape} and cause {causes.shape}: pass one of each a patient")
-    if not (np.isfinite(times) & (times >= 0)).all():
-        raise DataError("time must hold finite numbers that are not negative")
+    if not (np.isfinite(times) & (times > 0)).all():
+        raise DataError("time must hold finite numbers above 0: correct the others, or leave the patients out")
     codes = np.asarray(causes, dtype=np.float64)
     whole = np.isfinite(codes) & (codes >= 0) & (codes == np.round(codes))
     if not whole.all():

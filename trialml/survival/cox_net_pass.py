@@ -1,7 +1,5 @@
 """Coordinate descent on a penalised quadratic, compiled; import this module inside functions, since it imports numba."""
 
-
-
 from __future__ import annotations
 
 from typing import Any
