@@ -585,7 +585,9 @@ def test_the_installed_command_refuses_with_a_status_and_a_sentence(write_study,
 def test_a_run_that_is_stopped_half_way_leaves_no_report(sign, write_study, tmp_path):
     study = write_study(tmp_path)
     out = tmp_path / "out"
-    code = "import sys; from trialml.cli import main; sys.exit(main(sys.argv[1:]))"
+    # A test started in the background has SIGINT ignored, and its children with it.
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    code = f"{heed} from trialml.cli import main; sys.exit(main(sys.argv[1:]))"
     running = subprocess.Popen(
         [sys.executable, "-u", "-c", code, "run", str(study), "--quick", "--out", str(out)],
         stdout=subprocess.PIPE,

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 import trialml
 from trialml.cli import main
 from trialml.config import NOT_KEYS, EndpointTable, Study, read_study
+from trialml.design_tables import DESIGN_KINDS
 from trialml.errors import TrialmlError
 
 ROOT = Path(__file__).parents[1]
@@ -139,7 +140,17 @@ def test_every_key_of_the_study_file_is_documented_with_its_default_and_no_other
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["run"], ["check"], ["init"], ["deidentify"]], ids=lambda verb: " ".join(verb) or "trialml"
+    "verb",
+    [
+        [],
+        ["run"],
+        ["check"],
+        ["init"],
+        ["deidentify"],
+        ["design"],
+        *(["design", kind] for kind in (*DESIGN_KINDS, "study")),
+    ],
+    ids=lambda verb: " ".join(verb) or "trialml",
 )
 def test_the_help_of_the_command_is_in_the_reference_verbatim(verb, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")

@@ -5,10 +5,14 @@ import pytest
 
 from trialml import read_study
 from trialml.effects.adjusted import AdjustedContrast
+from trialml.errors import StudyFileError
 from trialml.models.coefficients import Coefficients
 from trialml.strata.effects import StratumEffects
 from trialml.study import analyse
 from trialml.validation.benefit import BenefitCalibration
+from trialml.validation.by_group import GroupPerformance
+from trialml.validation.calibration_curve import CalibrationCurve
+from trialml.validation.net_benefit import NetBenefit
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,12 @@ def done(write_study, tmp_path_factory):
         tmp_path_factory.mktemp("learning"),
         rows=360,
         change=on_the_day,
-        study={"endpoints.tau": 200, "models.response.repeats": 6},
+        study={
+            "endpoints.tau": 200,
+            "models.response.repeats": 6,
+            "models.risk.thresholds": [0.3, 0.5, 0.7],
+            "models.risk.groups": ["prior", "site"],
+        },
     )
     return analyse(read_study(path), quick=True)
 
@@ -62,3 +71,36 @@ def test_the_shrinkage_is_reported_with_its_monte_carlo_error(done):
     assert np.isfinite(found.shrinkage_mc_error)
     benefit = next(one for one in done.about(Coefficients) if one.subject == "benefit")
     assert "Monte Carlo error of the 20 splits" in benefit.text()
+
+
+def test_the_risk_model_is_judged_for_decisions_and_within_groups_that_the_study_file_names(done):
+    at = {"horizon": done.trial.endpoint.horizon, "unit": done.trial.endpoint.unit}
+    curve, decisions = done.only(CalibrationCurve), done.only(NetBenefit)
+    assert (curve.horizon, curve.ici.kind) == (at["horizon"], "crossfit")
+    control = done.trial.only("old", "new")
+    assert f"control arm, {(~control.treated).sum():,} patients" in decisions.text()
+    by_prior, by_site = done.about(GroupPerformance)
+    assert (by_prior.factor, by_site.factor) == ("prior", "site")
+    assert set(by_prior.groups["group"]) <= {"no", "yes", "missing"}
+
+
+def test_no_group_of_few_patients_is_named(done):
+    """Levels of fewer than 11 patients are one group, as in every table."""
+    names = [set(one.groups["group"]) for one in done.about(GroupPerformance)]
+    trial = done.trial.only("old", "new")
+    for name, shown in zip(("prior", "site"), names, strict=True):
+        counts = trial.baseline[name].value_counts()
+        assert not {str(level) for level in counts.index[counts < 11]} & shown
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("models.risk.thresholds", [0.3, 0.2], "thresholds = 0.3, 0.2 do not ascend"),
+        ("models.risk.groups", ["age"], "groups names 'age', which is numeric"),
+        ("models.risk.groups", ["sitte"], "groups names 'sitte', which is no covariate with categories"),
+    ],
+)
+def test_thresholds_and_groups_that_will_not_do_are_refused(write_study, tmp_path, key, value, sentence):
+    with pytest.raises(StudyFileError, match=sentence):
+        read_study(write_study(tmp_path, study={key: value}))

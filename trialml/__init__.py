@@ -21,10 +21,21 @@ if TYPE_CHECKING:
     from trialml.data.read import read_table
     from trialml.data.roles import Covariate, Endpoint, Records, Treatment
     from trialml.data.trial import Trial, build_trial
+    from trialml.design.adaptive_enrichment import simulate_enrichment
+    from trialml.design.closed_test import closed_test
     from trialml.design.enrichment import Population, plan_enrichment
+    from trialml.design.enrichment_design import EnrichmentDesign
+    from trialml.design.forecast import forecast_events
     from trialml.design.group_sequential import Design
+    from trialml.design.interim_analysis import interim_analysis
+    from trialml.design.means import plan_means
+    from trialml.design.minimisation import Minimisation
     from trialml.design.next_trial import plan_trial
+    from trialml.design.randomisation import permuted_blocks
+    from trialml.design.rates import plan_rates
     from trialml.design.scenario import Scenario
+    from trialml.design.sequential_estimate import sequential_estimate
+    from trialml.design.simulate import simulate, simulate_one_trial
     from trialml.effects.adjusted_logrank import adjusted_logrank
     from trialml.effects.binary import binary_contrast
     from trialml.effects.continuous import continuous_contrast
@@ -52,7 +63,9 @@ __all__ = [
     "Covariate",
     "Design",
     "Endpoint",
+    "EnrichmentDesign",
     "Estimate",
+    "Minimisation",
     "Population",
     "Records",
     "Result",
@@ -71,6 +84,7 @@ __all__ = [
     "baseline_table",
     "binary_contrast",
     "build_trial",
+    "closed_test",
     "continuous_contrast",
     "contrast",
     "cox",
@@ -79,12 +93,17 @@ __all__ = [
     "data_quality",
     "deidentify",
     "fine_gray",
+    "forecast_events",
     "heterogeneity_test",
+    "interim_analysis",
     "kaplan_meier",
     "logrank",
     "maxcombo",
     "nelson_aalen",
+    "permuted_blocks",
     "plan_enrichment",
+    "plan_means",
+    "plan_rates",
     "plan_trial",
     "proportional_hazards",
     "read_adam_trial",
@@ -92,6 +111,10 @@ __all__ = [
     "read_table",
     "read_trial",
     "restricted_mean",
+    "sequential_estimate",
+    "simulate",
+    "simulate_enrichment",
+    "simulate_one_trial",
     "standardised_contrast",
     "subgroup_effects",
 ]
@@ -107,10 +130,21 @@ _MODULES = {
     "data.read": ("read_table",),
     "data.roles": ("Covariate", "Endpoint", "Records", "Treatment"),
     "data.trial": ("Trial", "build_trial"),
+    "design.adaptive_enrichment": ("simulate_enrichment",),
+    "design.closed_test": ("closed_test",),
     "design.enrichment": ("Population", "plan_enrichment"),
+    "design.enrichment_design": ("EnrichmentDesign",),
+    "design.forecast": ("forecast_events",),
     "design.group_sequential": ("Design",),
+    "design.interim_analysis": ("interim_analysis",),
+    "design.means": ("plan_means",),
+    "design.minimisation": ("Minimisation",),
     "design.next_trial": ("plan_trial",),
+    "design.randomisation": ("permuted_blocks",),
+    "design.rates": ("plan_rates",),
     "design.scenario": ("Scenario",),
+    "design.sequential_estimate": ("sequential_estimate",),
+    "design.simulate": ("simulate", "simulate_one_trial"),
     "effects.adjusted_logrank": ("adjusted_logrank",),
     "effects.binary": ("binary_contrast",),
     "effects.continuous": ("continuous_contrast",),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trialml import __version__
 from trialml.errors import TrackingError, TrialmlError
 from trialml.verbs_data import add_data_verbs, deidentify, init
+from trialml.verbs_design import add_design_verb, design, joined_lists
 
 if TYPE_CHECKING:
     from trialml.config import Study
@@ -27,7 +28,7 @@ TRACEBACK = "TRIALML_TRACEBACK"
 _DATA_VERBS = {"init": init, "deidentify": deidentify}
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="trialml",
         description="From the data of one randomised trial to the design of the next.",
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = verbs.add_parser("check", help="read the study file and the data, say what is wrong, fit nothing")
     check.add_argument("study", type=Path, metavar="STUDY.toml")
+    add_design_verb(verbs, options=words[:1] == ["design"])
     add_data_verbs(verbs)
     return parser
 
@@ -62,8 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 analysis refused, 2 bad usage or study file, 3 report written but not tracked, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    asked = _parser().parse_args(words)
+    asked = _parser(words).parse_args(joined_lists(words) if words[:1] == ["design"] else words)
     try:
+        if asked.verb == "design":
+            console = _console()
+            return design(asked, console, words, _terminal_watcher(console))
         if asked.verb in _DATA_VERBS:
             return _DATA_VERBS[asked.verb](asked, _console())
         return _run(asked, words) if asked.verb == "run" else _check(asked)

@@ -13,12 +13,12 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from trialml.data.roles import Covariate, Endpoint, Records, Treatment
 from trialml.data.starter_text import FILL_IN, unfilled
 from trialml.data.visit_tables import Visits
+from trialml.design_tables import DesignTable
 from trialml.errors import StudyFileError, nearest
 from trialml.study_checks import refuse_contradictions
 from trialml.study_tables import (
     CovariateTable,
     DataTable,
-    DesignTable,
     EffectsTable,
     EndpointTable,
     EstimandTable,
@@ -31,7 +31,7 @@ from trialml.study_tables import (
     TreatmentTable,
 )
 
-__all__ = ["NOT_KEYS", "Study", "read_study"]
+__all__ = ["NOT_KEYS", "Study", "in_plain_words", "read_design", "read_study"]
 
 NOT_KEYS = ("path", "content")
 """What a study knows of its file, beside the tables in it."""
@@ -164,17 +164,7 @@ def read_study(path: Path) -> Study:
     StudyFileError
         If the file is absent, not TOML, has an unknown key, lacks one, or contradicts itself.
     """
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise StudyFileError(f"The study file '{path}' cannot be read ({error.strerror}): check the path.") from error
-    except UnicodeDecodeError as error:
-        raise StudyFileError(f"The study file '{path}' is not UTF-8 text: save it as UTF-8.") from error
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyFileError(f"The study file '{path}' is not valid TOML: {error}.") from error
+    content, tables = _read_tables(path)
     left = unfilled(tables)
     if left:
         more = f" ({len(left) - 1} more to fill in: {', '.join(left[1:])})" if len(left) > 1 else ""
@@ -186,10 +176,55 @@ def read_study(path: Path) -> Study:
     try:
         return Study.model_validate({**tables, "path": path, "content": content})
     except ValidationError as error:
-        raise StudyFileError(f"{path.name}: {_first_sentence(error)}") from error
+        raise StudyFileError(f"{path.name}: {_first_sentence(error, Study)}") from error
 
 
-def _first_sentence(error: ValidationError) -> str:
+def read_design(path: Path) -> DesignTable:
+    """Read and check the `[design]` table of a study file, whatever else the file holds or lacks.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+
+    Returns
+    -------
+    DesignTable
+        Frozen; its designs are `DesignTable.requests`.
+
+    Raises
+    ------
+    StudyFileError
+        If the file is absent, not TOML, or the table has an unknown key or contradicts itself.
+    """
+    _, tables = _read_tables(path)
+    try:
+        return DesignFile.model_validate({"design": tables.get("design", {})}).design
+    except ValidationError as error:
+        raise StudyFileError(f"{path.name}: {_first_sentence(error, DesignFile)}") from error
+
+
+class DesignFile(FileTable):
+    """A study file of which the design alone is read."""
+
+    design: DesignTable
+
+
+def _read_tables(path: Path) -> tuple[bytes, dict[str, Any]]:
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise StudyFileError(f"The study file '{path}' cannot be read ({error.strerror}): check the path.") from error
+    except UnicodeDecodeError as error:
+        raise StudyFileError(f"The study file '{path}' is not UTF-8 text: save it as UTF-8.") from error
+    try:
+        return content, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyFileError(f"The study file '{path}' is not valid TOML: {error}.") from error
+
+
+def _first_sentence(error: ValidationError, root: type[FileTable]) -> str:
     """One sentence for the first thing wrong; unknown keys come first, since they explain missing ones."""
     found = error.errors()
     # A list whose only item is at fault is counted as empty too.
@@ -202,18 +237,18 @@ def _first_sentence(error: ValidationError) -> str:
     table = f"[{place}] " if place else ""
     more = f" ({len(problems) - 1} more to mend)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{table}'{key}' is not a key; {nearest(key, _known_keys(first['loc'][:-1]))}{more}."
+        return f"{table}'{key}' is not a key; {nearest(key, _known_keys(root, first['loc'][:-1]))}{more}."
     if first["type"] == "missing":
         return f"{table}'{key}' is missing: add it{more}."
     if first["type"] == "value_error":
         return f"{first['ctx']['error']!s}{more}."
     seen = repr(first["input"])
     seen = seen if len(seen) <= 60 else seen[:57] + "..."
-    return f"{table}{key} = {seen} will not do: {_in_toml_s_words(first['msg'])}{more}."
+    return f"{table}{key} = {seen} will not do: {in_plain_words(first['msg'])}{more}."
 
 
-def _in_toml_s_words(message: str) -> str:
-    """Return what is asked for in the words of a study file instead of Python's."""
+def in_plain_words(message: str) -> str:
+    """Return what is asked for in words of a study file instead of Python's."""
     words = {"valid tuple": "list", "tuple": "list", "valid dictionary": "table of keys", " after validation": ""}
     message = message[0].lower() + message[1:]
     for python, toml in words.items():
@@ -221,8 +256,8 @@ def _in_toml_s_words(message: str) -> str:
     return message
 
 
-def _known_keys(place: tuple[int | str, ...]) -> list[str]:
-    table: Any = Study
+def _known_keys(root: type[FileTable], place: tuple[int | str, ...]) -> list[str]:
+    table: Any = root
     for part in place:
         if isinstance(part, str):
             annotation = table.model_fields[part].annotation

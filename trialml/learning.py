@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis, Subject
+from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.quality import DataQuality
 from trialml.effects.adjusted import adjusted_contrast
 from trialml.effects.contrast import RMST_DIFFERENCE
@@ -33,9 +34,12 @@ from trialml.stratifier import ResponsePart, RiskPart, Stratifier, StratumEffect
 from trialml.survival.rmst import RestrictedMean
 from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, benefit_calibration, crossvalidate_response
+from trialml.validation.by_group import performance_by_group
 from trialml.validation.calibration import calibration
-from trialml.validation.crossvalidation import crossvalidate_risk
+from trialml.validation.calibration_curve import calibration_curve
+from trialml.validation.crossvalidation import HeldOut, crossvalidate_risk
 from trialml.validation.discrimination import discrimination
+from trialml.validation.net_benefit import decision_curve
 from trialml.validation.prediction_error import prediction_error
 
 __all__ = ["Learning"]
@@ -117,13 +121,38 @@ class Learning:
             )
         model = fit(np.arange(len(X)))
         self._describe_risk(model)
-        at: dict[str, Any] = {"horizon": endpoint.horizon, "unit": endpoint.unit}
-        analysis.add(discrimination(self.time, self.event, self.treated, held, model.log_hazard(X), **at), "risk")
-        analysis.add(calibration(self.time, self.event, self.treated, held, **at), "risk")
-        analysis.add(prediction_error(self.time, self.event, held, **at), "risk")
+        self._judge_risk(held, model.log_hazard(X))
         self._explain(model, "the risk model", "log hazard", "risk")
         part = RiskPart(asked.model, model, endpoint.horizon)
         analysis.risk = Stratifier(self.trial.name, endpoint.unit, self.contract, risk=part)
+
+    def _judge_risk(self, held: HeldOut, apparent: Floats) -> None:
+        """Add how good the risks of patients not seen are: in all, at the horizon, for decisions and within groups."""
+        analysis, asked = self.analysis, self.analysis.study.models.risk
+        at: dict[str, Any] = {"horizon": self.endpoint.horizon, "unit": self.endpoint.unit}
+        analysis.add(discrimination(self.time, self.event, self.treated, held, apparent, **at), "risk")
+        analysis.add(calibration(self.time, self.event, self.treated, held, **at), "risk")
+        analysis.add(prediction_error(self.time, self.event, held, **at), "risk")
+        # One repeat: an average over repeats would be the performance of an average of models, better than any one's.
+        risk = held.risk[0]
+        curve = calibration_curve(self.time, self.event, risk, kind="crossfit", seed=analysis.seed(9), **at)
+        analysis.add(curve, "risk")
+        if asked.thresholds:
+            risks = {"the risk model": risk}
+            given: dict[str, Any] = {"thresholds": asked.thresholds, "kind": "crossfit", **at}
+            analysis.add(decision_curve(self.time, self.event, risks, self.treated, **given), "risk")
+        for name in asked.groups:
+            groups, factor = self._groups(name)
+            found = performance_by_group(self.time, self.event, risk, groups, factor=factor, kind="crossfit", **at)
+            analysis.add(found, "risk")
+
+    def _groups(self, name: str) -> tuple[NDArray[np.str_], str]:
+        """Return each patient's group by a column, rare ones joined, missing values a group of their own; and its words."""
+        column = self.X[name]
+        words = column.map({0: "no", 1: "yes"} if pd.api.types.is_numeric_dtype(column) else str)
+        words = words.where(column.notna(), "missing")
+        rare = words.map(words.value_counts()) < SMALLEST_CELL
+        return words.where(~rare, "other").to_numpy(dtype=np.str_), self.labels.get(name, name)
 
     def learn_response(self, heterogeneity: Heterogeneity) -> tuple[HeldOutBenefit, StratumEffects]:
         """Fit the response model on doubly robust scores, form strata, judge both on patients not seen."""

@@ -24,6 +24,7 @@ from trialml.data.read import locate, read_table
 from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
 from trialml.data.visit_tables import add_visits
+from trialml.designing import compute_design
 from trialml.errors import AnalysisError, DataError
 from trialml.following import follow
 from trialml.learning import Learning
@@ -218,4 +219,7 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     learning.learn_risk()
     held, by_stratum = learning.learn_response(heterogeneity)
     plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
+    for table in study.design.requests().values():
+        for designed in compute_design(table, analysis.watcher).results:
+            analysis.add(designed, "response")
     return analysis

@@ -22,6 +22,7 @@ def refuse_contradictions(study: Study) -> None:
     _check_arms(study.treatment)
     _check_roles(study)
     _check_covariates(study)
+    _check_groups(study)
     _check_visits(study)
     _check_effects(study)
     _check_event_codes(study.endpoints[0])
@@ -46,6 +47,18 @@ def _check_arms(treatment: TreatmentTable) -> None:
     for word in words:
         if words.count(word) > 1:
             raise ValueError(f"[treatment.labels] calls two arms '{word}': give each arm words of its own")
+
+
+def _check_groups(study: Study) -> None:
+    """Refuse groups of patients that the analysis does not have."""
+    known = [*study.covariates.binary, *study.covariates.categorical]
+    for name in study.models.risk.groups:
+        if name in study.covariates.numeric:
+            raise ValueError(f"[models.risk] groups names '{name}', which is numeric: name a column with categories")
+        if name not in known:
+            raise ValueError(
+                f"[models.risk] groups names '{name}', which is no covariate with categories: {nearest(name, known)}"
+            )
 
 
 def _check_roles(study: Study) -> None:

@@ -14,7 +14,6 @@ from trialml.data.visits import Summary
 __all__ = [
     "CovariateTable",
     "DataTable",
-    "DesignTable",
     "EffectsTable",
     "EndpointTable",
     "EstimandTable",
@@ -248,6 +247,15 @@ class RiskTable(FileTable):
     model: str = "cox_ridge"
     folds: Annotated[Whole, Field(ge=2, le=20)] = 5
     repeats: Annotated[Whole, Field(ge=1, le=100)] = 10
+    thresholds: Annotated[tuple[Annotated[Real, Field(gt=0, lt=1)], ...], Field(max_length=99)] = ()
+    groups: tuple[Column, ...] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.thresholds)):
+            shown = ", ".join(f"{one:g}" for one in self.thresholds)
+            raise ValueError(f"[models.risk] thresholds = {shown} do not ascend: put them in order, each once")
+        return self
 
 
 class ResponseTable(FileTable):
@@ -270,36 +278,6 @@ class StrataTable(FileTable):
     """`[strata]`: how many groups of expected benefit, equal in size in the training data."""
 
     groups: Annotated[Whole, Field(ge=2, le=5)] = 3
-
-
-class DesignTable(FileTable):
-    """`[design]`: the rules and the assumptions of the next trial; alpha is one-sided."""
-
-    alpha: Annotated[Real, Field(ge=1e-6, lt=0.5)] = 0.025
-    power: Annotated[Real, Field(gt=0, lt=1)] = 0.9
-    information_fractions: Annotated[tuple[Real, ...], Field(min_length=1, max_length=20)] = (0.5, 1.0)
-    spending: Literal["lan-demets-obrien-fleming", "lan-demets-pocock"] = "lan-demets-obrien-fleming"
-    screened_per_month: Annotated[Real, Field(ge=0.01, le=100_000)] = 50.0
-    follow_up_months: Annotated[Real, Field(gt=0, le=600)] = 12.0
-    dropout_per_year: Annotated[Real, Field(ge=0, lt=1)] = 0.05
-    block: Annotated[Whole, Field(ge=2, le=100)] | None = None
-    discount_standard_errors: Annotated[Real, Field(ge=0, le=3)] = 1.0
-    cost_screen: Annotated[Real, Field(ge=0)] = 0.0
-    cost_patient: Annotated[Real, Field(ge=0)] = 0.0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.power <= self.alpha:
-            raise ValueError(
-                f"[design] power = {self.power} is not above alpha = {self.alpha}: give a power such as 0.9"
-            )
-        fractions = (0.0, *self.information_fractions)
-        if fractions[-1] != 1 or any(later <= earlier for earlier, later in itertools.pairwise(fractions)):
-            shown = ", ".join(f"{fraction:g}" for fraction in self.information_fractions)
-            raise ValueError(
-                f"[design] information_fractions = {shown} do not rise from above 0 to 1: give fractions such as 0.5, 1.0"
-            )
-        return self
 
 
 class ReportTable(FileTable):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from trialml.data.deidentify_columns import Rules
 
-__all__ = ["add_data_verbs", "deidentify", "init"]
+__all__ = ["add_data_verbs", "deidentify", "init", "show_table"]
 
 _KEY_FILE = "deidentify.key"
 
@@ -105,12 +105,12 @@ def init(asked: argparse.Namespace, console: Any) -> int:
         raise OutputError(f"'{asked.out}' cannot be written ({error.strerror}): choose another with --out.") from error
     console.print(f"Written   {asked.out}", soft_wrap=True, markup=False, highlight=False)
     console.print("Guessed", style="cyan")
-    _show(pd.DataFrame(starter.rows, columns=["Role", "Guess", "Why"]), console)
+    show_table(pd.DataFrame(starter.rows, columns=["Role", "Guess", "Why"]), console)
     console.print("Look at", style="cyan")
     for words in starter.look:
         console.print(f"  {words}", markup=False, highlight=False)
     console.print("Fill in", style="cyan")
-    _show(pd.DataFrame(starter.open, columns=["Key", "With"]), console)
+    show_table(pd.DataFrame(starter.open, columns=["Key", "With"]), console)
     console.print(f"Then      trialml check {asked.out}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
@@ -168,7 +168,7 @@ def deidentify(asked: argparse.Namespace, console: Any) -> int:
     for part in (result.done, result.anonymity):
         console.print(part.heading(), style="cyan", markup=False, highlight=False)
         console.print(f"  {part.text()}", markup=False, highlight=False)
-        _show(part.table(), console)
+        show_table(part.table(), console)
     if left:
         console.print(f"Not data files, left alone: {', '.join(left)}", markup=False, highlight=False)
     console.print(f"Written   {asked.out}", soft_wrap=True, markup=False, highlight=False)
@@ -203,14 +203,17 @@ def _rules(asked: argparse.Namespace) -> Rules:
     )
 
 
-def _show(table: pd.DataFrame, console: Any) -> None:
-    """Print a table in columns that wrap rather than break off."""
+def show_table(table: pd.DataFrame, console: Any) -> None:
+    """Print a table in columns that wrap between words; what does not fit runs over the edge rather than off it."""
     from rich.table import Table as Grid
     from rich.text import Text
 
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    least = 0
     for name in table.columns:
-        grid.add_column(Text(str(name)), overflow="fold")
+        longest = max(len(word) for word in str(name).split() or [""])
+        grid.add_column(Text(str(name)), overflow="fold", min_width=longest)
+        least += longest + 2
     for row in table.itertuples(index=False):
         grid.add_row(*(Text(str(cell)) for cell in row))
-    console.print(grid, soft_wrap=False)
+    console.print(grid, soft_wrap=False, width=max(console.width, least), crop=False, no_wrap=False)

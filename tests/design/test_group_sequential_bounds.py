@@ -96,7 +96,7 @@ def test_without_effect_exactly_alpha_is_spent_at_every_look(fractions, spending
 def test_a_finer_grid_changes_nothing(monkeypatch):
     coarse = Design(information_fractions=(0.3, 0.35, 0.8, 1.0))
     power = coarse.exit_probabilities([-4.0, 0.0, 3.0, 12.0])
-    monkeypatch.setattr("trialml.design.group_sequential._PANEL", 0.5)
+    monkeypatch.setattr("trialml.design.integration._PANEL", 0.5)
     fine = Design(information_fractions=(0.3, 0.35, 0.8, 1.0))
     assert coarse.critical_values == pytest.approx(fine.critical_values, abs=1e-11)
     assert power == pytest.approx(fine.exit_probabilities([-4.0, 0.0, 3.0, 12.0]), abs=1e-12)
@@ -183,3 +183,90 @@ def test_a_look_that_spends_nothing_is_refused():
 def test_a_drift_that_is_no_number_is_refused():
     with pytest.raises(AnalysisError, match="drift"):
         Design().exit_probabilities(math.nan)
+
+
+@pytest.mark.parametrize(
+    ("looks", "pocock", "obrien_fleming"),
+    [
+        (2, 2.178, 1.977),
+        (3, 2.289, 2.004),
+        (4, 2.361, 2.024),
+        (5, 2.413, 2.040),
+        (10, 2.555, 2.087),
+        (20, 2.672, 2.126),
+    ],
+)
+def test_two_sided_constants_are_those_of_jennison_and_turnbull(looks, pocock, obrien_fleming):
+    """Jennison and Turnbull (2000), tables 2.1 and 2.3, two-sided alpha .05, equal looks, three decimals."""
+    fractions = tuple(np.arange(1, looks + 1) / looks)
+    for spending, constant in (("pocock", pocock), ("obrien-fleming", obrien_fleming)):
+        design = Design(information_fractions=fractions, spending=spending, sides=2)
+        assert design.critical_values[-1] == pytest.approx(constant, abs=5.01e-4)
+
+
+def test_five_two_sided_looks_inflate_as_in_jennison_and_turnbull():
+    """Their tables 2.2 and 2.4, alpha .05 two-sided, power .9, five looks: 1.207 (Pocock), 1.026 (O'Brien and Fleming)."""
+    five = tuple(np.arange(1, 6) / 5)
+    pocock = Design(information_fractions=five, spending="pocock", sides=2)
+    obrien_fleming = Design(information_fractions=five, spending="obrien-fleming", sides=2)
+    assert pocock.inflation_factor == pytest.approx(1.207, abs=5.01e-4)
+    assert obrien_fleming.inflation_factor == pytest.approx(1.026, abs=5.01e-4)
+
+
+def test_events_for_a_hazard_ratio_of_0_7_are_the_published_ones():
+    """Schoenfeld's events at each look, alpha .025 one-sided, power .9, 1:1: rpact 3.3.4 and gsDesign 3.10.1."""
+    design = Design(information_fractions=(0.5, 0.75, 1.0))
+    events = 4 * design.drift_for_power() ** 2 / math.log(0.7) ** 2 * np.array(design.information_fractions)
+    assert events == pytest.approx([168.208, 252.312, 336.416], abs=5e-4)
+
+
+@pytest.mark.parametrize("spending", ["obrien-fleming", "lan-demets-pocock"])
+def test_binding_futility_with_three_looks_is_the_trivariate_normal_integral(spending):
+    """Probability of rejecting without effect as differences of scipy's trivariate normal integrals over boxes."""
+    t, low = np.array([0.4, 0.7, 1.0]), (0.1, 0.6)
+    design = Design(information_fractions=tuple(t), spending=spending, futility_z=low, binding=True)
+    c = np.array(design.critical_values)
+    joint = multivariate_normal(cov=np.sqrt(np.minimum.outer(t, t) / np.maximum.outer(t, t)), abseps=1e-9, releps=1e-9)
+    pair = multivariate_normal(cov=[[1, math.sqrt(4 / 7)], [math.sqrt(4 / 7), 1]])
+    second = norm.cdf(c[0]) - norm.cdf(low[0]) - pair.cdf(c[:2], lower_limit=[low[0], -np.inf])
+    third = pair.cdf(c[:2], lower_limit=low) - joint.cdf(c, lower_limit=[*low, -np.inf])
+    assert norm.sf(c[0]) + second + third == pytest.approx(0.025, abs=1e-7)
+
+
+def test_beta_spending_goes_with_bounds_of_a_shape_too():
+    """Binding Pocock bounds with spent beta: both constraints hold at once."""
+    design = Design(
+        information_fractions=(0.4, 0.7, 1.0), spending="pocock", futility_spending="lan-demets-pocock", binding=True
+    )
+    drift = design.drift_for_power()
+    assert design.exit_probabilities(0.0).sum() == pytest.approx(0.025, rel=1e-9)
+    assert design.futility_probabilities(drift).sum() == pytest.approx(0.1, abs=1e-10)
+    assert len(set(design.critical_values)) == 1
+
+
+def test_a_design_with_futility_says_what_binding_means():
+    loose = Design(information_fractions=(0.5, 1.0), futility_z=(0.25,))
+    assert (
+        "futility below z of 0.25, non-binding (efficacy bounds keep alpha whether or not it is obeyed)" in loose.text()
+    )
+    bound = Design(information_fractions=(0.5, 1.0), futility_spending="kim-demets", futility_parameter=2, binding=True)
+    assert "futility by Kim-DeMets spending (rho 2) of 0.1 of type II error, binding" in bound.text()
+    assert "overruling it raises the type I error above alpha" in bound.text()
+    assert "one-sided on each side of a two-sided test" in Design(sides=2).text()
+    assert "of the information," in loose.text("information")
+
+
+def test_the_bounds_in_words_are_z_nominal_p_and_alpha_spent():
+    words = Design(information_fractions=(0.5, 1.0), futility_z=(0.25,)).bounds_text()
+    assert words.startswith(
+        "Look 1 at 50 % of the events rejects at z of at least 2.9626 (nominal one-sided p of at most 0.00153; "
+        "0.00153 of alpha spent so far, one-sided) and stops for futility below z of 0.2500. Look 2 at 100 % "
+    )
+    assert words.endswith("0.025 of alpha spent so far, one-sided).")
+    assert "for either arm" in Design(sides=2).bounds_text()
+
+
+def test_two_looks_that_almost_coincide_have_futility_bounds():
+    """Where the second of two close looks spends next to nothing, its bound lies many steps from the first's."""
+    design = Design(information_fractions=(0.5, 0.501, 1.0), futility_spending="lan-demets-obrien-fleming")
+    assert design.futility_probabilities(design.drift_for_power()).sum() == pytest.approx(0.1, abs=1e-10)

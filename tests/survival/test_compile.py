@@ -29,34 +29,54 @@ def run(code, cwd, **environment):
     ).stdout  # fmt: skip
 
 
-def module(folder):
-    """A folder with the module, in which no cache folder can be made, whoever runs the test."""
-    folder.mkdir()
-    (folder / "twice.py").write_text(DOUBLED)
-    (folder / "__pycache__").write_text("a file where the folder would stand")
+def package(folder):
+    """A folder with a copy of the package, in which no cache folder can be made, whoever runs the test."""
+    shutil.copytree(ROOT / "trialml", folder / "trialml", ignore=shutil.ignore_patterns("__pycache__"))
+    for place in ("trialml", "trialml/survival"):
+        (folder / place / "__pycache__").write_text("a file where the folder would stand")
+    (folder / "trialml" / "survival" / "twice.py").write_text(DOUBLED)
     return folder
 
 
 def test_a_package_folder_that_cannot_be_written_to_leaves_the_cache_to_the_user_folder(tmp_path):
-    folder = module(tmp_path / "package")
-    home = tmp_path / "cache"
-    done = run("import twice", folder, XDG_CACHE_HOME=str(home), HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    folder, home = package(tmp_path / "package"), tmp_path / "cache"
+    places = {"XDG_CACHE_HOME": str(home), "HOME": str(tmp_path), "PYTHONPATH": str(folder)}
+    done = run("import trialml.survival.twice", folder, PYTHONDONTWRITEBYTECODE="1", **places)
     assert done == "42.0\n"
     assert list(home.rglob("*.nbi"))
 
 
+def test_a_function_does_not_call_the_old_code_of_another_file_that_has_changed(tmp_path):
+    """What numba's own cache gets wrong: it looks at the file of the function alone, never at those that it calls."""
+    folder = tmp_path / "package"
+    shutil.copytree(ROOT / "trialml", folder / "trialml", ignore=shutil.ignore_patterns("__pycache__"))
+    inner, outer = (folder / "trialml" / "survival" / name for name in ("twice.py", "four_times.py"))
+    inner.write_text(DOUBLED)
+    outer.write_text(
+        "from trialml.survival.compile import compiled\nfrom trialml.survival.twice import doubled\n\n\n"
+        '@compiled("float64(float64)")\ndef four_times(x):\n    return 2.0 * doubled(x)\n\n\nprint(four_times(1.0))\n'
+    )
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path), "PYTHONPATH": str(folder)}
+    code = "import trialml.survival.four_times"
+    assert run(code, folder, **places) == "42.0\n4.0\n"
+    inner.write_text(DOUBLED.replace("2.0 * x", "3.0 * x"))
+    assert run(code, folder, **places) == "63.0\n6.0\n"
+
+
 def test_without_any_folder_for_a_cache_the_code_is_compiled_and_right(tmp_path):
-    folder = module(tmp_path / "package")
+    folder = package(tmp_path / "package")
     nowhere = tmp_path / "file"
     nowhere.write_text("")
-    done = run("import twice", folder, XDG_CACHE_HOME=str(nowhere), HOME=str(nowhere), PYTHONDONTWRITEBYTECODE="1")
+    places = {"XDG_CACHE_HOME": str(nowhere), "HOME": str(nowhere), "PYTHONPATH": str(folder)}
+    done = run("import trialml.survival.twice", folder, PYTHONDONTWRITEBYTECODE="1", **places)
     assert done == "42.0\n"
 
 
 def test_a_cox_model_is_right_in_a_package_folder_without_a_cache(tmp_path):
     """The loops themselves, uncompiled by an earlier process: the same bits as with the cache."""
     shutil.copytree(ROOT / "trialml", tmp_path / "trialml", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "trialml" / "survival" / "__pycache__").write_text("no folder can stand here")
+    for place in ("trialml", "trialml/survival"):
+        (tmp_path / place / "__pycache__").write_text("no folder can stand here")
     nowhere = tmp_path / "file"
     nowhere.write_text("")
     code = (

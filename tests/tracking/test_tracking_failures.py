@@ -44,11 +44,19 @@ def test_a_run_that_fails_midway_is_marked_failed_and_no_version_is_registered(
     assert versions(store, "BROKEN") == []
 
 
+@pytest.fixture
+def heeding_interrupts():
+    """A test started in the background has SIGINT ignored; here it is heeded."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     "stop", [lambda: signal.raise_signal(signal.SIGINT), lambda: signal.raise_signal(signal.SIGTERM)]
 )
 def test_a_run_that_is_stopped_is_marked_killed_and_no_version_is_registered(
-    store, make_fake_run, make_fake_model, stop
+    store, make_fake_run, make_fake_model, stop, heeding_interrupts
 ):
     def write(folder):
         stop()

@@ -323,7 +323,7 @@ def _size(
         "screened": screened,
         "screened_low": plan.patients / prevalence.high if prevalence.high > 0 else math.nan,
         "screened_high": plan.patients / prevalence.low if prevalence.low > 0 else math.nan,
-        "accrual_months": plan.patients / scenario.accrual_per_month,
+        "accrual_months": scenario.accrual_length(plan.patients),
         "cost": setting.cost_screen * screened + setting.cost_patient * plan.patients if priced else math.nan,
     }
 

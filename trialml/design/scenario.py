@@ -1,7 +1,8 @@
 """What is assumed of the next trial: hazards, effect, accrual and dropout, and the events they give by calendar time.
 
-Times are in months, hazards per month. Patients enter uniformly over the accrual; dropout is exponential, the
-same in both arms, and independent of the event.
+Times are in months, hazards per month. Patients enter at a rate that is constant within pieces of the accrual;
+hazards and hazard ratios are constant within pieces of the time since entry; dropout is exponential, in each arm
+with its own hazard, and independent of the event.
 """
 
 from __future__ import annotations
@@ -15,10 +16,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
+from trialml.design.event_curves import eventual_event_probability, integrated_event_probability
+from trialml.design.patient_groups import (
+    Group,
+    HazardPieces,
+    check_groups,
+    check_hazard,
+    check_ratio,
+    hazard_pieces_of,
+    ratios_of,
+)
 from trialml.design.refusals import require_positive
+from trialml.design.step_rates import as_numbers, checked_steps, steps
 from trialml.errors import AnalysisError
 
-__all__ = ["ArmProbabilities", "Scenario", "integrated_event_probability"]
+__all__ = ["ArmProbabilities", "Group", "Scenario", "integrated_event_probability"]
 
 Vector = NDArray[np.float64]
 
@@ -30,85 +42,44 @@ class ArmProbabilities(NamedTuple):
     experimental: Vector
 
 
-def _lag(y: Vector) -> Vector:
-    """Return ``y - 1 + exp(-y)``, by its series where the difference would lose digits."""
-    small = y * y / 2 * (1 - y / 3 * (1 - y / 4 * (1 - y / 5 * (1 - y / 6 * (1 - y / 7)))))
-    return np.where(y < 0.02, small, y + np.expm1(-np.minimum(y, 700.0)))
-
-
-def _piece_starts(breaks: Vector, hazards: Vector, dropout: float) -> tuple[Vector, Vector, Vector]:
-    """Return, where each piece of the hazard begins, who is still at risk, the event probability and its integral."""
-    at_risk, happened, area = [1.0], [0.0], [0.0]
-    for length, hazard in zip(np.diff(breaks), hazards, strict=False):
-        total = hazard + dropout
-        share, y = hazard / total, total * length
-        area.append(area[-1] + happened[-1] * length + share * at_risk[-1] * float(_lag(np.asarray(y))) / total)
-        happened.append(happened[-1] - share * at_risk[-1] * math.expm1(-y))
-        at_risk.append(at_risk[-1] * math.exp(-y))
-    return np.array(at_risk), np.array(happened), np.array(area)
-
-
-def integrated_event_probability(
-    months: ArrayLike, breaks: ArrayLike, hazards: ArrayLike, dropout: float
-) -> tuple[Vector, Vector]:
-    """Return the probability of an observed event by a time since entry, and its integral from entry on.
-
-    With event hazard h and dropout hazard d, the probability is the integral of ``h exp(-(H + d u))``; it is
-    summed in closed form over the pieces of a piecewise constant h.
-
-    Parameters
-    ----------
-    months
-        Shape (m,) or scalar: months since a patient's entry; below 0 counts as 0.
-    breaks
-        Shape (pieces,): months at which the pieces begin, the first one 0.
-    hazards
-        Shape (pieces,): event hazard per month in each piece, above 0.
-    dropout
-        Dropout hazard per month.
-
-    Returns
-    -------
-    tuple of ndarray
-        The probability, and its integral in months; both of the shape of `months`.
-    """
-    u = np.maximum(np.asarray(months, dtype=float), 0.0)
-    starts, h = np.asarray(breaks, dtype=float), np.asarray(hazards, dtype=float)
-    at_risk, happened, area = _piece_starts(starts, h, dropout)
-    piece = np.searchsorted(starts, u, side="right") - 1
-    total = h[piece] + dropout
-    share, within = h[piece] / total * at_risk[piece], u - starts[piece]
-    probability = happened[piece] - share * np.expm1(-total * within)
-    integral = area[piece] + happened[piece] * within + share * _lag(total * within) / total
-    return probability, integral
-
-
 @dataclass(frozen=True)
 class Scenario:
     """One assumed truth about the next trial; everything in months.
 
-    Give the control hazard either as a constant or as pieces, and, where the size of the trial is fixed, either
-    `patients` or `accrual_months`; `plan_trial` finds the size where neither is given.
+    Give the control hazard and the hazard ratio each once, as a constant or as pieces, or through `groups`; and,
+    where the size of the trial is fixed, either `patients` or `accrual_months`; `plan_trial` finds the size where
+    neither is given.
 
     Attributes
     ----------
     name
         What the scenario is called in tables.
     hazard_ratio
-        Assumed hazard ratio, experimental to control, below 1 favours experimental; constant over time.
+        Assumed hazard ratio, experimental to control, below 1 favours experimental; constant over time. None
+        where it is given in pieces or by group.
     accrual_per_month
-        Patients who enter per month, both arms together, constant.
+        Patients who enter per month, both arms together; one rate, or one for each of `accrual_breaks_months`.
     control_hazard_per_month
         Constant event hazard of the control arm; ``log(2) / median``.
     hazard_breaks_months, control_hazards_per_month
         Months since entry at which the pieces of the control hazard begin (the first one 0), and the hazard in
-        each; the last piece has no end.
+        each; the last piece has no end. A last hazard of 0 leaves a cured fraction.
+    hazard_ratio_breaks_months, hazard_ratios
+        Months since entry at which the pieces of the hazard ratio begin (the first one 0), and the ratio in each.
+    accrual_breaks_months
+        Calendar months at which the pieces of the accrual begin (the first one 0); the last rate goes on until
+        all patients are in.
     accrual_months, patients
         Length of accrual, or number of patients.
     dropout_per_month
-        Hazard of leaving the trial without an event.
+        Hazard of leaving the trial without an event; that of the control arm, and of both arms unless
+    experimental_dropout_per_month
+        gives another one for the experimental arm.
     allocation_ratio
         Experimental to control, as a ratio.
+    groups
+        Mutually exclusive groups of patients whose prevalences sum to 1. A group without a control hazard or a
+        hazard ratio of its own has the scenario's.
 
     Raises
     ------
@@ -118,8 +89,8 @@ class Scenario:
 
     name: str
     _: KW_ONLY
-    hazard_ratio: float
-    accrual_per_month: float
+    hazard_ratio: float | None = None
+    accrual_per_month: float | tuple[float, ...]
     control_hazard_per_month: float | None = None
     hazard_breaks_months: tuple[float, ...] = ()
     control_hazards_per_month: tuple[float, ...] = ()
@@ -127,42 +98,59 @@ class Scenario:
     patients: float | None = None
     dropout_per_month: float = 0.0
     allocation_ratio: float = 1.0
+    hazard_ratio_breaks_months: tuple[float, ...] = ()
+    hazard_ratios: tuple[float, ...] = ()
+    accrual_breaks_months: tuple[float, ...] = ()
+    experimental_dropout_per_month: float | None = None
+    groups: tuple[Group, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in ("hazard_ratio", "accrual_per_month", "allocation_ratio"):
-            object.__setattr__(self, field, require_positive(self._label(field), getattr(self, field)))
-        for field in ("accrual_months", "patients", "control_hazard_per_month"):
+        for field in ("hazard_ratio", "allocation_ratio", "accrual_months", "patients", "control_hazard_per_month"):
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, require_positive(self._label(field), value))
-        dropout = require_positive(self._label("dropout_per_month"), self.dropout_per_month, zero=True)
-        object.__setattr__(self, "dropout_per_month", dropout)
-        for field in ("hazard_breaks_months", "control_hazards_per_month"):
-            object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
+        for field in ("dropout_per_month", "experimental_dropout_per_month"):
+            value = getattr(self, field)
+            if value is not None:
+                object.__setattr__(self, field, require_positive(self._label(field), value, zero=True))
+        for field in (
+            "hazard_breaks_months",
+            "control_hazards_per_month",
+            "hazard_ratio_breaks_months",
+            "hazard_ratios",
+            "accrual_breaks_months",
+        ):
+            object.__setattr__(self, field, as_numbers(getattr(self, field)))
+        object.__setattr__(self, "groups", tuple(self.groups))
         if self.patients is not None and self.accrual_months is not None:
             raise AnalysisError(f"scenario '{self.name}' has patients and accrual_months: give one of the two")
-        self._check_hazard()
+        self._check_accrual()
+        owner = f"scenario '{self.name}'"
+        check_groups(owner, self.groups)
+        check_hazard(owner, self, needed=not self.groups or any(group.control is None for group in self.groups))
+        check_ratio(owner, self, needed=not self.groups or any(group.ratio is None for group in self.groups))
 
     def _label(self, field: str) -> str:
         return f"{field} of scenario '{self.name}'"
 
-    def _check_hazard(self) -> None:
-        breaks, hazards = self.hazard_breaks_months, self.control_hazards_per_month
-        if (self.control_hazard_per_month is None) == (not breaks and not hazards):
-            raise AnalysisError(
-                f"scenario '{self.name}' needs the control hazard once: give control_hazard_per_month, or "
-                "hazard_breaks_months with control_hazards_per_month"
+    def _check_accrual(self) -> None:
+        rate, breaks = self.accrual_per_month, self.accrual_breaks_months
+        if np.ndim(rate) == 0:
+            object.__setattr__(
+                self,
+                "accrual_per_month",
+                require_positive(self._label("accrual_per_month"), rate),  # type: ignore[arg-type]
             )
-        if len(breaks) != len(hazards):
-            raise AnalysisError(
-                f"scenario '{self.name}' has {len(breaks)} hazard breaks and {len(hazards)} control hazards: "
-                "give one hazard for each break"
-            )
-        if breaks and (breaks[0] != 0 or not all(a < b for a, b in zip(breaks, (*breaks[1:], math.inf), strict=True))):
-            shown = ", ".join(f"{value:g}" for value in breaks)
-            raise AnalysisError(f"the hazard breaks {shown} of scenario '{self.name}' must start at 0 and increase")
-        for value in hazards:
-            require_positive(self._label("a control hazard"), value)
+            if breaks:
+                raise AnalysisError(
+                    f"scenario '{self.name}' has {len(breaks)} accrual breaks and one accrual_per_month: "
+                    "give one rate for each break"
+                )
+            return
+        rates = as_numbers(rate)  # type: ignore[arg-type]
+        object.__setattr__(self, "accrual_per_month", rates)
+        checked_steps(f"scenario '{self.name}'", "accrual rate", breaks, rates, zero=True)
+        require_positive(f"the last accrual rate of scenario '{self.name}', which goes on", rates[-1] if rates else 0.0)
 
     @classmethod
     def from_median(cls, name: str, *, control_median_months: float, **rest: Any) -> Self:
@@ -172,10 +160,28 @@ class Scenario:
 
     @property
     def pieces(self) -> tuple[Vector, Vector]:
-        """Months at which the pieces of the control hazard begin, and the hazard in each."""
-        if self.control_hazard_per_month is not None:
-            return np.zeros(1), np.array([self.control_hazard_per_month])
-        return np.array(self.hazard_breaks_months), np.array(self.control_hazards_per_month)
+        """Months at which the pieces of the scenario's own control hazard begin, and the hazard in each."""
+        return steps(self.control_hazard_per_month, self.hazard_breaks_months, self.control_hazards_per_month)
+
+    def accrual_pieces(self) -> tuple[Vector, Vector]:
+        """Return the calendar months at which the pieces of the accrual begin, and patients per month in each."""
+        if isinstance(self.accrual_per_month, tuple):
+            return np.array(self.accrual_breaks_months), np.array(self.accrual_per_month)
+        return np.zeros(1), np.array([self.accrual_per_month])
+
+    def hazard_pieces(self) -> list[HazardPieces]:
+        """Return prevalence, breaks and the hazards of both arms for each group of patients; one where all are alike."""
+        return hazard_pieces_of(self)
+
+    def dropout_hazards(self) -> tuple[float, float]:
+        """Return the dropout hazards per month of the control and of the experimental arm."""
+        own = self.experimental_dropout_per_month
+        return self.dropout_per_month, self.dropout_per_month if own is None else own
+
+    @property
+    def proportional(self) -> bool:
+        """Whether all patients have one hazard ratio at all times."""
+        return len(ratios_of(self)) == 1
 
     @property
     def experimental_share(self) -> float:
@@ -185,6 +191,14 @@ class Scenario:
     def with_patients(self, patients: float) -> Scenario:
         """Return this scenario with a number of patients."""
         return dataclasses.replace(self, patients=patients, accrual_months=None)
+
+    def scaled(self, factor: float) -> Scenario:
+        """Return this scenario with so many times the patients, at so many times the rates of accrual."""
+        times = require_positive("the factor", factor)
+        rate = self.accrual_per_month
+        rates = tuple(times * one for one in rate) if isinstance(rate, tuple) else times * rate
+        patients = None if self.patients is None else times * self.patients
+        return dataclasses.replace(self, accrual_per_month=rates, patients=patients)
 
     def size(self, patients: float | None = None) -> float:
         """Return the number of patients: the argument, or what the scenario says.
@@ -199,20 +213,45 @@ class Scenario:
         if self.patients is not None:
             return self.patients
         if self.accrual_months is not None:
-            return self.accrual_months * self.accrual_per_month
+            return float(self.entered(self.accrual_months))
         raise AnalysisError(f"scenario '{self.name}' does not say how many patients: give patients or accrual_months")
+
+    def entered(self, calendar_months: ArrayLike) -> Vector:
+        """Return the patients who would have entered by each calendar month if accrual never ended."""
+        months = np.maximum(np.asarray(calendar_months, dtype=float), 0.0)
+        starts, rates = self.accrual_pieces()
+        lengths = np.minimum(months[..., None], np.append(starts[1:], math.inf)) - starts
+        return np.asarray(np.clip(lengths, 0.0, None) @ rates)
 
     def enrolled(self, calendar_months: ArrayLike, patients: float | None = None) -> Vector:
         """Return the patients who have entered by each calendar month since the start of recruitment."""
-        months = np.maximum(np.asarray(calendar_months, dtype=float), 0.0)
-        return np.asarray(np.minimum(months * self.accrual_per_month, self.size(patients)))
+        return np.asarray(np.minimum(self.entered(calendar_months), self.size(patients)))
+
+    def accrual_length(self, patients: float | None = None) -> float:
+        """Return the calendar month at which the last patient enters."""
+        size = self.size(patients)
+        starts, rates = self.accrual_pieces()
+        before = np.concatenate([[0.0], np.cumsum(np.diff(starts) * rates[:-1])])
+        piece = int(np.searchsorted(before, size, side="left")) - 1
+        return float(starts[piece] + (size - before[piece]) / rates[piece])
 
     def control_risk(self, months: float) -> float:
         """Return the probability of an event in the control arm within `months` of entry, without dropout."""
         horizon = require_positive("the horizon in months", months)
-        breaks, hazards = self.pieces
-        ends = np.append(breaks[1:], math.inf)
-        return float(-np.expm1(-np.sum(hazards * np.clip(np.minimum(horizon, ends) - breaks, 0.0, None))))
+        risks = [
+            group.prevalence * float(integrated_event_probability(horizon, group.breaks, group.control, 0.0)[0])
+            for group in self.hazard_pieces()
+        ]
+        return float(sum(risks))
+
+    def control_median_months(self) -> float:
+        """Return the median time to the event in the control arm, without dropout; infinite where most are cured."""
+        high = 1.0
+        while self.control_risk(high) < 0.5:
+            high *= 2
+            if high > 1e6:
+                return math.inf
+        return float(brentq(lambda month: self.control_risk(month) - 0.5, high * 1e-9, high, xtol=1e-10))
 
     def event_probability(
         self, months_since_start_of_recruitment: ArrayLike, patients: float | None = None
@@ -242,32 +281,48 @@ class Scenario:
         months = np.asarray(months_since_start_of_recruitment, dtype=float)
         if not np.all(np.isfinite(months)):
             raise AnalysisError("the calendar months hold a number that is not finite: give finite months")
-        accrual = self.size(patients) / self.accrual_per_month
-        by_arm = []
-        for ratio in (1.0, self.hazard_ratio):
-            _, late = self._integral(months, ratio)
-            _, early = self._integral(months - accrual, ratio)
-            by_arm.append((late - early) / accrual)
-        return ArmProbabilities(*by_arm)
+        size, accrual = self.size(patients), self.accrual_length(patients)
+        control, experimental = (self._events_of_arm(arm, months, accrual) / size for arm in (0, 1))
+        return ArmProbabilities(control, experimental)
 
-    def _integral(self, months: ArrayLike, ratio: float) -> tuple[Vector, Vector]:
-        breaks, hazards = self.pieces
-        return integrated_event_probability(months, breaks, ratio * hazards, self.dropout_per_month)
+    def _integral(self, arm: int, months: ArrayLike) -> Vector:
+        """Return the integral from entry on of the event probability of one arm, 0 control and 1 experimental."""
+        dropout = self.dropout_hazards()[arm]
+        parts = [
+            group.prevalence * integrated_event_probability(months, group.breaks, group.hazards(arm), dropout)[1]
+            for group in self.hazard_pieces()
+        ]
+        return np.asarray(sum(parts))
+
+    def _events_of_arm(self, arm: int, months: Vector, accrual: float) -> Vector:
+        """Return the expected events if every patient of an accrual of this length were in one arm."""
+        starts, rates = self.accrual_pieces()
+        ends = np.minimum(np.append(starts[1:], math.inf), accrual)
+        total = np.zeros(months.shape)
+        for start, end, rate in zip(starts, ends, rates, strict=True):
+            if end > start and rate > 0:
+                total = total + rate * (self._integral(arm, months - start) - self._integral(arm, months - end))
+        return total
+
+    def events_of_accrual(self, calendar_months: ArrayLike, accrual_months: float) -> Vector:
+        """Return the expected events by each calendar month, both arms together, of an accrual of this length."""
+        months, share = np.asarray(calendar_months, dtype=float), self.experimental_share
+        control, experimental = (self._events_of_arm(arm, months, accrual_months) for arm in (0, 1))
+        return np.asarray((1 - share) * control + share * experimental)
 
     def mean_integral(self, months: ArrayLike) -> Vector:
         """Return the integral from entry on of the event probability of both arms together, in months."""
         share = self.experimental_share
-        return (1 - share) * self._integral(months, 1.0)[1] + share * self._integral(months, self.hazard_ratio)[1]
+        return (1 - share) * self._integral(0, months) + share * self._integral(1, months)
 
     def eventual_probability(self) -> float:
         """Return the probability that a patient, of both arms together, ever has an observed event."""
-        breaks, hazards = self.pieces
-        by_arm = []
-        for ratio in (1.0, self.hazard_ratio):
-            at_risk, happened, _ = _piece_starts(breaks, ratio * hazards, self.dropout_per_month)
-            last = ratio * hazards[-1]
-            by_arm.append(float(happened[-1] + at_risk[-1] * last / (last + self.dropout_per_month)))
-        return (1 - self.experimental_share) * by_arm[0] + self.experimental_share * by_arm[1]
+        shares = (1 - self.experimental_share, self.experimental_share)
+        return sum(
+            share * group.prevalence * eventual_event_probability(group.breaks, group.hazards(arm), dropout)
+            for group in self.hazard_pieces()
+            for arm, (share, dropout) in enumerate(zip(shares, self.dropout_hazards(), strict=True))
+        )
 
     def expected_events(self, calendar_months: ArrayLike, patients: float | None = None) -> Vector:
         """Return the expected number of events, both arms together, by each calendar month.
@@ -305,7 +360,7 @@ class Scenario:
                 f"scenario '{self.name}': {size:,.0f} patients can give at most {most:,.1f} events, but "
                 f"{wanted:,.1f} are needed: enrol more patients or plan for fewer events"
             )
-        high = size / self.accrual_per_month
+        high = self.accrual_length(size)
         while float(self.expected_events(high, size)) < wanted:
             high *= 2
         return float(brentq(lambda m: float(self.expected_events(m, size)) - wanted, 0.0, high, xtol=1e-11))

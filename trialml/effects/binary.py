@@ -22,8 +22,10 @@ __all__ = [
     "Interval",
     "MantelHaenszel",
     "binary_contrast",
+    "checked_proportions",
     "mantel_haenszel",
     "newcombe_interval",
+    "restricted_control",
     "score_interval",
 ]
 
@@ -114,7 +116,7 @@ def newcombe_interval(x1: int, n1: int, x0: int, n0: int, level: float = 0.95) -
     ----------
     Newcombe RG. Stat Med 1998;17:873-890.
     """
-    p1, p0 = _proportions(x1, n1, x0, n0)
+    p1, p0 = checked_proportions(x1, n1, x0, n0)
     z = normal_quantile(level)
     low1, high1 = _wilson(p1, n1, z)
     low0, high0 = _wilson(p0, n0, z)
@@ -143,11 +145,11 @@ def score_interval(x1: int, n1: int, x0: int, n0: int, level: float = 0.95) -> I
     ----------
     Miettinen O, Nurminen M. Comparative analysis of two rates. Stat Med 1985;4:213-226.
     """
-    p1, p0 = _proportions(x1, n1, x0, n0)
+    p1, p0 = checked_proportions(x1, n1, x0, n0)
     d, critical = p1 - p0, normal_quantile(level) ** 2
 
     def excess(t: float) -> float:
-        base = _restricted_control(x1, n1, x0, n0, t)
+        base = restricted_control(x1, n1, x0, n0, t)
         both = base + t
         variance = (both * (1 - both) / n1 + base * (1 - base) / n0) * (n1 + n0) / (n1 + n0 - 1)
         return (d - t) ** 2 - critical * max(variance, 0.0)
@@ -166,7 +168,7 @@ def _score_limit(excess: Callable[[float], float], d: float, end: float) -> floa
     return float(brentq(excess, start, edge, xtol=1e-14, rtol=1e-14))
 
 
-def _restricted_control(x1: int, n1: int, x0: int, n0: int, t: float) -> float:
+def restricted_control(x1: float, n1: float, x0: float, n0: float, t: float) -> float:
     """Return the control's proportion that maximises the likelihood where the difference is `t`."""
     n, x = n1 + n0, x1 + x0
     cubic = (n, (n + n0) * t - n - x, (n0 * t - n - 2 * x0) * t + x, x0 * t * (1 - t))
@@ -183,7 +185,8 @@ def _wilson(p: float, n: int, z: float) -> tuple[float, float]:
     return (0.0 if p == 0 else low), (1.0 if p == 1 else high)
 
 
-def _proportions(x1: int, n1: int, x0: int, n0: int) -> tuple[float, float]:
+def checked_proportions(x1: int, n1: int, x0: int, n0: int) -> tuple[float, float]:
+    """Return the proportions of events, experimental and control, refusing what is no count of patients."""
     for events, patients in ((x1, n1), (x0, n0)):
         if patients < 1 or not 0 <= events <= patients:
             raise DataError(

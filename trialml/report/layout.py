@@ -76,6 +76,7 @@ class Layout(NamedTuple):
 
     created: str
     estimand: tuple[tuple[str, str], ...]
+    asks_of_data: bool
     sections: tuple[Section, ...]
     methods: Methods
     summary_abbreviations: tuple[tuple[str, str], ...]
@@ -127,6 +128,7 @@ def lay_out(document: Document) -> Layout:
     return Layout(
         created=_moment(document.created),
         estimand=estimand,
+        asks_of_data=bool(estimand) or {chapter.key for chapter in document.chapters} != {"design"},
         sections=sections,
         methods=methods,
         summary_abbreviations=abbreviations_in(summary),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 __all__ = ["compiled", "compiled_at_first_call"]
@@ -11,8 +16,8 @@ __all__ = ["compiled", "compiled_at_first_call"]
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function for one signature and keeps the machine code on disk.
 
-    The code is kept beside the module, or in the user's cache folder where the package cannot be written to; where
-    neither can, it is compiled anew in each process. Sums may be reordered for the vector unit of the processor, in
+    The code is kept beside the package, or in the user's cache folder where the package cannot be written to; where
+    neither can, it is compiled anew in each process. What was compiled of other sources is never used. Sums may be reordered for the vector unit of the processor, in
     a way that does not depend on the number of cores: nothing here runs in parallel. The functions make no arrays:
     they fill those that they are given, which halves the time that compiling them takes.
 
@@ -32,7 +37,8 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
             "_nrt": False,
         }
         try:
-            return numba.njit(signature, cache=True, **options)(function)
+            with _kept_by_source():
+                return numba.njit(signature, cache=True, **options)(function)
         except (RuntimeError, OSError):  # no folder of numba's can hold the cache, or the disk is full
             return numba.njit(signature, **options)(function)
 
@@ -44,6 +50,55 @@ def compiled_at_first_call(function: Callable[..., Any]) -> Any:
     import numba
 
     try:
-        return numba.njit(cache=True)(function)
+        with _kept_by_source():
+            return numba.njit(cache=True)(function)
     except (RuntimeError, OSError):
         return numba.njit(function)
+
+
+@contextmanager
+def _kept_by_source() -> Iterator[None]:
+    """Keep machine code in a folder named after the sources of all compiled functions.
+
+    numba looks at the file of the function alone, so that a function would go on calling the old machine code of
+    another file that has changed since, be it after an upgrade of the package.
+    """
+    from numba.core import config
+
+    chosen = config.CACHE_DIR
+    folder = _folder(chosen)
+    if folder is not None:
+        config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = chosen
+
+
+@lru_cache(maxsize=1)
+def _folder(chosen: str) -> Path | None:
+    """Return the first folder that can be made: where numba was told to, beside the package, in the user's cache."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    parents = [Path(chosen)] if chosen else [_PACKAGE / "__pycache__", user / "trialml"]
+    for parent in parents:
+        folder = parent / f"compiled-{_digest()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def _digest() -> str:
+    """Return a digest of every file that holds compiled functions."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.glob("*/*.py")):
+        content = path.read_bytes()
+        if b"survival.compile import" in content or path == Path(__file__):
+            digest.update(content)
+    return digest.hexdigest()[:16]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,46 +58,31 @@ class CalibrationCurve(Result):
     horizon: float
     unit: str
 
-    @property
-    def estimates(self) -> Mapping[str, Estimate]:
-        """The summaries by their names in `scalars`."""
-        return {
-            "observed_over_expected": self.ratio,
-            "calibration_slope": self.slope,
-            "ici": self.ici,
-            "e50": self.e50,
-            "e90": self.e90,
-        }
-
     def frame(self) -> pd.DataFrame:
         """Return one row a point of the curve."""
         return self.curve
 
     def text(self) -> str:
-        """Return observed over expected, the slope and the ICI."""
+        """Return the ICI, E50 and E90; the ratio and the slope are attributes, and what `Calibration` reports."""
         return (
-            f"By {self.horizon:g} {self.unit} the observed over the mean predicted risk is {self.ratio.text()}, the calibration "
-            f"slope {self.slope.text()} and the integrated calibration index {self.ici.text()} (E50 {self.e50.value:.3f}, E90 "
-            f"{self.e90.value:.3f}; {format_count(self.ratio.n or 0)} patients, {format_count(self.ratio.events or 0)} events by then; "
-            f"{self.ratio.kind}). The index is above 0 by chance alone where predictions are right."
+            f"By {self.horizon:g} {self.unit} predicted and observed risks differ by {self.ici.text()} on average over patients (integrated "
+            f"calibration index; half of them by at most {self.e50.value:.3f}, nine in ten by at most {self.e90.value:.3f}; "
+            f"{format_count(self.ratio.n or 0)} patients, {format_count(self.ratio.events or 0)} events by then; {self.ratio.kind}). "
+            "The index is above 0 by chance alone where predictions are right."
         )
 
     def scalars(self) -> dict[str, float]:
-        """Return the summaries with limits."""
+        """Return what the curve comes to, with limits."""
         at = f"{self.horizon:g}{self.unit}"
-        return with_limits({f"{name}_{at}_{one.kind}": one for name, one in self.estimates.items()})
+        named = {"ici": self.ici, "e50": self.e50, "e90": self.e90}
+        return with_limits({f"{name}_{at}_{one.kind}": one for name, one in named.items()})
 
     def table(self) -> pd.DataFrame:
         """Return the summaries as words."""
-        rows = [
-            ("Observed over expected (1 is right)", self.ratio),
-            ("Calibration slope (1 is right, below 1 too extreme)", self.slope),
-            ("Integrated calibration index (0 is right)", self.ici),
-            ("E50", self.e50),
-            ("E90", self.e90),
-        ]
-        return pd.DataFrame([(name, one.text(), one.kind) for name, one in rows],
-                            columns=["Measure", "Value (95% CI)", "Kind"])  # fmt: skip
+        rows = [("Integrated calibration index (0 is right)", self.ici), ("E50", self.e50), ("E90", self.e90)]
+        return pd.DataFrame(
+            [(name, one.text(), one.kind) for name, one in rows], columns=["Measure", "Value (95% CI)", "Kind"]
+        )
 
     def draw(self, figure: Any) -> None:
         """Draw the curve with its band and the line of perfect calibration."""

@@ -1,0 +1,229 @@
+"""The verb that designs a trial: options made from the tables, so that command and study file say the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from trialml.errors import StudyFileError, nearest
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
+
+    from trialml.design_tables import AskedTable
+    from trialml.designing import Designed
+
+__all__ = ["add_design_verb", "design", "joined_lists"]
+
+_EPILOG = "Alpha is one-sided, times are months, a ratio is experimental to control, lists are separated by commas."
+_OUTPUT = ("verb", "kind", "json", "report", "study")
+
+
+def add_design_verb(verbs: Any, *, options: bool) -> None:
+    """Add the parser of ``trialml design`` to the command's.
+
+    Parameters
+    ----------
+    verbs
+        The command's subparsers.
+    options
+        Whether to add the options too: they need the tables, which the other verbs need not wait for.
+    """
+    parser = verbs.add_parser("design", help="design a trial: survival, means, rates or enrichment", epilog=_EPILOG)
+    if not options:
+        return
+    from trialml.design_tables import DESIGN_KINDS, RulesTable
+
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    for kind, table in DESIGN_KINDS.items():
+        words = (table.__doc__ or "").split(": ", 1)[1].split(";")[0].rstrip(".")
+        one = kinds.add_parser(kind, help=words, description=f"Design a trial: {words}.", epilog=_EPILOG)
+        assumed, rules = one.add_argument_group("assumed"), one.add_argument_group("rules")
+        for name, field in table.model_fields.items():
+            _add_option(rules if name in RulesTable.model_fields else assumed, name, field)
+        _add_output(one)
+    study = kinds.add_parser("study", help="every design that a study file asks for in its [design] table")
+    study.add_argument("study", type=Path, metavar="STUDY.toml")
+    _add_output(study)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    shown = parser.add_argument_group("output")
+    shown.add_argument("--json", action="store_true", help="print the results as JSON")
+    shown.add_argument("--report", type=Path, metavar="FILE.html", help="write a report too")
+
+
+def _add_option(parser: Any, name: str, field: FieldInfo) -> None:
+    """Add the option of a table's key; it is read by the table, so that command and file refuse alike."""
+    flag, default = "--" + name.replace("_", "-"), field.get_default()
+    words = (field.description or "").replace("%", "%%")
+    if field.annotation is bool:
+        parser.add_argument(flag, action="store_const", const=True, default=argparse.SUPPRESS, help=words)
+        return
+    names, listed = _accepted(field.annotation)
+    if names and all(isinstance(one, str) for one in names):
+        words += f": {', '.join(names)}"
+    if not field.is_required() and default not in (None, ()):
+        words += f" (default: {_written(default)})"
+    metavar = "NAME" if str in (field.annotation, *get_args(field.annotation)) else "N,N,..." if listed else "N"
+    if bool in get_args(field.annotation):
+        metavar = "YES|NO"
+    elif names and isinstance(names[0], str):
+        metavar = "NAME,NAME,..." if listed else "NAME"
+    parser.add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=words)
+
+
+def _written(default: Any) -> str:
+    values = default if isinstance(default, tuple) else (default,)
+    return ",".join(one if isinstance(one, str) else f"{one:g}" for one in values)
+
+
+def _accepted(annotation: Any) -> tuple[tuple[Any, ...], bool]:
+    """Return the names that a key may have, and whether it is a list."""
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return get_args(annotation), False
+    if origin is tuple:
+        return _accepted(get_args(annotation)[0])[0], True
+    if origin in (Union, UnionType, Annotated):
+        parts = [_accepted(part) for part in get_args(annotation) if part is not NoneType]
+        return next((names for names, _ in parts if names), ()), any(listed for _, listed in parts)
+    return (), False
+
+
+def joined_lists(words: Sequence[str]) -> list[str]:
+    """Join an option with a list that begins with a minus sign, which would otherwise look like an option."""
+    joined: list[str] = []
+    for word in words:
+        if re.match(r"-[\d.]+(,|$)|-inf", word) and joined and re.fullmatch(r"--[a-z0-9-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watcher: Any) -> int:
+    """Run ``trialml design``.
+
+    Parameters
+    ----------
+    asked
+        The words of the command.
+    console
+        Where to print.
+    words
+        The command line, for the report.
+    watcher
+        Shows the progress of a simulation.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    TrialmlError
+        If an option or the study file will not do, there is no such trial, or the report cannot be written.
+    """
+    from trialml.design_report import write_design_report
+    from trialml.designing import compute_design
+
+    if asked.kind == "study":
+        from trialml.config import read_design
+
+        requests: dict[str, AskedTable] = read_design(asked.study).requests()
+        if not requests:
+            raise StudyFileError(
+                f"{asked.study.name}: no design is asked for: add a table such as [design.survival] to it."
+            )
+    else:
+        requests = {asked.kind: _table(asked)}
+    designed = [compute_design(table, watcher) for table in requests.values()]
+    if asked.report is not None:
+        write_design_report(designed, asked.report, ["trialml", *words])
+    if asked.json:
+        console.print(
+            json.dumps([one.to_json() for one in designed], indent=1, allow_nan=False),
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+    else:
+        for one in designed:
+            _say(one, console)
+        if asked.report is not None:
+            console.print(f"Report    {asked.report}", soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def _table(asked: argparse.Namespace) -> AskedTable:
+    from pydantic import ValidationError
+
+    from trialml.design_tables import DESIGN_KINDS
+
+    table = DESIGN_KINDS[asked.kind]
+    given = {name: value for name, value in vars(asked).items() if name not in _OUTPUT}
+    read = {name: _read(value, table.model_fields[name].annotation) for name, value in given.items()}
+    try:
+        return table.model_validate(read)
+    except ValidationError as error:
+        raise StudyFileError(_refused(error, given)) from error
+
+
+def _read(value: Any, annotation: Any) -> Any:
+    """Return the numbers of an option's words; words that are none stay, and the table refuses them."""
+    names, listed = _accepted(annotation)
+    if not isinstance(value, str) or any(isinstance(name, str) for name in names):
+        return value
+    if bool in get_args(annotation):
+        return _yes_or_no(value)
+    return tuple(_number(one.strip()) for one in value.split(",")) if listed else _number(value)
+
+
+def _yes_or_no(words: str) -> bool | str:
+    return {"yes": True, "no": False}.get(words.lower(), words)
+
+
+def _number(words: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(words)
+        except ValueError:
+            continue
+    return words
+
+
+def _refused(error: ValidationError, given: dict[str, Any]) -> str:
+    """Return the first thing wrong in words of the command line."""
+    from trialml.config import in_plain_words
+
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return f"{first['ctx']['error']!s}."
+    name = str(first["loc"][0])
+    flag = "--" + name.replace("_", "-")
+    if first["type"] == "missing":
+        return f"{flag} is missing: add it."
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        known = re.findall(r"'([^']+)'", first["ctx"]["expected"])
+        return f"{flag} {first['input']} is not known: {nearest(first['input'], known)}."
+    return f"{flag} {given[name]} will not do: {in_plain_words(first['msg'])}."
+
+
+def _say(designed: Designed, console: Any) -> None:
+    from trialml.verbs_data import show_table
+
+    for result in designed.results:
+        console.print(result.heading(), style="cyan", markup=False, highlight=False)
+        console.print(f"  {result.text()}", markup=False, highlight=False)
+        table = result.table()
+        if table is not None:
+            show_table(table, console)
+        console.print()
