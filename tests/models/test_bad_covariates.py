@@ -217,3 +217,43 @@ def test_a_spline_finds_a_risk_that_no_line_can():
     y = survival_outcome(time, np.ones(600))
     line, bent = (CoxRidge(knots=knots).fit(X, y).score(X, y) for knots in (0, 4))
     assert line < 0.58 < 0.68 < bent
+
+
+@pytest.mark.parametrize("kind", [*SURVIVAL, *COMPETING, *BINARY])
+def test_copies_of_a_patient_stay_together_in_the_folds_of_the_tuning(kind, monkeypatch):
+    """A bootstrap sample, seen through the folds: rows of one index share a fold."""
+    from trialml.data import folds
+    from trialml.models import cox_model, logistic_model
+
+    X, time, event = patients()
+    rows = np.random.default_rng(3).integers(0, 200, 200)
+    seen = []
+
+    def watched(*arguments):
+        seen.append(folds.fold_labels(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(cox_model, "fold_labels", watched)
+    monkeypatch.setattr(logistic_model, "fold_labels", watched)
+    kind(folds=3).fit(X.iloc[rows], outcome(kind, time, event)[rows])
+    assert seen
+    for fold in seen:
+        assert pd.Series(fold).groupby(X.index[rows]).nunique().max() == 1
+
+
+def test_copies_of_a_patient_are_left_out_together_by_the_linear_ridge():
+    """Spelled out: all copies of a patient predicted from the other patients, by the normal equations."""
+    X, time, _ = patients(40)
+    rows = np.random.default_rng(4).integers(0, 40, 40)
+    X, y = X.iloc[rows], np.log(time)[rows]
+    model = LinearRidge().fit(X, y)
+    design = np.column_stack([np.ones(40), model.encoder_.transform(X)])
+    errors = []
+    for penalty in model.penalties:
+        ridge, total = 40 * penalty * np.diag([0, 1, 1]), 0.0
+        for patient in set(rows):
+            rest = rows != patient
+            beta = np.linalg.solve(design[rest].T @ design[rest] + ridge, design[rest].T @ y[rest])
+            total += ((y[~rest] - design[~rest] @ beta) ** 2).sum()
+        errors.append(total)
+    assert model.penalty_ == pytest.approx(model.penalties[int(np.argmin(errors))])

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from trialml.data.folds import fold_labels
 from trialml.errors import AnalysisError, DataError
 from trialml.models.encode import CovariateEncoder
-from trialml.models.linear_design import LinearDesign, refuse_perfect_prediction
+from trialml.models.linear_design import LinearDesign, copies_of, refuse_perfect_prediction
 from trialml.models.score import ScoredByConcordance
 from trialml.survival.cox import baseline_cumulative_hazard
 from trialml.survival.product_limit import step_at
@@ -91,21 +91,23 @@ class HazardModel(ScoredByConcordance, LinearDesign):
         model.horizon_limit_ = float(state["horizon_limit"])
         return model
 
-    def _tuning_folds(self, design: Floats, kind: NDArray[Any]) -> NDArray[np.intp]:
+    def _tuning_folds(self, design: Floats, kind: NDArray[Any], copies: pd.Index | None) -> NDArray[np.intp]:
         """Return folds of the tuning, balanced by arm and by what ended follow-up, shape (n,)."""
         arm = design[:, 0].astype(np.str_) if self.treatment is not None else np.full(len(kind), "all")
-        return fold_labels(np.char.add(arm, kind.astype(np.str_)), self.folds, self.seed)
+        return fold_labels(np.char.add(arm, kind.astype(np.str_)), self.folds, self.seed, copies)
 
 
 class CoxModel(HazardModel, ABC):
     """A proportional hazards model, its baseline hazard in Breslow's form with Efron's correction."""
 
     @abstractmethod
-    def _learn(self, design: Floats, time: Floats, event: Flags) -> Floats:
+    def _learn(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> Floats:
         """Return the coefficients of the design, shape (k,), setting what was tuned on the way."""
 
     def fit(self, X: pd.DataFrame, y: NDArray[np.void]) -> Self:
         """Fit on covariates X, shape (n, p), and the structured outcome y, shape (n,).
+
+        Rows of X with the same index are copies of one patient and stay together in the folds of the tuning.
 
         Raises
         ------
@@ -128,7 +130,7 @@ class CoxModel(HazardModel, ABC):
         design = self._learn_design(X)
         arm = 1 if self.treatment is not None else 0
         refuse_perfect_prediction(design[:, arm:], self._column_names()[arm:], time, event)
-        beta = self._learn(design, time, event)
+        beta = self._learn(design, time, event, copies_of(X))
         self._take(beta)
         self.baseline_times_, self.baseline_hazard_ = baseline_cumulative_hazard(time, event, design @ beta)
         self.horizon_limit_ = float(time.max())

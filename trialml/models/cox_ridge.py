@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import splits
@@ -65,19 +66,19 @@ class CoxRidge(CoxModel):
         self.seed = seed
         self.knots = knots
 
-    def _learn(self, design: Floats, time: Floats, event: Flags) -> Floats:
-        self.penalty_ = self._tuned_penalty(design, time, event)
+    def _learn(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> Floats:
+        self.penalty_ = self._tuned_penalty(design, time, event, copies)
         return CoxProblem(time, event, design).fit(ridge=self._ridge(design, self.penalty_)).coefficients
 
     def _ridge(self, design: Floats, penalty: float) -> Floats:
         return np.where(self._free(design), 0.0, penalty)
 
-    def _tuned_penalty(self, design: Floats, time: Floats, event: Flags) -> float:
+    def _tuned_penalty(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> float:
         if len(self.penalties) == 1:
             return float(self.penalties[0])
         whole = CoxProblem(time, event, design)
         score = np.zeros(len(self.penalties))
-        for train, _ in splits(self._tuning_folds(design, event)):
+        for train, _ in splits(self._tuning_folds(design, event, copies)):
             part = CoxProblem(time[train], event[train], design[train])
             start = None
             for place in np.argsort(self.penalties)[::-1]:

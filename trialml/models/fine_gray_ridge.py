@@ -13,7 +13,7 @@ from trialml.data.folds import splits
 from trialml.errors import AnalysisError
 from trialml.models import Model
 from trialml.models.cox_model import FEWEST_EVENTS, HazardModel, checked_times_of_risk
-from trialml.models.linear_design import refuse_perfect_prediction
+from trialml.models.linear_design import copies_of, refuse_perfect_prediction
 from trialml.models.outcome import checked_competing
 from trialml.survival.fine_gray_fit import FineGrayArrays, fine_gray_likelihood, fit_fine_gray
 from trialml.survival.product_limit import step_at
@@ -82,7 +82,7 @@ class FineGrayRidge(HazardModel):
         design = self._learn_design(X)
         arm = 1 if self.treatment is not None else 0
         refuse_perfect_prediction(design[:, arm:], self._column_names()[arm:], time, event)
-        self.penalty_ = self._tuned_penalty(design, time, cause)
+        self.penalty_ = self._tuned_penalty(design, time, cause, copies_of(X))
         fitted = self._fit(design, time, cause, self.penalty_)
         self._take(fitted.coefficients)
         self.baseline_times_, self.baseline_hazard_ = fitted.times, np.cumsum(fitted.hazard)
@@ -93,11 +93,11 @@ class FineGrayRidge(HazardModel):
         ridge = np.where(self._free(design), 0.0, penalty)
         return fit_fine_gray(time, cause, design, 1, tuple(self._column_names()), "breslow", ridge)
 
-    def _tuned_penalty(self, design: Floats, time: Floats, cause: NDArray[np.int64]) -> float:
+    def _tuned_penalty(self, design: Floats, time: Floats, cause: NDArray[np.int64], copies: pd.Index | None) -> float:
         if len(self.penalties) == 1:
             return float(self.penalties[0])
         score = np.zeros(len(self.penalties))
-        for train, _ in splits(self._tuning_folds(design, cause)):
+        for train, _ in splits(self._tuning_folds(design, cause, copies)):
             for place, penalty in enumerate(self.penalties):
                 part = self._fit(design[train], time[train], cause[train], penalty)
                 whole = fine_gray_likelihood(time, cause, design, 1, part.coefficients)

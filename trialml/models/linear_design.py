@@ -13,7 +13,7 @@ from trialml.errors import AnalysisError, ModelInputError
 from trialml.models.columns import require_columns
 from trialml.models.encode import CovariateEncoder
 
-__all__ = ["LinearDesign", "refuse_perfect_prediction"]
+__all__ = ["LinearDesign", "copies_of", "refuse_perfect_prediction"]
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +70,14 @@ class LinearDesign(BaseEstimator):  # type: ignore[misc]
         coefficients: Any = getattr(self, "coefficients_")  # noqa: B009  (set by fit, in classes to the right)
         kept = zip(self.encoder_.covariate_of_column(), coefficients, strict=True)
         return tuple(dict.fromkeys(name for name, value in kept if value != 0))
+
+
+def copies_of(X: pd.DataFrame) -> pd.Index | None:
+    """Return the patient of each row where a patient has several, as in a bootstrap sample; None where nobody has.
+
+    Rows of one index are copies of one patient: the folds of a tuning never part them.
+    """
+    return None if X.index.is_unique else X.index
 
 
 def refuse_perfect_prediction(design: Floats, names: list[str], time: Floats, event: NDArray[np.bool_]) -> None:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from trialml.errors import AnalysisError, DataError
 from trialml.models import Model
 from trialml.models.encode import CovariateEncoder
-from trialml.models.linear_design import LinearDesign
+from trialml.models.linear_design import LinearDesign, copies_of
 from trialml.models.ridge_line import ridge_line
 from trialml.models.score import ScoredByVariance
 
@@ -86,7 +86,10 @@ class LinearRidge(ScoredByVariance, LinearDesign):
         arm = design[:, 0] if self.treatment is not None else None
         columns = design if arm is None else design[:, 1:]
         self._refuse_copies(columns, values)
-        line = ridge_line(columns, values, len(values) * np.asarray(self.penalties, dtype=np.float64), arm)
+        grid = len(values) * np.asarray(self.penalties, dtype=np.float64)
+        patient = copies_of(X)
+        counts = None if patient is None else patient.map(patient.value_counts()).to_numpy(dtype=np.float64)
+        line = ridge_line(columns, values, grid, arm, counts)
         self.penalty_, self.coefficients_ = line.penalty / len(values), line.coefficients
         left = values - columns @ line.coefficients
         both = arm is not None and 0 < arm.sum() < len(arm)

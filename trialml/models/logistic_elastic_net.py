@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.models import Model
@@ -62,7 +63,7 @@ class LogisticElasticNet(LogisticModel):
         self.seed = seed
         self.knots = knots
 
-    def _learn(self, design: Floats, outcome: BinaryOutcome, y: Any) -> Floats:
+    def _learn(self, design: Floats, outcome: BinaryOutcome, y: Any, copies: pd.Index | None) -> Floats:
         free = self._free(design)
         largest = largest_logistic_penalty(design, outcome, mixing=self.mixing, free=free)
         grid = largest * np.geomspace(1.0, 0.01, self.path)
@@ -72,7 +73,7 @@ class LogisticElasticNet(LogisticModel):
         def path(columns: Floats, of: BinaryOutcome) -> Floats:
             return logistic_path(columns, of, grid, mixing=self.mixing, free=free)
 
-        place = 0 if len(grid) == 1 else self._best(design, outcome, y, path)
+        place = 0 if len(grid) == 1 else self._best(design, outcome, y, path, copies)
         self.penalty_ = float(grid[place])
         return np.asarray(logistic_path(design, outcome, grid[: place + 1], mixing=self.mixing, free=free)[-1])
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from trialml.data.folds import fold_labels, splits
 from trialml.errors import AnalysisError
 from trialml.models.encode import CovariateEncoder
-from trialml.models.linear_design import LinearDesign, refuse_perfect_prediction
+from trialml.models.linear_design import LinearDesign, copies_of, refuse_perfect_prediction
 from trialml.models.outcome import BinaryOutcome
 from trialml.models.score import ScoredByLogLoss
 
@@ -51,7 +51,7 @@ class LogisticModel(ScoredByLogLoss, LinearDesign, ABC):
     penalty_: float
 
     @abstractmethod
-    def _learn(self, design: Floats, outcome: BinaryOutcome, y: Any) -> Floats:
+    def _learn(self, design: Floats, outcome: BinaryOutcome, y: Any, copies: pd.Index | None) -> Floats:
         """Return intercept and coefficients of the design, shape (1 + k,), setting what was tuned on the way."""
 
     def fit(self, X: pd.DataFrame, y: Any) -> Self:
@@ -79,7 +79,7 @@ class LogisticModel(ScoredByLogLoss, LinearDesign, ABC):
         arm = 1 if self.treatment is not None else 0
         names, event = self._column_names()[arm:], outcome.event[counted]
         refuse_perfect_prediction(design[counted, arm:], names, np.where(event, 1.0, 2.0), event)
-        beta = self._learn(design, outcome, y)
+        beta = self._learn(design, outcome, y, copies_of(X))
         self.intercept_ = float(beta[0])
         self.treatment_coefficient_ = float(beta[1]) if arm else 0.0
         self.coefficients_ = np.asarray(beta[1 + arm :])
@@ -128,11 +128,11 @@ class LogisticModel(ScoredByLogLoss, LinearDesign, ABC):
         model.classes_ = np.asarray([False, True])
         return model
 
-    def _best(self, design: Floats, outcome: BinaryOutcome, y: Any, path: Path) -> int:
+    def _best(self, design: Floats, outcome: BinaryOutcome, y: Any, path: Path, copies: pd.Index | None) -> int:
         """Return which model of a path has the largest weighted log-likelihood in folds that it did not see."""
         arm = design[:, 0].astype(np.str_) if self.treatment is not None else np.full(len(design), "all")
         kind = np.where(outcome.weight > 0, np.where(outcome.event, "event", "free"), "unknown")
-        fold = fold_labels(np.char.add(arm, kind), self.folds, self.seed)
+        fold = fold_labels(np.char.add(arm, kind), self.folds, self.seed, copies)
         score: Floats | float = 0.0
         for train, test in splits(fold):
             eta = self._lines(design[test], path(design[train], BinaryOutcome.of(y[train])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.models import Model
@@ -53,7 +54,7 @@ class LogisticRidge(LogisticModel):
         self.seed = seed
         self.knots = knots
 
-    def _learn(self, design: Floats, outcome: BinaryOutcome, y: Any) -> Floats:
+    def _learn(self, design: Floats, outcome: BinaryOutcome, y: Any, copies: pd.Index | None) -> Floats:
         grid = np.sort(np.asarray(self.penalties, dtype=np.float64))[::-1]
         free = self._free(design)
 
@@ -61,7 +62,7 @@ class LogisticRidge(LogisticModel):
             # The path takes penalties for one patient; a ridge penalty here is for all.
             return logistic_path(columns, of, penalties / of.weight.sum(), mixing=0.0, free=free)
 
-        place = 0 if len(grid) == 1 else self._best(design, outcome, y, path)
+        place = 0 if len(grid) == 1 else self._best(design, outcome, y, path, copies)
         self.penalty_ = float(grid[place])
         return np.asarray(path(design, outcome, grid[place : place + 1])[0])
 

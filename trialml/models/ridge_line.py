@@ -19,7 +19,9 @@ class RidgeLine(NamedTuple):
     penalty: float
 
 
-def ridge_line(design: Floats, scores: Floats, penalties: Floats, group: Floats | None = None) -> RidgeLine:
+def ridge_line(
+    design: Floats, scores: Floats, penalties: Floats, group: Floats | None = None, copies: Floats | None = None
+) -> RidgeLine:
     """Return the ridge coefficients at the penalty with the smallest leave-one-out error.
 
     With the eigenvectors V and values l of the centred design's Gram matrix, every penalty's fit and leverages
@@ -35,6 +37,9 @@ def ridge_line(design: Floats, scores: Floats, penalties: Floats, group: Floats 
         The grid; of equal errors the first is taken.
     group
         A label a patient, shape (n,), such as the arm: each group has an intercept of its own. None for one group.
+    copies
+        How many rows the patient of each row has, all the same, shape (n,): they are left out together, so that ``1 - h``
+        becomes ``1 - copies h``. None for one each.
     """
     centred, left = design.copy(), scores.copy()
     share = np.empty(len(scores))
@@ -49,7 +54,8 @@ def ridge_line(design: Floats, scores: Floats, penalties: Floats, group: Floats 
     along = turned.T @ left
     kept = 1.0 / (np.maximum(values, 0.0)[:, None] + penalties)
     # A patient alone in a group has nobody to be predicted from: any penalty does as well.
-    leverage = np.minimum(share[:, None] + turned**2 @ kept, 1 - 1e-12)
+    leverage = share[:, None] + turned**2 @ kept
+    leverage = np.minimum(leverage if copies is None else copies[:, None] * leverage, 1 - 1e-12)
     errors = ((left[:, None] - turned @ (along[:, None] * kept)) / (1.0 - leverage)) ** 2
     best = int(np.argmin(errors.sum(axis=0)))
     return RidgeLine(np.asarray(vectors @ (along * kept[:, best]), dtype=np.float64), float(penalties[best]))
