@@ -104,7 +104,8 @@ def test_the_verdict_is_in_words_and_the_result_survives_json():
     again = SampleAdequacy.from_dict(few.to_dict())
     assert again.text() == few.text()
     assert list(few.table()) == ["Criterion", "Patients needed", "Events needed", "Met"]
-    assert few.scalars()["events_per_parameter"] == 4
+    assert few.events_per_parameter == 4
+    assert few.scalars()["required_n"] == few.required
 
 
 @pytest.mark.parametrize(

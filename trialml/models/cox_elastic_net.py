@@ -49,6 +49,8 @@ class CoxElasticNet(CoxModel):
     penalty_ : float
     """
 
+    penalty_name = "elastic-net penalty"
+
     def __init__(
         self,
         treatment: str | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,9 @@ class HazardModel(ScoredByConcordance, LinearDesign):
     horizon_limit_ : float
         The last time at which a risk may be read.
     """
+
+    penalty_name: ClassVar[str] = "ridge penalty"
+    """What `penalty_` is, in words."""
 
     folds: int
     seed: int

@@ -111,12 +111,9 @@ class SampleAdequacy(Result):
         )
 
     def scalars(self) -> Mapping[str, float]:
-        """Return sizes, events for each parameter and the expected shrinkage."""
+        """Return the parameters, the patients that meet every criterion and the expected shrinkage."""
         return {
-            "n": float(self.n),
-            "events": float(self.events),
             "parameters": float(self.parameters),
-            "events_per_parameter": self.events_per_parameter,
             "required_n": float(self.required),
             "expected_shrinkage": self.shrinkage,
         }
