@@ -165,7 +165,9 @@ def _known_models(study: Study) -> None:
     """Refuse a model's name before the data are read: it is the study file that is wrong."""
     from trialml.models import model_named
 
-    model_named(study.models.risk.model, "risk")
+    # Of other kinds of endpoints a run learns no model, and the study file's default stands there unused.
+    kind = "time to event" if study.endpoint.kind == "time to event" else None
+    model_named(study.models.risk.model, "risk", kind)
     model_named(study.models.response.model, "response")
 
 

@@ -21,10 +21,12 @@ from trialml.errors import AnalysisError
 from trialml.explain.linear import explain_linear
 from trialml.models import model_named
 from trialml.models.coefficients import coefficients_of
+from trialml.models.cox_model import CoxModel
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
 from trialml.models.outcome import survival_outcome
+from trialml.models.sample_adequacy import sample_adequacy
 from trialml.result import Estimate, format_count, format_number
 from trialml.strata.effects import StratumEffects, StratumOutcomes, stratum_effects, stratum_members
 from trialml.strata.profile import strata_profile
@@ -96,12 +98,12 @@ class Learning:
     def learn_risk(self) -> None:
         """Fit the risk model, judge it on patients not seen, explain it."""
         analysis, endpoint, asked = self.analysis, self.endpoint, self.analysis.study.models.risk
-        estimator = model_named(asked.model, "risk").estimator
+        estimator = model_named(asked.model, "risk", "time to event").estimator
         X = self.X.assign(**{ARM: self.treated.astype(np.float64)})
         outcome = survival_outcome(self.time, self.event)
 
-        def fit(rows: Rows) -> CoxRidge:
-            fitted: CoxRidge = estimator(treatment=ARM, seed=analysis.seed(3)).fit(X.iloc[rows], outcome[rows])
+        def fit(rows: Rows) -> CoxModel:
+            fitted: CoxModel = estimator(treatment=ARM, seed=analysis.seed(3)).fit(X.iloc[rows], outcome[rows])
             return fitted
 
         repeats = analysis.repeats("risk")
@@ -275,7 +277,18 @@ class Learning:
                 ratio=True,
                 n=len(self.X),
                 events=int(self.event.sum()),
-                penalty=f"The ridge penalty is {model.penalty_:g}.",
+                penalty=f"The {model.penalty_name} is {model.penalty_:g}.",
+            ),
+            "risk",
+        )
+        self.analysis.add(
+            sample_adequacy(
+                "time to event",
+                n=len(self.X),
+                events=int(self.event.sum()),
+                parameters=len(model.coefficients_) + 1,
+                follow_up=float(self.time.mean()),
+                horizon=self.endpoint.horizon,
             ),
             "risk",
         )

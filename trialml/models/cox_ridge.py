@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
-from trialml.data.folds import fold_labels, splits
-from trialml.errors import AnalysisError
+from trialml.data.folds import splits
 from trialml.models import Model
-from trialml.models.encode import CovariateEncoder
-from trialml.survival.cox import CoxProblem, baseline_cumulative_hazard
-from trialml.survival.product_limit import step_at
-from trialml.survival.ties import not_after
+from trialml.models.cox_model import CoxModel
+from trialml.survival.cox import CoxProblem
 
 __all__ = ["MODEL", "CoxRidge"]
 
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
-class CoxRidge(BaseEstimator):  # type: ignore[misc]
+
+class CoxRidge(CoxModel):
     """Cox proportional hazards with a quadratic penalty on standardised covariates.
 
     The penalised log partial likelihood (Efron ties) is ``l(b) - penalty / 2 * sum(b_j**2)``; the arm, where given
@@ -40,6 +35,8 @@ class CoxRidge(BaseEstimator):  # type: ignore[misc]
         Folds of the tuning.
     seed : int
         Seed of the folds.
+    knots : int
+        3, 4 or 5 for restricted cubic splines of numeric covariates, as in `CovariateEncoder`; 0 for straight lines.
 
     Attributes
     ----------
@@ -61,120 +58,27 @@ class CoxRidge(BaseEstimator):  # type: ignore[misc]
         penalties: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0),
         folds: int = 5,
         seed: int = 1,
+        knots: int = 0,
     ) -> None:
         self.treatment = treatment
         self.penalties = penalties
         self.folds = folds
         self.seed = seed
+        self.knots = knots
 
-    def fit(self, X: pd.DataFrame, y: NDArray[np.void]) -> Self:
-        """Fit on covariates X, shape (n, p), and the structured outcome y, shape (n,).
+    def _learn(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> Floats:
+        self.penalty_ = self._tuned_penalty(design, time, event, copies)
+        return CoxProblem(time, event, design).fit(ridge=self._ridge(design, self.penalty_)).coefficients
 
-        Raises
-        ------
-        AnalysisError
-            If there are fewer than 5 events, or the fit does not converge.
-        """
-        time, event = np.asarray(y["time"]), np.asarray(y["event"])
-        if event.sum() < 5:
-            raise AnalysisError(f"A Cox model cannot be fitted to {int(event.sum())} events: at least 5 are needed.")
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.encoder_ = CovariateEncoder().fit(self._covariates(X))
-        design = self._design(X)
-        self.penalty_ = self._tuned_penalty(design, time, event)
-        fitted = CoxProblem(time, event, design).fit(ridge=self._ridge(design, self.penalty_))
-        arm = 1 if self.treatment is not None else 0
-        self.coefficients_ = np.asarray(fitted.coefficients[arm:])
-        self.treatment_coefficient_ = float(fitted.coefficients[0]) if arm else 0.0
-        self.baseline_times_, self.baseline_hazard_ = baseline_cumulative_hazard(
-            time, event, design @ fitted.coefficients
-        )
-        self.horizon_limit_ = float(time.max())
-        return self
+    def _ridge(self, design: Floats, penalty: float) -> Floats:
+        return np.where(self._free(design), 0.0, penalty)
 
-    def log_hazard(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the log hazard relative to an average control patient, shape (n,)."""
-        check_is_fitted(self, "coefficients_")
-        score = self.encoder_.transform(self._covariates(X)) @ self.coefficients_
-        if self.treatment is not None:
-            score = score + self.treatment_coefficient_ * np.asarray(X[self.treatment], dtype=np.float64)
-        return np.asarray(score, dtype=np.float64)
-
-    def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the log hazard, higher is worse, shape (n,)."""
-        return self.log_hazard(X)
-
-    def survival(self, X: pd.DataFrame, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return S(t | x) = exp(-H0(t) exp(log hazard)), shape (n, number of times).
-
-        Raises
-        ------
-        AnalysisError
-            If a time lies beyond the follow-up of the training data.
-        """
-        wanted = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        if not not_after(wanted.max(initial=0.0), self.horizon_limit_):
-            message = (
-                f"A risk at {wanted.max():g} was asked for, but the training data end at {self.horizon_limit_:g}: "
-                "choose a horizon within the follow-up."
-            )
-            raise AnalysisError(message)
-        hazard = step_at(self.baseline_times_, self.baseline_hazard_, wanted, initial=0.0)
-        return np.asarray(np.exp(-np.outer(np.exp(self.log_hazard(X)), hazard)), dtype=np.float64)
-
-    def risk(self, X: pd.DataFrame, horizon: float) -> NDArray[np.float64]:
-        """Return 1 - S(horizon | x), shape (n,)."""
-        return np.asarray(1.0 - self.survival(X, np.asarray([horizon]))[:, 0])
-
-    def state(self) -> dict[str, Any]:
-        """Return what was learned as plain JSON types."""
-        return {
-            "encoder": self.encoder_.state(),
-            "treatment": self.treatment,
-            "coefficients": self.coefficients_.tolist(),
-            "treatment_coefficient": self.treatment_coefficient_,
-            "penalty": self.penalty_,
-            "baseline_times": self.baseline_times_.tolist(),
-            "baseline_hazard": self.baseline_hazard_.tolist(),
-            "horizon_limit": self.horizon_limit_,
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Return the model that `state` described."""
-        model = cls(treatment=state["treatment"])
-        model.encoder_ = CovariateEncoder.from_state(state["encoder"])
-        model.coefficients_ = np.asarray(state["coefficients"], dtype=np.float64)
-        model.treatment_coefficient_ = float(state["treatment_coefficient"])
-        model.penalty_ = float(state["penalty"])
-        model.baseline_times_ = np.asarray(state["baseline_times"], dtype=np.float64)
-        model.baseline_hazard_ = np.asarray(state["baseline_hazard"], dtype=np.float64)
-        model.horizon_limit_ = float(state["horizon_limit"])
-        return model
-
-    def _covariates(self, X: pd.DataFrame) -> pd.DataFrame:
-        return X.drop(columns=[self.treatment]) if self.treatment is not None else X
-
-    def _design(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        columns = self.encoder_.transform(self._covariates(X))
-        if self.treatment is None:
-            return columns
-        return np.column_stack([np.asarray(X[self.treatment], dtype=np.float64), columns])
-
-    def _ridge(self, design: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
-        ridge = np.full(design.shape[1], penalty)
-        if self.treatment is not None:
-            ridge[0] = 0.0
-        return ridge
-
-    def _tuned_penalty(self, design: NDArray[np.float64], time: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
+    def _tuned_penalty(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> float:
         if len(self.penalties) == 1:
             return float(self.penalties[0])
-        arm = design[:, 0].astype(np.str_) if self.treatment is not None else np.full(len(time), "all")
-        fold = fold_labels(np.char.add(arm, event.astype(np.str_)), self.folds, self.seed)
         whole = CoxProblem(time, event, design)
         score = np.zeros(len(self.penalties))
-        for train, _ in splits(fold):
+        for train, _ in splits(self._tuning_folds(design, event, copies)):
             part = CoxProblem(time[train], event[train], design[train])
             start = None
             for place in np.argsort(self.penalties)[::-1]:

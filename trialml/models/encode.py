@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from trialml.data.impute import BaselineImputer
+from trialml.models.columns import as_numbers, as_texts, copies, frequent_categories, knots_of, require_columns
+from trialml.survival.spline import restricted_cubic
 
 __all__ = ["CovariateEncoder"]
-
-_RARE = 0.02
 
 
 class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -23,38 +23,100 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Numeric and 0/1 columns are centred and divided by their standard deviation; text columns become one column a
     category, rare ones (under 2 %) joined as ``other``, into which categories never seen in training fall too.
-    Missing values are filled in by `BaselineImputer` and marked.
+    Missing values are filled in by `BaselineImputer` and marked. A covariate that is constant, always missing or the copy
+    of an earlier one has no column, and `dropped_` says so.
+
+    Parameters
+    ----------
+    knots : int
+        3, 4 or 5: each numeric covariate with 10 values or more becomes a restricted cubic spline with that many knots, at
+        Harrell's quantiles of the training patients who have a value. 0: straight lines.
 
     Attributes
     ----------
     columns_ : list of (str, str, str)
-        For each column of the matrix its covariate, what it codes (``value``, a category or ``missing``) and its name.
+        For each column of the matrix its covariate, what it codes (``value``, ``bend 1`` and so on for a spline, a category
+        or ``missing``) and its name.
     centre_, scale_ : ndarray of shape (k,)
         Means and standard deviations of the training data.
+    dropped_ : dict of str
+        Why a covariate has no column, by covariate.
     """
 
+    def __init__(self, knots: int = 0) -> None:
+        self.knots = knots
+
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:
-        """Learn fill-ins, categories, means and standard deviations; `y` is not looked at."""
+        """Learn fill-ins, categories, knots, means and standard deviations; `y` is not looked at.
+
+        Raises
+        ------
+        ModelInputError
+            If a value is infinite.
+        AnalysisError
+            If a text column has many categories and none is frequent.
+        """
         del y
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        require_columns(X, list(X.columns))
         self.imputer_ = BaselineImputer().fit(X)
+        numeric = [name for name in X.columns if pd.api.types.is_numeric_dtype(X[name])]
         self.categories_ = {
-            str(name): _frequent(X[name]) for name in X.columns if not pd.api.types.is_numeric_dtype(X[name])
+            str(name): frequent_categories(name, X[name]) for name in X.columns if name not in set(numeric)
         }
+        self.knots_ = {}
+        if self.knots:
+            values = {str(name): as_numbers(name, X[name]) for name in numeric}
+            found = {name: knots_of(known[~np.isnan(known)], self.knots) for name, known in values.items()}
+            self.knots_ = {name: places for name, places in found.items() if places}
         raw, columns = self._raw(X)
         spread = raw.std(axis=0)
-        kept = spread > 1e-12
+        kept = (spread > 1e-12) & self._first_of_its_kind(raw, columns)
         self.columns_ = [column for column, keep in zip(columns, kept, strict=True) if keep]
         self.kept_ = kept
         self.centre_ = raw.mean(axis=0)[kept]
         self.scale_ = spread[kept]
+        self._name_the_constant(X)
         return self
 
+    def _first_of_its_kind(self, raw: NDArray[np.float64], columns: list[tuple[str, str, str]]) -> NDArray[np.bool_]:
+        places: dict[str, list[int]] = {}
+        for place, (name, _, _) in enumerate(columns):
+            places.setdefault(name, []).append(place)
+        varying = {name: raw[:, at] for name, at in places.items() if np.ptp(raw[:, at], axis=0).any()}
+        copied = copies(varying)
+        self.dropped_ = {name: f"a copy of '{original}'" for name, original in copied.items()}
+        return np.asarray([name not in copied for name, _, _ in columns])
+
+    def _name_the_constant(self, X: pd.DataFrame) -> None:
+        coded = {name for name, _, _ in self.columns_}
+        for name in self.feature_names_in_:
+            if name not in coded and name not in self.dropped_:
+                empty = bool(X[name].isna().all())
+                self.dropped_[str(name)] = "missing in every patient" if empty else "the same in every patient"
+
     def transform(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the standardised design matrix, shape (n, k); columns constant in training are absent."""
+        """Return the standardised design matrix, shape (n, k); columns constant in training are absent.
+
+        Raises
+        ------
+        ModelInputError
+            If a column is missing altogether, stands there twice, holds text in place of numbers or numbers in place of
+            text, or an infinite value. Further columns and their order do not matter.
+        """
         check_is_fitted(self, "columns_")
+        require_columns(X, list(self.feature_names_in_))
         raw, _ = self._raw(X)
         return np.asarray((raw[:, self.kept_] - self.centre_) / self.scale_, dtype=np.float64)
+
+    def unseen(self, X: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+        """Return by text covariate who has a category that was rare or absent in training, and is read as ``other``."""
+        check_is_fitted(self, "columns_")
+        require_columns(X, list(self.feature_names_in_))
+        return {
+            name: np.asarray(X[name].notna() & ~as_texts(name, X[name]).isin(frequent), dtype=np.bool_)
+            for name, frequent in self.categories_.items()
+        }
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return the names of the matrix' columns."""
@@ -73,7 +135,7 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             column, fill = X[name], self.imputer_.fill_[name]
             if name in self.categories_:
                 missing = np.asarray(column.isna(), dtype=np.bool_)
-                values = column.where(~missing, fill).astype(str)
+                values = as_texts(name, column).where(~missing, str(fill))
                 frequent = self.categories_[name]
                 other = ~values.isin(frequent)
                 parts += [np.asarray(values == category, dtype=np.float64) for category in frequent[1:]]
@@ -82,10 +144,13 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 columns.append((name, "other", f"{name}=other"))
             else:
                 # In plain arrays: a frame filled in column by column takes most of the time of a small model.
-                known = np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+                known = as_numbers(name, column)
                 missing = np.isnan(known)
-                parts.append(np.where(missing, float(fill), known))
+                filled = np.where(missing, float(fill), known)
+                bends = restricted_cubic(filled, self.knots_.get(str(name), [])).T
+                parts += list(bends)
                 columns.append((name, "value", name))
+                columns += [(name, f"bend {place}", f"{name} (bend {place})") for place in range(1, len(bends))]
             if name in self.imputer_.indicators_:
                 parts.append(missing.astype(np.float64))
                 columns.append((name, "missing", f"{name} missing"))
@@ -98,6 +163,8 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "fill": {str(name): value for name, value in self.imputer_.fill_.items()},
             "indicators": list(self.imputer_.indicators_),
             "categories": self.categories_,
+            "knots": self.knots_,
+            "dropped": self.dropped_,
             "columns": [list(column) for column in self.columns_],
             "kept": self.kept_.tolist(),
             "centre": self.centre_.tolist(),
@@ -113,14 +180,11 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         encoder.imputer_.fill_ = dict(state["fill"])
         encoder.imputer_.indicators_ = tuple(state["indicators"])
         encoder.categories_ = {name: list(values) for name, values in state["categories"].items()}
+        # A state that was stored before there were splines has neither.
+        encoder.knots_ = {name: list(places) for name, places in state.get("knots", {}).items()}
+        encoder.dropped_ = dict(state.get("dropped", {}))
         encoder.columns_ = [(column[0], column[1], column[2]) for column in state["columns"]]
         encoder.kept_ = np.asarray(state["kept"], dtype=np.bool_)
         encoder.centre_ = np.asarray(state["centre"], dtype=np.float64)
         encoder.scale_ = np.asarray(state["scale"], dtype=np.float64)
         return encoder
-
-
-def _frequent(column: pd.Series) -> list[str]:
-    shares = column.dropna().astype(str).value_counts(normalize=True)
-    frequent = [str(category) for category in shares.index[shares >= _RARE]]
-    return sorted(frequent, key=lambda category: (-float(shares[category]), category))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.ties import Array
 
-__all__ = ["CoxPath", "cox_path", "largest_penalty"]
+__all__ = ["CoxPath", "cox_path", "largest_penalty", "penalised_maximum"]
 
 MAX_STEPS = 200
 MAX_SWEEPS = 100_000
@@ -87,7 +88,8 @@ def cox_path(problem: CoxProblem, penalties: Any, *, mixing: float = 1.0, factor
     rows, ratio = [], []
     for penalty in given:
         lasso, ridge = n * penalty * mixing * share, n * penalty * (1 - mixing) * share
-        beta = _maximise(problem, beta, lasso * scale, ridge * scale**2, float(penalty))
+        words = f"the penalised Cox model at a penalty of {penalty:g}"
+        beta = penalised_maximum(problem.derivatives, beta, lasso * scale, ridge * scale**2, words)
         rows.append(beta)
         ratio.append(1 - (saturated - problem.log_likelihood(beta)) / (saturated - null))
     return CoxPath(given, np.array(rows), np.array(ratio))
@@ -107,13 +109,34 @@ def largest_penalty(problem: CoxProblem, *, mixing: float = 1.0, factors: Any = 
     share = _shares(factors, scale)
     free = share == 0
     # Columns that are not penalised are in the model at every penalty.
-    beta = _maximise(problem, np.zeros(scale.size), np.where(free, 0.0, np.inf), np.zeros(scale.size), np.inf)
+    kept_out, none = np.where(free, 0.0, np.inf), np.zeros(scale.size)
+    beta = penalised_maximum(problem.derivatives, none, kept_out, none, "the Cox model without penalised columns")
     gradient = np.abs(problem.derivatives(beta)[1][~free]) / scale[~free]
     return float(np.max(gradient / share[~free], initial=0.0) / problem.weights.sum() / mixing)
 
 
-def _maximise(problem: CoxProblem, beta: Array, lasso: Array, ridge: Array, penalty: float) -> Array:
-    value, gradient, information = problem.derivatives(beta)
+def penalised_maximum(
+    derivatives: Callable[[Array], tuple[float, Array, Array]], beta: Array, lasso: Array, ridge: Array, words: str
+) -> Array:
+    """Return the maximum of a concave likelihood less ``sum(lasso_j |b_j| + ridge_j b_j^2 / 2)``.
+
+    Parameters
+    ----------
+    derivatives
+        Returns value, gradient ``(p,)`` and information ``(p, p)`` of the log-likelihood.
+    beta
+        Where to start, shape ``(p,)``.
+    lasso, ridge
+        Shape ``(p,)``; a column with an infinite `lasso` stays out.
+    words
+        What is fitted, for the message.
+
+    Raises
+    ------
+    AnalysisError
+        If it does not converge.
+    """
+    value, gradient, information = derivatives(beta)
 
     def cost(at: Array) -> float:
         there = at != 0  # a column that an infinite penalty keeps out costs nothing
@@ -128,37 +151,25 @@ def _maximise(problem: CoxProblem, beta: Array, lasso: Array, ridge: Array, pena
         length = 1.0
         while length > 1e-9:
             trial = beta + length * step
-            now = problem.derivatives(trial)
+            now = derivatives(trial)
             if now[0] - cost(trial) >= value - cost(beta) - 1e-10 * (1 + abs(value)):
                 break
             length /= 2
         beta, (value, gradient, information) = trial, now
         if size <= CONVERGED**1.5:
             return beta
-    raise AnalysisError(
-        f"the penalised Cox model did not converge at a penalty of {penalty:g}: begin with a larger one"
-    )
+    raise AnalysisError(f"{words} did not converge: begin with a larger penalty")
 
 
 def _descend(information: Array, target: Array, start: Array, lasso: Array, ridge: Array) -> Array | None:
     """Return the maximum of ``target' b - b' information b / 2`` less the penalty, by coordinate descent."""
+    from trialml.survival.cox_net_pass import descend
+
     beta = np.where(np.isinf(lasso), 0.0, start)
     left = target - information @ beta
-    curve = np.diag(information)
-    active = np.flatnonzero(np.isfinite(lasso) & (curve + ridge > 0))
-    for _ in range(MAX_SWEEPS):
-        moved = 0.0
-        for j in active:
-            pull = left[j] + curve[j] * beta[j]
-            new = np.sign(pull) * max(abs(pull) - lasso[j], 0.0) / (curve[j] + ridge[j])
-            change = new - beta[j]
-            if change:
-                left -= information[j] * change
-                beta[j] = new
-                moved = max(moved, curve[j] * change**2)
-        if moved <= CONVERGED**2:
-            return beta
-    return None
+    active = np.flatnonzero(np.isfinite(lasso) & (np.diag(information) + ridge > 0)).astype(np.int64)
+    rows = np.ascontiguousarray(information)
+    return beta if descend(rows, left, beta, lasso, ridge, active, MAX_SWEEPS, CONVERGED**2) else None
 
 
 def _scale(problem: CoxProblem) -> Array:

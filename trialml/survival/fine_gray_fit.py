@@ -10,7 +10,7 @@ from trialml.errors import AnalysisError
 from trialml.survival.terms import dependent_words
 from trialml.survival.ties import Array, Codes, distinct_times, nobody
 
-__all__ = ["FineGrayArrays", "fit_fine_gray"]
+__all__ = ["FineGrayArrays", "fine_gray_likelihood", "fit_fine_gray"]
 
 STEPS = 60
 HALVINGS = tuple(0.5**k for k in range(20))
@@ -68,7 +68,14 @@ class _State(NamedTuple):
     shift: float
 
 
-def fit_fine_gray(time: Array, code: Codes, X: Array, cause: int, names: tuple[str, ...], ties: Ties) -> FineGrayArrays:
+def fine_gray_likelihood(time: Array, code: Codes, X: Array, cause: int, beta: Array, ties: Ties = "breslow") -> float:
+    """Return the weighted log partial likelihood at coefficients `beta`, shape ``(p,)``; arguments as in `fit_fine_gray`."""
+    return _state(_prepare(time, code, X, cause, ties), beta).log_likelihood
+
+
+def fit_fine_gray(
+    time: Array, code: Codes, X: Array, cause: int, names: tuple[str, ...], ties: Ties, ridge: Array | None = None
+) -> FineGrayArrays:
     """Return the proportional subdistribution hazards model of one cause.
 
     Parameters
@@ -84,6 +91,9 @@ def fit_fine_gray(time: Array, code: Codes, X: Array, cause: int, names: tuple[s
     ties
         ``"breslow"``: as ``cmprsk::crr``, whose Kaplan-Meier estimate of censoring counts an event at the time of a
         censoring as at risk; ``"efron"``: as ``survival::finegray`` with ``coxph``, where it has left before.
+    ridge
+        Penalties lambda_j of 0 or more, shape ``(p,)``: the likelihood less ``sum(lambda_j beta_j^2) / 2`` is maximised, and
+        both covariances take the penalised information. None for none.
 
     Returns
     -------
@@ -103,10 +113,11 @@ def fit_fine_gray(time: Array, code: Codes, X: Array, cause: int, names: tuple[s
     """
     data = _prepare(time, code, X, cause, ties)
     null = _state(data, np.zeros(X.shape[1]))
-    at_zero = _information(data, null)
+    penalty = np.zeros(X.shape[1]) if ridge is None else ridge
+    at_zero = _information(data, null) + np.diag(penalty)
     _refuse_flat(at_zero, data, names)
-    beta, state = _newton(data, null, names)
-    information = _information(data, state)
+    beta, state = _newton(data, null, names, penalty)
+    information = _information(data, state) + np.diag(penalty)
     _refuse_runaway(beta, information, at_zero, data, names)
     inverse = np.asarray(np.linalg.inv(information), dtype=float)
     score = _patient_scores(data, state)
@@ -198,22 +209,24 @@ def _information(data: _Data, state: _State) -> Array:
     return np.asarray(data.X.T @ (data.X * weight[:, None]) - state.mean.T @ state.mean)
 
 
-def _newton(data: _Data, state: _State, names: tuple[str, ...]) -> tuple[Array, _State]:
+def _newton(data: _Data, state: _State, names: tuple[str, ...], penalty: Array) -> tuple[Array, _State]:
     beta = np.zeros(data.X.shape[1])
     for _ in range(STEPS):
-        gradient = data.X[data.dead].sum(axis=0) - state.mean.sum(axis=0)
+        gradient = data.X[data.dead].sum(axis=0) - state.mean.sum(axis=0) - penalty * beta
+        value = state.log_likelihood - 0.5 * float(penalty @ beta**2)
         try:
-            step = np.linalg.solve(_information(data, state), gradient)
+            step = np.linalg.solve(_information(data, state) + np.diag(penalty), gradient)
         except np.linalg.LinAlgError:
             break
         decrement = float(gradient @ step)
         for length in HALVINGS:
-            found = _state(data, beta + length * step)
-            if found.log_likelihood >= state.log_likelihood - 1e-9 * (1 + abs(state.log_likelihood)):
+            trial = beta + length * step
+            found = _state(data, trial)
+            if found.log_likelihood - 0.5 * float(penalty @ trial**2) >= value - 1e-9 * (1 + abs(value)):
                 break
         else:
             break
-        beta, state = beta + length * step, found
+        beta, state = trial, found
         if decrement < 1e-12:
             return beta, state
     raise AnalysisError(
