@@ -70,6 +70,8 @@ class CoxRidge(BaseEstimator):  # type: ignore[misc]
     def fit(self, X: pd.DataFrame, y: NDArray[np.void]) -> Self:
         """Fit on covariates X, shape (n, p), and the structured outcome y, shape (n,).
 
+        Rows of X with the same index are copies of one patient and stay together in the folds of the tuning.
+
         Raises
         ------
         AnalysisError
@@ -81,7 +83,7 @@ class CoxRidge(BaseEstimator):  # type: ignore[misc]
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.encoder_ = CovariateEncoder().fit(self._covariates(X))
         design = self._design(X)
-        self.penalty_ = self._tuned_penalty(design, time, event)
+        self.penalty_ = self._tuned_penalty(design, time, event, X.index)
         fitted = CoxProblem(time, event, design).fit(ridge=self._ridge(design, self.penalty_))
         arm = 1 if self.treatment is not None else 0
         self.coefficients_ = np.asarray(fitted.coefficients[arm:])
@@ -167,11 +169,15 @@ class CoxRidge(BaseEstimator):  # type: ignore[misc]
             ridge[0] = 0.0
         return ridge
 
-    def _tuned_penalty(self, design: NDArray[np.float64], time: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
+    def _tuned_penalty(
+        self, design: NDArray[np.float64], time: NDArray[np.float64], event: NDArray[np.bool_], patient: pd.Index
+    ) -> float:
         if len(self.penalties) == 1:
             return float(self.penalties[0])
         arm = design[:, 0].astype(np.str_) if self.treatment is not None else np.full(len(time), "all")
-        fold = fold_labels(np.char.add(arm, event.astype(np.str_)), self.folds, self.seed)
+        # Rows with one index are copies of one patient, as in a bootstrap sample; an index without copies changes nothing.
+        copies = None if patient.is_unique else patient
+        fold = fold_labels(np.char.add(arm, event.astype(np.str_)), self.folds, self.seed, copies)
         whole = CoxProblem(time, event, design)
         score = np.zeros(len(self.penalties))
         for train, _ in splits(fold):
