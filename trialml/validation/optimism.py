@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number, with_limits
 from trialml.survival.concordance import concordance
-from trialml.survival.cox_fit import CoxProblem, fit_cox
+from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.cox_residuals import baseline_cumulative_hazard
 from trialml.survival.ipcw import censoring_of, checked_horizon, checked_outcome, observed_risk
 from trialml.survival.product_limit import step_at
@@ -161,10 +161,12 @@ def cox_fit(X: pd.DataFrame, time: Floats, event: Flags) -> Callable[[Rows], Cox
         Follow-up times and True where the event happened, shape ``(n,)``.
     """
     matrix, times, flags = np.asarray(X, dtype=float), np.asarray(time, dtype=float), np.asarray(event, dtype=bool)
+    # Newton's method is near the root of any sample when it starts from the root of all patients.
+    start = CoxProblem(times, flags, matrix).fit().coefficients
 
     def fit(rows: Rows) -> CoxPredictor:
         part = matrix[rows]
-        beta = CoxProblem(times[rows], flags[rows], part).fit().coefficients
+        beta = CoxProblem(times[rows], flags[rows], part).fit(start=start).coefficients
         return CoxPredictor(beta, *baseline_cumulative_hazard(times[rows], flags[rows], part @ beta))
 
     return fit
@@ -284,12 +286,15 @@ class _Judge:
         self.happened = event & ~beyond
         self.null = float((self.weight * (self.happened - float(observed_risk(outcome, horizon))) ** 2).mean())
 
+    def _slope(self, score: Floats) -> float:
+        return float(CoxProblem(self.time, self.event, score[:, None]).fit(start=np.ones(1)).coefficients[0])
+
     def measures(self, model: RiskModel, X: pd.DataFrame) -> Floats:
         """Return C, slope, Brier score and IPA, shape ``(4,)``."""
         score = np.asarray(model.log_hazard(X), dtype=float)
         c = concordance(self.time, self.event, score, tau=self.tau).value
         # A model of one score for everybody has no slope; 0 is what its predictions are worth.
-        slope = float(fit_cox(self.time, self.event, score[:, None]).coefficients[0]) if np.ptp(score) > 0 else 0.0
+        slope = self._slope(score) if np.ptp(score) > 0 else 0.0
         brier = float((self.weight * (self.happened - model.risk(X, self.horizon)) ** 2).mean())
         return np.array([c, slope, brier, 1 - brier / self.null if self.null > 0 else math.nan])
 
