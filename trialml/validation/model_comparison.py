@@ -82,10 +82,8 @@ def corrected_resampled(
     df, value = gaps.size - 1, float(gaps.mean())
     se = float(np.sqrt(1 / gaps.size + test_share) * gaps.std(ddof=1))
     width = float(special.stdtrit(df, 1 - (1 - level) / (2 * comparisons))) * se
-    if se > 0:
-        p = min(1.0, comparisons * 2 * float(special.stdtr(df, -abs(value / se))))
-    else:
-        p = 1.0 if value == 0 else 0.0
+    t = abs(value) / se if se > 0 else (math.inf if value else 0.0)
+    p = min(1.0, comparisons * 2 * float(special.stdtr(df, -t)))
     return CorrectedMean(value, se, df, value - width, value + width, p)
 
 

@@ -146,8 +146,12 @@ class CoxPredictor(NamedTuple):
 
     def risk(self, X: pd.DataFrame, horizon: float) -> Floats:
         """Return the risk by the horizon, shape ``(n,)``."""
+        return self.risk_of(self.log_hazard(X), horizon)
+
+    def risk_of(self, log_hazard: Floats, horizon: float) -> Floats:
+        """Return the risk by the horizon of given linear predictors, shape ``(n,)``."""
         hazard = step_at(self.baseline_times, self.baseline_hazard, horizon, initial=0.0)
-        return np.asarray(-np.expm1(-hazard * np.exp(self.log_hazard(X))))
+        return np.asarray(-np.expm1(-hazard * np.exp(log_hazard)))
 
 
 def cox_fit(X: pd.DataFrame, time: Floats, event: Flags) -> Callable[[Rows], CoxPredictor]:
@@ -292,10 +296,12 @@ class _Judge:
     def measures(self, model: RiskModel, X: pd.DataFrame) -> Floats:
         """Return C, slope, Brier score and IPA, shape ``(4,)``."""
         score = np.asarray(model.log_hazard(X), dtype=float)
+        # A known risk of the score saves the second pass over the covariates.
+        risk = model.risk_of(score, self.horizon) if isinstance(model, CoxPredictor) else model.risk(X, self.horizon)
         c = concordance(self.time, self.event, score, tau=self.tau).value
         # A model of one score for everybody has no slope; 0 is what its predictions are worth.
         slope = self._slope(score) if np.ptp(score) > 0 else 0.0
-        brier = float((self.weight * (self.happened - model.risk(X, self.horizon)) ** 2).mean())
+        brier = float((self.weight * (self.happened - risk) ** 2).mean())
         return np.array([c, slope, brier, 1 - brier / self.null if self.null > 0 else math.nan])
 
 
