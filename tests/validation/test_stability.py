@@ -37,7 +37,9 @@ def test_mape_and_slopes_are_those_spelled_out():
     assert found.estimate("MAPE").value == pytest.approx(total / (30 * 150), rel=1e-8)
     assert found.estimate("calibration slope").value == pytest.approx(np.mean(slopes), rel=1e-8)
     assert found.estimate("calibration slope").low == pytest.approx(np.quantile(slopes, 0.025), rel=1e-8)
-    assert np.average(found.by_risk["instability"], weights=found.by_risk["n"]) == pytest.approx(total / (30 * 150), rel=1e-8)
+    assert np.average(found.by_risk["instability"], weights=found.by_risk["n"]) == pytest.approx(
+        total / (30 * 150), rel=1e-8
+    )
 
 
 def test_a_model_that_learns_nothing_is_perfectly_stable():
@@ -70,7 +72,9 @@ def test_the_share_that_chooses_the_same_model_again_is_counted():
 
 def test_stability_is_the_same_on_two_processes_from_json_and_drawn():
     X, time, event = trial()
-    one, two = (prediction_stability(cox_fit(X, time, event), X, time, event, **AT, workers=workers) for workers in (1, 2))
+    one, two = (
+        prediction_stability(cox_fit(X, time, event), X, time, event, **AT, workers=workers) for workers in (1, 2)
+    )
     pd.testing.assert_frame_equal(one.frame(), two.frame(), check_exact=True)
     assert Result.from_dict(json.loads(json.dumps(one.to_dict()))).text() == one.text()
     one.draw(Figure())

@@ -108,7 +108,9 @@ class Stability(Result):
     def table(self) -> pd.DataFrame:
         """Return the summaries as words."""
         rows = self.summaries
-        shown = [f"{format_number(r.value)} ({format_number(r.low)} to {format_number(r.high)})" for r in rows.itertuples()]
+        shown = [
+            f"{format_number(r.value)} ({format_number(r.low)} to {format_number(r.high)})" for r in rows.itertuples()
+        ]
         return pd.DataFrame({"Measure": rows["measure"], "Mean (range of 95 % of the bootstrap models)": shown})
 
     def draw(self, figure: Any) -> None:
