@@ -45,7 +45,7 @@ def test_mape_and_slopes_are_those_spelled_out():
 def test_a_model_that_learns_nothing_is_perfectly_stable():
     X, time, event = trial()
     fixed = cox_fit(X, time, event)(np.arange(150))
-    found = prediction_stability(lambda rows: fixed, X, time, event, **AT)
+    found = prediction_stability(lambda _rows: fixed, X, time, event, **AT)
     assert found.estimate("MAPE").value == 0
     assert found.largest == 0
     assert found.estimate("calibration slope").value == pytest.approx(1, abs=1e-7)
@@ -63,7 +63,7 @@ def test_the_share_that_chooses_the_same_model_again_is_counted():
     X, time, event = trial()
     names = iter([*(["first", "other", "first"] * 10), "first"])
     # The original model is read last.
-    found = prediction_stability(cox_fit(X, time, event), X, time, event, choice=lambda model: next(names), **AT)
+    found = prediction_stability(cox_fit(X, time, event), X, time, event, choice=lambda _model: next(names), **AT)
     shares = dict(zip(found.chosen["model"], found.chosen["share"], strict=True))
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["other"] == pytest.approx(10 / 30)

@@ -103,7 +103,7 @@ class Stability(Result):
             key = f"stability_{name}"
             numbers |= {key: row.value, f"{key}_low": row.low, f"{key}_high": row.high, f"{key}_mc_error": row.mc_error}
         again = self.chosen[self.chosen["model"] == self.original_choice]
-        return numbers | {"stability_chosen_again": float(row.share) for row in again.itertuples()}
+        return numbers if again.empty else numbers | {"stability_chosen_again": float(again["share"].iloc[0])}
 
     def table(self) -> pd.DataFrame:
         """Return the summaries as words."""
