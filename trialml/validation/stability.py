@@ -1,0 +1,233 @@
+"""Would another sample of such patients have led to the same predictions, and to the same model?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.errors import AnalysisError, DataError
+from trialml.result import COLOURS, Estimate, Result, format_count, format_number
+from trialml.survival.cox_fit import fit_cox
+from trialml.survival.ipcw import checked_horizon, checked_outcome, observed_risk
+from trialml.validation.crossvalidation import RiskModel
+from trialml.validation.optimism import MOST_FAILED, Fit, bootstrap_rows
+from trialml.validation.parallel import in_order
+
+__all__ = ["Stability", "prediction_stability"]
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Stability(Result):
+    """How much risks and calibration move when the learning is repeated in bootstrap samples."""
+
+    title = "Stability of the risk model"
+    methods = (
+        "The whole of the learning was repeated in bootstrap samples, and each of these models predicted the original patients. A "
+        "patient's instability is the mean absolute difference of the bootstrap models' risks from the original model's; its mean "
+        "over patients is the mean absolute prediction error (MAPE). Calibration instability is the spread of the bootstrap models' "
+        "calibration slopes and observed over expected risks in the original patients."
+    )
+    references = (
+        "Riley RD, Collins GS. Stability of clinical prediction models developed using statistical or machine learning methods. "
+        "Biom J 2023;65:2200302.",
+    )
+
+    by_risk: pd.DataFrame
+    """One row a tenth of the original risk: risk (mean of the original model's), low, high (means of the patients' 2.5 and 97.5
+    percentiles over the bootstrap models), instability (mean), n."""
+    summaries: pd.DataFrame
+    """Columns measure (``MAPE``, ``calibration slope``, ``observed over expected``), value (mean over the bootstrap models), low, high
+    (2.5 and 97.5 percentiles over them), mc_error (of value)."""
+    chosen: pd.DataFrame
+    """Columns model, share (of the bootstrap samples that choose it), mc_error; empty where nothing was chosen."""
+    original_choice: str
+    largest: float
+    """The 95th percentile of the patients' instability."""
+    horizon: float
+    unit: str
+    bootstraps: int
+    failed: int
+    n: int
+    events: int
+
+    def frame(self) -> pd.DataFrame:
+        """Return summaries, tenths of risk and choices under each other, told apart by `part`."""
+        parts = {"summary": self.summaries, "tenth of risk": self.by_risk, "choice": self.chosen}
+        return pd.concat([rows.assign(part=name) for name, rows in parts.items() if len(rows)], ignore_index=True)
+
+    def estimate(self, measure: str) -> Estimate:
+        """Return the mean over bootstrap models with the range that 95 % of them span.
+
+        Raises
+        ------
+        DataError
+            If `measure` is not one of `summaries`.
+        """
+        found = self.summaries[self.summaries["measure"] == measure]
+        if found.empty:
+            raise DataError(f"there is no measure '{measure}': use one of {', '.join(self.summaries['measure'])}")
+        row = found.iloc[0]
+        return Estimate(float(row["value"]), float(row["low"]), float(row["high"]), scale=f"{measure}, range of bootstrap models",
+                        kind="simulated", n=self.n, events=self.events, method=f"{self.bootstraps} bootstrap models",
+                        mc_error=float(row["mc_error"]))  # fmt: skip
+
+    def text(self) -> str:
+        """Return how far risks move, how far calibration does, and how often the model is chosen again."""
+        mape, slope = self.summaries.iloc[0], self.summaries.iloc[1]
+        text = (
+            f"Over {format_count(self.bootstraps)} bootstrap models the risk by {self.horizon:g} {self.unit} of a patient moves by "
+            f"{format_number(100 * mape['value'])} percentage points on average (MAPE; 95 % of the models between "
+            f"{format_number(100 * mape['low'])} and {format_number(100 * mape['high'])}), for one patient in twenty by more than "
+            f"{format_number(100 * self.largest)}. In the {format_count(self.n)} original patients their calibration slopes range from "
+            f"{format_number(slope['low'])} to {format_number(slope['high'])} (95 % of them)."
+        )
+        for row in self.chosen[self.chosen["model"] == self.original_choice].itertuples():
+            text += (
+                f" {row.model}, chosen in the original patients, is chosen again in {format_number(100 * row.share)} % of the samples "
+                f"(Monte Carlo error {format_number(100 * row.mc_error, 2)} points)."
+            )
+        return text
+
+    def scalars(self) -> dict[str, float]:
+        """Return MAPE, calibration slope and O/E of the bootstrap models with their ranges, and the share chosen again."""
+        numbers: dict[str, float] = {}
+        for name, row in zip(("mape", "slope", "observed_over_expected"), self.summaries.itertuples(), strict=True):
+            key = f"stability_{name}"
+            numbers |= {key: row.value, f"{key}_low": row.low, f"{key}_high": row.high, f"{key}_mc_error": row.mc_error}
+        again = self.chosen[self.chosen["model"] == self.original_choice]
+        return numbers if again.empty else numbers | {"stability_chosen_again": float(again["share"].iloc[0])}
+
+    def table(self) -> pd.DataFrame:
+        """Return the summaries as words."""
+        rows = self.summaries
+        shown = [
+            f"{format_number(r.value)} ({format_number(r.low)} to {format_number(r.high)})" for r in rows.itertuples()
+        ]
+        return pd.DataFrame({"Measure": rows["measure"], "Mean (range of 95 % of the bootstrap models)": shown})
+
+    def draw(self, figure: Any) -> None:
+        """Draw the bootstrap models' risks against the original risk, and the instability."""
+        left, right = figure.subplots(1, 2)
+        rows, colour = self.by_risk, COLOURS["experimental"]
+        left.fill_between(rows["risk"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
+        left.plot(rows["risk"], rows["risk"], color=COLOURS["reference"], linewidth=1)
+        left.set_ylabel("Risk from bootstrap models (95 % of them)")
+        right.plot(rows["risk"], rows["instability"], marker="o", color=colour)
+        right.set_ylabel("Mean absolute difference of risk")
+        for axes in (left, right):
+            axes.set_xlabel(f"Risk by {self.horizon:g} {self.unit}, tenths of patients")
+
+
+class _Bootstrapped(NamedTuple):
+    """One bootstrap model in the original patients."""
+
+    risk: Floats
+    slope: float
+    choice: str
+
+
+def prediction_stability(
+    fit: Fit,
+    X: pd.DataFrame,
+    time: Any,
+    event: Any,
+    *,
+    horizon: float,
+    unit: str,
+    bootstraps: int = 200,
+    seed: int = 1,
+    groups: Any = None,
+    choice: Callable[[RiskModel], str] | None = None,
+    workers: int = 1,
+    advance: Callable[[], None] = lambda: None,
+) -> Stability:
+    """Repeat the learning in bootstrap samples and see how far the original patients' predictions move.
+
+    Parameters
+    ----------
+    fit, X, time, event, groups
+        As in `validation.optimism`.
+    horizon, unit
+        Where risks are read.
+    bootstraps, seed
+        Samples, and the seed from which each has its own.
+    choice
+        Reads from a fitted model the name of what was chosen on the way to it; None where nothing is.
+    workers
+        Processes; the numbers do not depend on it.
+    advance
+        Called after each sample.
+
+    Returns
+    -------
+    Stability
+        ``MAPE = mean over patients and samples of |risk of the bootstrap model - risk of the original model|``.
+
+    Raises
+    ------
+    AnalysisError
+        If the model cannot be fitted to more than a tenth of the samples, or too few are followed beyond the horizon.
+    """
+    outcome = checked_outcome(time, event, None)
+    n = outcome.time.size
+    beyond = checked_horizon(outcome.time, horizon)
+    original = fit(np.arange(n))
+    risk = np.asarray(original.risk(X, horizon), dtype=float)
+
+    def one(rows: Rows) -> _Bootstrapped | None:
+        try:
+            model = fit(rows)
+        except AnalysisError:
+            return None
+        score = np.asarray(model.log_hazard(X), dtype=float)
+        slope = fit_cox(outcome.time, outcome.event, score[:, None]).coefficients[0] if np.ptp(score) > 0 else 0.0
+        return _Bootstrapped(np.asarray(model.risk(X, horizon)), float(slope), choice(model) if choice else "")
+
+    drawn = bootstrap_rows(n, bootstraps, seed, groups)
+    kept = [answer for answer in in_order(one, drawn, workers=workers, advance=advance) if answer is not None]
+    failed = bootstraps - len(kept)
+    if failed > MOST_FAILED * bootstraps:
+        raise AnalysisError(
+            f"the model could not be fitted to {failed} of {bootstraps} bootstrap samples: use fewer covariates or a penalty."
+        )
+    risks = np.stack([answer.risk for answer in kept])
+    instability = np.abs(risks - risk).mean(axis=0)
+    ratio = float(observed_risk(outcome, horizon)) / risks.mean(axis=1)
+    slopes = np.array([answer.slope for answer in kept])
+    measured = {"MAPE": np.abs(risks - risk).mean(axis=1), "calibration slope": slopes, "observed over expected": ratio}
+    return Stability(
+        _by_risk(risk, risks, instability), _summaries(measured), _shares([answer.choice for answer in kept] if choice else []),
+        choice(original) if choice else "", float(np.quantile(instability, 0.95)), horizon, unit, len(kept), failed, n,
+        int((outcome.event & ~beyond).sum()),
+    )  # fmt: skip
+
+
+def _by_risk(risk: Floats, risks: Floats, instability: Floats) -> pd.DataFrame:
+    low, high = np.quantile(risks, (0.025, 0.975), axis=0)
+    columns = {"risk": risk, "low": low, "high": high, "instability": instability}
+    tenths = np.array_split(np.argsort(risk, kind="stable"), 10)
+    rows = [{name: float(values[own].mean()) for name, values in columns.items()} | {"n": len(own)} for own in tenths]
+    return pd.DataFrame(rows)
+
+
+def _summaries(measured: dict[str, Floats]) -> pd.DataFrame:
+    rows = [
+        (name, values.mean(), *np.quantile(values, (0.025, 0.975)), values.std(ddof=1) / np.sqrt(values.size))
+        for name, values in measured.items()
+    ]
+    return pd.DataFrame(rows, columns=["measure", "value", "low", "high", "mc_error"])
+
+
+def _shares(choices: list[str]) -> pd.DataFrame:
+    names, counts = np.unique(np.asarray(choices, dtype=np.str_), return_counts=True)
+    share = counts / max(len(choices), 1)
+    mc_error = np.sqrt(share * (1 - share) / max(len(choices), 1))
+    return pd.DataFrame({"model": names.tolist(), "share": share, "mc_error": mc_error})
