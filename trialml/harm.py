@@ -14,8 +14,9 @@ from trialml.data.trial import Trial
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
 from trialml.following import compete
-from trialml.models.cause_specific_ridge import CauseSpecificRidge, competing_outcome
+from trialml.models.cause_specific_cox import CauseSpecificCox
 from trialml.models.coefficients import coefficients_of
+from trialml.models.outcome import competing_outcome
 from trialml.strata.benefit_harm import BenefitHarm, HarmOutcomes, benefit_harm
 from trialml.strata.effects import StratumEffects, stratum_members
 from trialml.survival.aalen_johansen import aalen_johansen
@@ -78,14 +79,14 @@ class HarmByArm:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.models: dict[bool, CauseSpecificRidge] = {}
+        self.models: dict[bool, CauseSpecificCox] = {}
 
     def fit(self, X: pd.DataFrame, time: Floats, cause: Rows, treated: NDArray[np.bool_]) -> HarmByArm:
         """Fit on covariates, shape (n, p), times, causes and arms, each of shape (n,)."""
         for arm in (False, True):
             own = np.flatnonzero(treated == arm)
             outcome = competing_outcome(time[own], cause[own])
-            self.models[arm] = CauseSpecificRidge(seed=self.seed).fit(X.iloc[own], outcome)
+            self.models[arm] = CauseSpecificCox(seed=self.seed).fit(X.iloc[own], outcome)
         return self
 
     def risk(self, X: pd.DataFrame, treated: NDArray[np.bool_], horizon: float) -> Floats:
@@ -172,13 +173,13 @@ def _learn(analysis: Analysis, primary: Trial) -> None:
     analysis.add(average_by_group(by_arm))
 
 
-def _describe(analysis: Analysis, primary: Trial, models: dict[bool, CauseSpecificRidge]) -> None:
+def _describe(analysis: Analysis, primary: Trial, models: dict[bool, CauseSpecificCox]) -> None:
     treatment, endpoint = primary.treatment, primary.endpoint
     labels = {covariate.name: covariate.label for covariate in primary.covariates}
     for arm, model in models.items():
         word = treatment.label(treatment.experimental if arm else treatment.control)
-        own, cox = primary.treated == arm, model.event_model_
-        other = model.competing_model_
+        own, cox = primary.treated == arm, model.event_
+        other = model.competing_
         rest = (
             "the competing events have one hazard" if other is None else f"{other.penalty_:g} of the competing events"
         )

@@ -16,6 +16,7 @@ from trialml.models.cox_model import FEWEST_EVENTS, checked_times_of_risk
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.outcome import checked_competing, survival_outcome
 from trialml.models.score import ScoredByConcordance
+from trialml.survival.cause_specific import combined_risk
 from trialml.survival.cox import baseline_cumulative_hazard
 from trialml.survival.ties import TIE_TOLERANCE
 
@@ -120,16 +121,9 @@ class CauseSpecificCox(ScoredByConcordance, BaseEstimator):  # type: ignore[misc
         found = np.empty((len(X), len(wanted)))
         for start in range(0, len(X), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            found[rows] = self._incidence(event[rows], other[rows])[:, place]
+            relative = np.column_stack([event[rows], other[rows]])
+            found[rows] = combined_risk(self.jumps_.T, relative, 0)[:, place]
         return found
-
-    def _incidence(self, event: Floats, other: Floats) -> Floats:
-        """Return F at 0 and at each time of `times_`, shape (rows, m + 1)."""
-        first = np.outer(event, self.jumps_[0])
-        left = np.maximum(1 - first - np.outer(other, self.jumps_[1]), 0.0)
-        before = np.cumprod(np.column_stack([np.ones(len(event)), left[:, :-1]]), axis=1)
-        steps = before * np.minimum(first, 1.0)
-        return np.column_stack([np.zeros(len(event)), np.cumsum(steps, axis=1)])
 
     def risk(self, X: pd.DataFrame, horizon: float) -> Floats:
         """Return F(horizon | x), shape (n,)."""

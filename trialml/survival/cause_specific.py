@@ -163,11 +163,10 @@ def combined_risk(jumps: Array, relative: Array, cause: int) -> Array:
         ``F(t | x) = sum S(s- | x) h(s | x)``, with ``S(s | x) = prod(1 - sum_j h_j(u | x))``, not below 0, over times u up
         to s; the first column is 0, before any event (Benichou and Gail 1990).
     """
-    risk = np.zeros((len(relative), len(jumps) + 1))
-    for i, own in enumerate(relative):
-        survival = np.concatenate(([1.0], np.cumprod(np.maximum(1 - jumps @ own, 0.0))))
-        risk[i, 1:] = np.cumsum(survival[:-1] * np.minimum(own[cause] * jumps[:, cause], 1.0))
-    return risk
+    left = np.maximum(1 - relative @ jumps.T, 0.0)
+    before = np.cumprod(np.column_stack([np.ones(len(relative)), left]), axis=1)[:, :-1]
+    own = np.minimum(np.outer(relative[:, cause], jumps[:, cause]), 1.0)
+    return np.column_stack([np.zeros(len(relative)), np.cumsum(before * own, axis=1)])
 
 
 def cause_specific_cox(

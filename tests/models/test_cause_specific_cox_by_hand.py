@@ -9,8 +9,8 @@ import pytest
 from sklearn.base import clone
 
 from trialml.errors import AnalysisError, DataError
-from trialml.models.cause_specific_ridge import CauseSpecificRidge, competing_outcome
-from trialml.models.outcome import survival_outcome
+from trialml.models.cause_specific_cox import CauseSpecificCox
+from trialml.models.outcome import competing_outcome, survival_outcome
 from trialml.survival.aalen_johansen import aalen_johansen
 from trialml.survival.cause_specific import cause_specific_cox, combined_risk
 from trialml.survival.product_limit import step_at
@@ -28,17 +28,19 @@ def pbc():
 def test_almost_without_penalty_it_is_the_cause_specific_cox_model(pbc):
     """`cause_specific_cox` is compared with riskRegression::CSC in the case surv_cause_specific."""
     X, time, cause = pbc
-    model = CauseSpecificRidge(penalties=(1e-10,)).fit(X, competing_outcome(time, cause))
+    model = CauseSpecificCox(penalties=(1e-10,)).fit(X, competing_outcome(time, cause))
     whole = cause_specific_cox(time, cause, X, causes={1: "death", 2: "transplant"})
     times = [365, 1095, 1826]
-    assert np.allclose(model.absolute_risk(X, times), whole.absolute_risk("death", X, times), rtol=1e-7, atol=1e-10)
-    assert np.array_equal(model.risk(X, 1095), model.absolute_risk(X, times)[:, 1])
+    assert np.allclose(
+        model.cumulative_incidence(X, times), whole.absolute_risk("death", X, times), rtol=1e-7, atol=1e-10
+    )
+    assert np.array_equal(model.risk(X, 1095), model.cumulative_incidence(X, times)[:, 1])
 
 
 def test_without_covariates_effects_the_risk_is_near_aalen_and_johansen_s(pbc):
     """With an enormous penalty everybody has one risk: Breslow's hazards of both causes in a product limit, ties by Efron."""
     X, time, cause = pbc
-    model = CauseSpecificRidge(penalties=(1e12,)).fit(X, competing_outcome(time, cause))
+    model = CauseSpecificCox(penalties=(1e12,)).fit(X, competing_outcome(time, cause))
     curve = aalen_johansen(time, cause, 2, "delta")
     expected = float(step_at(curve.time, curve.incidence[:, 0], 1826, initial=0.0))
     assert np.allclose(model.risk(X, 1826), expected, atol=2e-4)
@@ -53,22 +55,22 @@ def test_the_risks_of_two_causes_by_hand():
 def test_competing_events_lower_the_risk_that_censoring_would_overstate(pbc):
     X, time, cause = pbc
     outcome = competing_outcome(time, cause)
-    together = CauseSpecificRidge(penalties=(5.0,)).fit(X, outcome)
-    alone = together.event_model_
+    together = CauseSpecificCox(penalties=(5.0,)).fit(X, outcome)
+    alone = together.event_
     assert (together.risk(X, 1826) <= alone.risk(X, 1826) + 1e-3).all()
-    assert (np.diff(together.absolute_risk(X, np.arange(100, 3000, 100)), axis=1) >= 0).all()
+    assert (np.diff(together.cumulative_incidence(X, np.arange(100, 3000, 100)), axis=1) >= 0).all()
 
 
 def test_few_competing_events_have_one_hazard_and_none_leaves_the_cox_model(pbc):
     X, time, cause = pbc
     rare = np.where((cause == 2) & (np.cumsum(cause == 2) > 3), 0, cause)
-    model = CauseSpecificRidge(penalties=(5.0,)).fit(X, competing_outcome(time, rare))
-    assert model.competing_model_ is None
-    assert (model.jumps_[:, 1] > 0).sum() == 3
-    none = CauseSpecificRidge(penalties=(5.0,)).fit(X, competing_outcome(time, np.where(cause == 2, 0, cause)))
-    assert not none.jumps_[:, 1].any()
+    model = CauseSpecificCox(penalties=(5.0,)).fit(X, competing_outcome(time, rare))
+    assert model.competing_ is None
+    assert (model.jumps_[1] > 0).sum() == 3
+    none = CauseSpecificCox(penalties=(5.0,)).fit(X, competing_outcome(time, np.where(cause == 2, 0, cause)))
+    assert not none.jumps_[1].any()
     # Alone, the event's risk is one less the product limit of its own hazard, spelled out here.
-    cox = none.event_model_
+    cox = none.event_
     jumps = np.diff(cox.baseline_hazard_, prepend=0.0)[cox.baseline_times_ <= 1095]
     survival = np.prod(1 - np.outer(np.exp(cox.log_hazard(X)), jumps), axis=1)
     assert np.allclose(none.risk(X, 1095), 1 - survival, rtol=1e-12)
@@ -76,20 +78,20 @@ def test_few_competing_events_have_one_hazard_and_none_leaves_the_cox_model(pbc)
 
 def test_its_state_is_json_and_gives_the_same_risks(pbc):
     X, time, cause = pbc
-    model = CauseSpecificRidge(treatment="sex", penalties=(3.0, 30.0)).fit(X, competing_outcome(time, cause))
-    again = CauseSpecificRidge.from_state(json.loads(json.dumps(model.state())))
-    assert np.array_equal(again.absolute_risk(X, [500, 1500]), model.absolute_risk(X, [500, 1500]))
+    model = CauseSpecificCox(treatment="sex", penalties=(3.0, 30.0)).fit(X, competing_outcome(time, cause))
+    again = CauseSpecificCox.from_state(json.loads(json.dumps(model.state())))
+    assert np.array_equal(again.cumulative_incidence(X, [500, 1500]), model.cumulative_incidence(X, [500, 1500]))
     same = clone(model).fit(X, competing_outcome(time, cause))
     assert np.array_equal(same.risk(X, 1500), model.risk(X, 1500))
 
 
 def test_what_it_cannot_do_is_refused(pbc):
     X, time, cause = pbc
-    model = CauseSpecificRidge(penalties=(3.0,)).fit(X, competing_outcome(time, cause))
+    model = CauseSpecificCox(penalties=(3.0,)).fit(X, competing_outcome(time, cause))
     with pytest.raises(AnalysisError, match="training data end at 4556"):
         model.risk(X, 5000)
-    with pytest.raises(DataError, match="no field 'cause'"):
-        CauseSpecificRidge().fit(X, survival_outcome(time, cause == 1))
+    with pytest.raises(DataError, match="a model of competing risks takes cause and time"):
+        CauseSpecificCox().fit(X, survival_outcome(time, cause == 1))
     few = np.where(np.cumsum(cause == 1) > 4, 0, cause)
     with pytest.raises(AnalysisError, match="cannot be fitted to 4 events"):
-        CauseSpecificRidge().fit(X, competing_outcome(time, few))
+        CauseSpecificCox().fit(X, competing_outcome(time, few))
