@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trialml import __version__
-from trialml.errors import TrackingError, TrialmlError
+from trialml.errors import StudyFileError, TrackingError, TrialmlError
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
 
@@ -164,10 +164,16 @@ def _mlflow() -> str:
 def _known_models(study: Study) -> None:
     """Refuse a model's name before the data are read: it is the study file that is wrong."""
     from trialml.models import model_named
+    from trialml.models.cox_model import CoxModel
 
     # Of other kinds of endpoints a run learns no model, and the study file's default stands there unused.
     kind = "time to event" if study.endpoint.kind == "time to event" else None
-    model_named(study.models.risk.model, "risk", kind)
+    asked = model_named(study.models.risk.model, "risk", kind)
+    if kind is not None and not issubclass(asked.estimator, CoxModel):
+        raise StudyFileError(
+            f"[models.risk] model = '{asked.name}' can be fitted from Python, but a run describes and explains Cox models "
+            "alone: name cox_ridge or cox_elastic_net."
+        )
     model_named(study.models.response.model, "response")
 
 

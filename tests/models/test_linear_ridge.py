@@ -61,7 +61,7 @@ def test_an_outcome_that_is_no_row_of_numbers_is_refused(trial):
     X, _, y = trial
     with pytest.raises(DataError, match="one finite number for each patient"):
         LinearRidge().fit(X, np.where(np.arange(60) == 3, np.nan, y))
-    with pytest.raises(DataError, match="fields event, time, but a linear model"):
+    with pytest.raises(DataError, match="fields event, time, but a model of a mean"):
         LinearRidge().fit(X, survival_outcome(np.abs(y), np.ones(60)))
     with pytest.raises(AnalysisError, match="60 patients, all of them with the same value"):
         LinearRidge().fit(X, np.ones(60))

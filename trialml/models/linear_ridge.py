@@ -17,7 +17,7 @@ from trialml.models.linear_design import LinearDesign, copies_of
 from trialml.models.ridge_line import ridge_line
 from trialml.models.score import ScoredByVariance
 
-__all__ = ["MODEL", "LinearRidge"]
+__all__ = ["MODEL", "LinearRidge", "checked_numbers"]
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ class LinearRidge(ScoredByVariance, LinearDesign):
         ModelInputError
             If a covariate is infinite or the arm is neither 0 nor 1.
         """
-        values = _numbers(y)
+        values = checked_numbers(y)
         design = self._learn_design(X)
         arm = design[:, 0] if self.treatment is not None else None
         columns = design if arm is None else design[:, 1:]
@@ -137,10 +137,19 @@ class LinearRidge(ScoredByVariance, LinearDesign):
         return model
 
 
-def _numbers(y: Any) -> Floats:
+def checked_numbers(y: Any) -> Floats:
+    """Return a continuous outcome as floats, shape (n,).
+
+    Raises
+    ------
+    DataError
+        If it has fields, or a value is missing or infinite.
+    AnalysisError
+        If there are fewer than 10 patients, or it is the same for all.
+    """
     if getattr(getattr(y, "dtype", None), "names", None):
         message = (
-            f"the outcome has the fields {', '.join(y.dtype.names)}, but a linear model takes one number a patient"
+            f"the outcome has the fields {', '.join(y.dtype.names)}, but a model of a mean takes one number a patient"
         )
         raise DataError(f"{message}: choose a model of its own endpoint")
     values = np.asarray(y, dtype=np.float64)
@@ -149,7 +158,7 @@ def _numbers(y: Any) -> Floats:
     if len(values) < FEWEST_PATIENTS or np.ptp(values) == 0:
         what = "all of them with the same value" if len(values) and np.ptp(values) == 0 else "too few"
         raise AnalysisError(
-            f"A linear model cannot be fitted to {len(values)} patients, {what}: it needs at least {FEWEST_PATIENTS}, and values "
+            f"A model of a mean cannot be fitted to {len(values)} patients, {what}: it needs at least {FEWEST_PATIENTS}, and values "
             "that differ."
         )
     return values

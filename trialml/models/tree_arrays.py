@@ -1,0 +1,202 @@
+"""Trees as flat arrays of nodes: how fitted trees are kept without pickle, and read by one compiled walk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trialml.survival.compile import compiled_at_first_call
+
+__all__ = ["TreeArrays"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_LARGEST = float(np.finfo(np.float64).max)
+_FIELDS = ("feature", "threshold", "missing_left", "left", "right", "value", "root")
+
+
+class TreeArrays:
+    """Binary trees, one after another in the same arrays.
+
+    A patient goes left at a node where ``x[feature] <= threshold``, or where the value is missing and `missing_left`
+    says so. `feature` is -1 in a leaf, whose `value` the tree adds.
+
+    Parameters
+    ----------
+    feature, left, right : ndarray of int, shape (nodes,)
+        Column of the split, and the places of the two children in these arrays.
+    threshold, value : ndarray of float, shape (nodes,)
+    missing_left : ndarray of bool, shape (nodes,)
+    root : ndarray of int, shape (trees,)
+        Where each tree begins.
+    baseline
+        What is added before the first tree.
+    """
+
+    def __init__(
+        self,
+        feature: Ints,
+        threshold: Floats,
+        missing_left: Flags,
+        left: Ints,
+        right: Ints,
+        value: Floats,
+        root: Ints,
+        baseline: float = 0.0,
+    ) -> None:
+        self.feature, self.threshold, self.missing_left = feature, threshold, missing_left
+        self.left, self.right, self.value, self.root = left, right, value, root
+        self.baseline = baseline
+
+    @classmethod
+    def of_boosting(cls, fitted: Any) -> Self:
+        """Take over the trees of a fitted scikit-learn HistGradientBoosting estimator with one output."""
+        nodes = [iteration[0].nodes for iteration in fitted._predictors]  # noqa: SLF001
+        parts = [
+            {
+                "feature": np.where(tree["is_leaf"] == 1, -1, tree["feature_idx"]),
+                "threshold": tree["num_threshold"],
+                "missing_left": tree["missing_go_to_left"],
+                "left": tree["left"],
+                "right": tree["right"],
+                "value": tree["value"],
+            }
+            for tree in nodes
+        ]
+        return cls._joined(parts, float(np.ravel(fitted._baseline_prediction)[0]))  # noqa: SLF001
+
+    @classmethod
+    def of_forest(cls, fitted: Any) -> Self:
+        """Take over the trees of a fitted scikit-learn forest of regression trees with one output."""
+        parts = []
+        for one in fitted.estimators_:
+            tree = one.tree_
+            leaf = tree.children_left < 0
+            parts.append(
+                {
+                    "feature": np.where(leaf, -1, tree.feature),
+                    "threshold": tree.threshold,
+                    "missing_left": tree.missing_go_to_left,
+                    "left": np.where(leaf, 0, tree.children_left),
+                    "right": np.where(leaf, 0, tree.children_right),
+                    "value": tree.value[:, 0, 0],
+                }
+            )
+        return cls._joined(parts, 0.0)
+
+    @classmethod
+    def _joined(cls, parts: list[dict[str, NDArray[Any]]], baseline: float) -> Self:
+        sizes = [len(part["feature"]) for part in parts]
+        root = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        moved = {
+            name: np.concatenate([part[name].astype(np.int64) + at for part, at in zip(parts, root, strict=True)])
+            for name in ("left", "right")
+        }
+        # A split that parts missing values from all others has the threshold infinity, which JSON cannot hold.
+        threshold = np.clip(np.concatenate([part["threshold"] for part in parts]), -_LARGEST, _LARGEST)
+        return cls(
+            np.concatenate([part["feature"] for part in parts]).astype(np.int64),
+            threshold.astype(np.float64),
+            np.concatenate([part["missing_left"] for part in parts]).astype(np.bool_),
+            moved["left"],
+            moved["right"],
+            np.concatenate([part["value"] for part in parts]).astype(np.float64),
+            root,
+            baseline,
+        )
+
+    def total(self, matrix: Floats) -> Floats:
+        """Return `baseline` plus the trees' values, in the order of the trees, shape (n,)."""
+        return self.totals_over(matrix, 0)[:, 0]
+
+    def totals_over(self, matrix: Floats, periods: int) -> Floats:
+        """Return the total with a further last column set to 0, 1, ... `periods` - 1 in turn, shape (n, periods).
+
+        With 0 periods there is no further column, and the shape is (n, 1).
+        """
+        out = np.empty((len(matrix), max(periods, 1)))
+        wide = np.column_stack([matrix, np.zeros(len(matrix))]) if periods else matrix
+        _walks()[0](np.array(wide, dtype=np.float64, order="C"), periods, *self._arrays(), self.baseline, out)
+        return out
+
+    def leaves(self, matrix: Floats) -> Ints:
+        """Return the place of the leaf of each patient in each tree, shape (n, trees)."""
+        out = np.empty((len(matrix), len(self.root)), dtype=np.int64)
+        splits = (self.feature, self.threshold, self.missing_left, self.left, self.right, self.root)
+        _walks()[1](np.array(matrix, dtype=np.float64, order="C"), *splits, out)
+        return out
+
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        return tuple(getattr(self, name) for name in _FIELDS)
+
+    def state(self) -> dict[str, Any]:
+        """Return the trees as plain JSON types."""
+        return {**{name: getattr(self, name).tolist() for name in _FIELDS}, "baseline": self.baseline}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Return the trees that `state` described."""
+        kinds: dict[str, Any] = {"threshold": np.float64, "value": np.float64, "missing_left": np.bool_}
+        arrays: dict[str, Any] = {name: np.asarray(state[name], dtype=kinds.get(name, np.int64)) for name in _FIELDS}
+        return cls(**arrays, baseline=float(state["baseline"]))
+
+
+@cache
+def _walks() -> tuple[Any, Any]:
+    """Compile the two walks, of values and of leaves."""
+    return compiled_at_first_call(_add_up), compiled_at_first_call(_find_leaves)
+
+
+def _add_up(
+    matrix: Floats,
+    periods: int,
+    feature: Ints,
+    threshold: Floats,
+    missing_left: Flags,
+    left: Ints,
+    right: Ints,
+    value: Floats,
+    root: Ints,
+    baseline: float,
+    out: Floats,
+) -> None:
+    last = matrix.shape[1] - 1
+    for row in range(matrix.shape[0]):
+        for period in range(out.shape[1]):
+            if periods > 0:
+                matrix[row, last] = period
+            total = baseline
+            for start in root:
+                node = start
+                while feature[node] >= 0:
+                    known = matrix[row, feature[node]]
+                    go_left = missing_left[node] if np.isnan(known) else known <= threshold[node]
+                    node = left[node] if go_left else right[node]
+                total += value[node]
+            out[row, period] = total
+
+
+def _find_leaves(
+    matrix: Floats,
+    feature: Ints,
+    threshold: Floats,
+    missing_left: Flags,
+    left: Ints,
+    right: Ints,
+    root: Ints,
+    out: Ints,
+) -> None:
+    for row in range(matrix.shape[0]):
+        for tree in range(len(root)):
+            node = root[tree]
+            while feature[node] >= 0:
+                known = matrix[row, feature[node]]
+                go_left = missing_left[node] if np.isnan(known) else known <= threshold[node]
+                node = left[node] if go_left else right[node]
+            out[row, tree] = node
