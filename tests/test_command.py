@@ -243,6 +243,10 @@ BAD_STUDY = {
         {"tracking.uri": "http://me:secret@host"},
         ["[tracking] uri carries a login", "--tracking-uri"],
     ),
+    "a risk model that a run cannot explain": (
+        {"models.risk.model": "boosted_hazard"},
+        ["name cox_ridge or cox_elastic_net"],
+    ),
     "unknown risk model": ({"models.risk.model": "cox_rigde"}, ["[models.risk] model = 'cox_rigde'", "'cox_ridge'"]),
     "unknown response model": ({"models.response.model": "forest"}, ["[models.response] model = 'forest'"]),
     "post-baseline covariate": (
