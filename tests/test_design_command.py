@@ -106,6 +106,8 @@ def test_tests_of_a_delayed_effect_stand_side_by_side(capsys):
     said = answer([*words, "--duration", "36", "--tests", "logrank,maxcombo,rmst", "--tau", "18"], capsys)
     assert "average hazard ratio" in said
     assert "restricted means to 18 months" in said
+    futile = ["--information", "0.6,1", "--futility-spending", "hwang-shih-decani", "--futility-parameter", "-2"]
+    assert "spend under one hazard ratio" in answer([*words, "--duration", "36", *futile], capsys)
     _, refused = refusal([*words, "--duration", "36", "--tests", "rmst"], capsys)
     assert "give tau in months" in refused
 
@@ -158,6 +160,8 @@ SURVIVAL = ["design", "survival", "--control-median", "12", "--accrual", "18", "
         ([*ENRICHMENT, "--approach", "adaptive,other"], "--approach other is not known"),
         ([*ENRICHMENT, "--rule", "threshold", "--thresholds", "0.8"], "--thresholds 0.8 will not do: give 2 numbers"),
         (["design", "means", "--difference", "5"], "give sd"),
+        (["design", "means", "--difference", "1", "--sd", "1", "--null", "2"], "give higher_is_better, yes or no"),
+        ([*SURVIVAL, "--hazard-ratio", "0.7", "--patients", "500.5"], "--patients 500.5 will not do"),
         (["design", "means", "--difference", "0", "--sd", "1"], "difference"),
         (["design", "rates", "--experimental-rate", "0.5"], "--control-rate is missing"),
         (

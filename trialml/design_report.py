@@ -29,7 +29,7 @@ _SHOWN = {
 _LIMITATIONS = (
     "Every figure rests on the assumed truth: a smaller effect, a lower event rate or slower recruitment than assumed gives "
     "less power or a longer trial.",
-    "Alpha is one-sided throughout.",
+    "Alpha is one-sided throughout: the level on each side where a design rejects in both directions.",
 )
 
 

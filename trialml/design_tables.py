@@ -41,6 +41,7 @@ def _split(value: Any) -> Any:
 
 
 Positive = Annotated[Real, Field(gt=0)]
+Patients = Annotated[Whole, Field(ge=2, le=1_000_000)]
 NotNegative = Annotated[Real, Field(ge=0)]
 Share = Annotated[Real, Field(gt=0, lt=1)]
 Reals = Annotated[tuple[Real, ...], BeforeValidator(_listed)]
@@ -114,7 +115,7 @@ class SurvivalTable(RulesTable):
     accrual: Annotated[Positive | None, Field(description="months of recruitment")] = None
     accrual_rate: Annotated[Positives, Field(description="patients who enter a month, one or one a piece")] = ()
     accrual_breaks: Annotated[Reals, Field(description="months at which the pieces of recruitment begin")] = ()
-    patients: Annotated[Positive | None, Field(description="patients in all; not given, solved for")] = None
+    patients: Annotated[Patients | None, Field(description="patients in all; not given, solved for")] = None
     follow_up: Annotated[NotNegative | None, Field(description="months from the last patient in to the end")] = None
     duration: Annotated[Positive | None, Field(description="months from the first patient in to the end")] = None
     dropout: Annotated[Real, Field(ge=0, lt=1, description="share who leave without an event in a year")] = 0.0
@@ -174,7 +175,15 @@ class _SizedTable(RulesTable):
         Real, Field(ge=0, lt=1, description="share of the outcome's variance that baseline covariates explain")
     ] = 0.0
     optimal_allocation: Annotated[bool, Field(description="the allocation that needs the fewest patients")] = False
-    patients: Annotated[Positive | None, Field(description="patients in all; given, the power is computed")] = None
+    patients: Annotated[Patients | None, Field(description="patients in all; given, the power is computed")] = None
+
+    @model_validator(mode="after")
+    def _directed(self) -> Self:
+        if getattr(self, "null", None) is not None and self.higher_is_better is None:
+            raise ValueError(
+                "with a margin (null) the assumed effect does not say which direction is benefit: give higher_is_better, yes or no"
+            )
+        return self
 
 
 class MeansTable(_SizedTable):
@@ -229,7 +238,7 @@ class EnrichmentTable(AskedTable):
     control_median: Annotated[Positive, Field(description="median of the control arm, months")]
     rest_control_median: Annotated[Positive | None, Field(description="median of the rest's control arm")] = None
     accrual: Annotated[Positive, Field(description="months of recruitment of all comers")]
-    patients: Annotated[Positive, Field(description="patients in all")]
+    patients: Annotated[Patients, Field(description="patients in all")]
     dropout: Annotated[Real, Field(ge=0, lt=1, description="share who leave without an event in a year")] = 0.0
     events: Annotated[
         Positive | None, Field(description="events in all (not given: for the power under the average effect)")

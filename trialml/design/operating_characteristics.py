@@ -167,6 +167,16 @@ class OperatingCharacteristics(Result):
             f"{format_number(100 * self.early_stop_probability)} % under {truth}, and the trial is then "
             f"expected to take {format_count(self.expected_events)} events and "
             f"{format_number(self.expected_duration_months)} months on average.{described_stops(self.design)}"
+            f"{self._spent_futility()}"
+        )
+
+    def _spent_futility(self) -> str:
+        """Say on which effect futility bounds are spent where the effect changes over time."""
+        if self.scenario.proportional or self.design.futility_spending is None:
+            return ""
+        return (
+            " The futility bounds spend under one hazard ratio of the same power at the end, so that an interim look stops for "
+            "futility with another probability than the spending function's under this scenario."
         )
 
     def scalars(self) -> Mapping[str, float]:
