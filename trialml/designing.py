@@ -342,7 +342,7 @@ def _recruitment(asked: SurvivalTable) -> dict[str, Any]:
     """Return rate and size: of months, rate and patients two give the third, and the end of the trial solves for one."""
     if asked.patients is not None and asked.accrual is not None:
         return {"accrual_per_month": asked.patients / asked.accrual, "patients": asked.patients}
-    size = {} if asked.patients is None else {"patients": asked.patients}
+    size: dict[str, float] = {} if asked.patients is None else {"patients": asked.patients}
     if not asked.accrual_rate:
         if asked.accrual is None or _open_ended(asked):
             raise AnalysisError(
