@@ -2,7 +2,9 @@
 
 import json
 import math
+import sys
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -171,6 +173,8 @@ def test_what_is_chosen_inside_sees_the_training_rows_alone():
 def test_the_comparison_is_the_same_on_two_processes_and_from_json():
     X, time, event = trial()
     fits = {"a": exponential("a", time, event), "b": exponential("b", time, event)}
+    # The other process cannot import this module where the tests are not beside the package, so it is sent along.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     one, two = (compare(X, time, event, fits, workers=workers) for workers in (1, 2))
     pd.testing.assert_frame_equal(one.models, two.models, check_exact=True)
     back = Result.from_dict(json.loads(json.dumps(one.to_dict())))

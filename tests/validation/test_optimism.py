@@ -125,7 +125,7 @@ def test_the_package_model_tunes_with_copies_together(monkeypatch):
         seen.append(groups)
         return fold_labels(cells, folds, seed, groups)
 
-    monkeypatch.setattr("trialml.models.cox_ridge.fold_labels", spy)
+    monkeypatch.setattr("trialml.models.cox_model.fold_labels", spy)
     rows = bootstrap_rows(60, 20, 1)[0]
     CoxRidge(penalties=(1.0, 10.0)).fit(X.iloc[rows], survival_outcome(time[rows], event[rows]))
     CoxRidge(penalties=(1.0, 10.0)).fit(X, survival_outcome(time, event))
