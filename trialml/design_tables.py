@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from trialml.design.enrichment_design import Rule
+from trialml.design.sample_size import Method
+from trialml.design.spending import Spending, SpendingFunction
+from trialml.effects.score_tests import RateScale
 from trialml.errors import AnalysisError
 from trialml.study_tables import FileTable, Real, Whole
 
@@ -46,18 +50,6 @@ NotNegative = Annotated[Real, Field(ge=0)]
 Share = Annotated[Real, Field(gt=0, lt=1)]
 Reals = Annotated[tuple[Real, ...], BeforeValidator(_listed)]
 Positives = Annotated[tuple[Positive, ...], BeforeValidator(_listed)]
-Spending = Literal[
-    "lan-demets-obrien-fleming",
-    "lan-demets-pocock",
-    "hwang-shih-decani",
-    "kim-demets",
-    "user",
-    "obrien-fleming",
-    "pocock",
-    "wang-tsiatis",
-    "haybittle-peto",
-]
-FutilitySpending = Literal["lan-demets-obrien-fleming", "lan-demets-pocock", "hwang-shih-decani", "kim-demets"]
 
 
 class AskedTable(FileTable):
@@ -83,7 +75,7 @@ class RulesTable(AskedTable):
     user_alpha: Annotated[Reals, Field(description="cumulative one-sided alpha at each look, for spending user")] = ()
     futility_z: Annotated[Reals, Field(description="z below which each look but the last stops for futility")] = ()
     futility_spending: Annotated[
-        FutilitySpending | None, Field(description="how 1 - power is spent over the looks for futility")
+        SpendingFunction | None, Field(description="how 1 - power is spent over the looks for futility")
     ] = None
     futility_parameter: Annotated[Real | None, Field(description="parameter of the futility spending")] = None
     binding: Annotated[
@@ -119,9 +111,7 @@ class SurvivalTable(RulesTable):
     follow_up: Annotated[NotNegative | None, Field(description="months from the last patient in to the end")] = None
     duration: Annotated[Positive | None, Field(description="months from the first patient in to the end")] = None
     dropout: Annotated[Real, Field(ge=0, lt=1, description="share who leave without an event in a year")] = 0.0
-    formula: Annotated[Literal["schoenfeld", "freedman", "hsieh-freedman"], Field(description="number of events")] = (
-        "schoenfeld"
-    )
+    formula: Annotated[Method, Field(description="number of events")] = "schoenfeld"
     tests: Annotated[
         tuple[
             Literal[
@@ -218,9 +208,7 @@ class RatesTable(_SizedTable):
 
     experimental_rate: Annotated[Share, Field(description="assumed share in the experimental arm")]
     control_rate: Annotated[Share, Field(description="assumed share in the control arm")]
-    scale: Annotated[
-        Literal["risk difference", "risk ratio", "odds ratio"], Field(description="scale of the effect")
-    ] = "risk difference"
+    scale: Annotated[RateScale, Field(description="scale of the effect")] = "risk difference"
     null: Annotated[
         Real | None, Field(description="effect under the null hypothesis: a margin makes it non-inferiority")
     ] = None
@@ -253,7 +241,7 @@ class EnrichmentTable(AskedTable):
         Field(min_length=1, description="designs to compare"),
     ] = ("all-comers", "enriched", "co-primary", "hierarchical", "adaptive")
     rule: Annotated[
-        Literal["best", "epsilon", "threshold", "conditional-power", "all"],
+        Rule,
         Field(description="how the adaptive design chooses the population at the interim analysis"),
     ] = "best"
     epsilon: Annotated[NotNegative, Field(description="of rule epsilon, on the scale of 1 / hazard ratio")] = 0.1

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from trialml.analysis import Watcher
-from trialml.design.adaptive_enrichment import PART
 from trialml.design.doubtful_effect import assurance_with_doubt
 from trialml.design.enrichment_comparison import compare_enrichment
 from trialml.design.enrichment_design import EnrichmentDesign
@@ -29,7 +28,7 @@ from trialml.design.nonproportional import (
 )
 from trialml.design.rates import plan_rates
 from trialml.design.sample_size import round_up, survival_events
-from trialml.design.scenario import Group, Scenario
+from trialml.design.scenario import Group, Scenario, dropout_hazard
 from trialml.design.simulate import simulate
 from trialml.design.trial_sums import parts_of
 from trialml.design_tables import AskedTable, EnrichmentTable, MeansTable, RatesTable, RulesTable, SurvivalTable
@@ -262,7 +261,7 @@ def _enrichment(asked: EnrichmentTable, watcher: Watcher) -> list[Result]:
         "one effect in everyone": _groups(asked, math.exp(everyone), math.exp(everyone)),
     }
     require_calendar(truths["the effects as assumed"], events)
-    steps = len(designs) * len(truths) * math.ceil(asked.simulate / PART)
+    steps = len(designs) * len(truths) * parts_of(asked.simulate)
     with watcher.step(f"Simulating {asked.simulate:,} trials of each design under each truth", steps) as done:
         found = compare_enrichment(designs, truths, asked.simulate, asked.seed, progress=done)
     return [found]
@@ -304,7 +303,7 @@ def _groups(asked: EnrichmentTable, in_subgroup: float, in_rest: float) -> Scena
         ),
         accrual_per_month=asked.patients / asked.accrual,
         patients=asked.patients,
-        dropout_per_month=-math.log1p(-asked.dropout) / 12,
+        dropout_per_month=dropout_hazard(asked.dropout),
         allocation_ratio=asked.allocation_ratio,
     )
 
@@ -312,7 +311,7 @@ def _groups(asked: EnrichmentTable, in_subgroup: float, in_rest: float) -> Scena
 def _truth(asked: SurvivalTable) -> Scenario:
     shared: dict[str, Any] = {
         **_recruitment(asked),
-        "dropout_per_month": -math.log1p(-asked.dropout) / 12,
+        "dropout_per_month": dropout_hazard(asked.dropout),
         "allocation_ratio": asked.allocation_ratio,
     }
     if asked.scenario is not None:

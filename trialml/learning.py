@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis, Subject
-from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.quality import DataQuality
+from trialml.data.rare_levels import rare_levels
 from trialml.effects.adjusted import adjusted_contrast
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.effects.heterogeneity import Heterogeneity, heterogeneity_test
@@ -153,8 +153,7 @@ class Learning:
         column = self.X[name]
         words = column.map({0: "no", 1: "yes"} if pd.api.types.is_numeric_dtype(column) else str)
         words = words.where(column.notna(), "missing")
-        rare = words.map(words.value_counts()) < SMALLEST_CELL
-        return words.where(~rare, "other").to_numpy(dtype=np.str_), self.labels.get(name, name)
+        return words.mask(words.isin(rare_levels(words)), "other").to_numpy(dtype=np.str_), self.labels.get(name, name)
 
     def learn_response(self, heterogeneity: Heterogeneity) -> tuple[HeldOutBenefit, StratumEffects]:
         """Fit the response model on doubly robust scores, form strata, judge both on patients not seen."""

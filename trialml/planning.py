@@ -11,7 +11,7 @@ from trialml.analysis import Analysis
 from trialml.design.enrichment import Population, plan_enrichment
 from trialml.design.group_sequential import Design
 from trialml.design.next_trial import plan_trial
-from trialml.design.scenario import Scenario
+from trialml.design.scenario import Scenario, dropout_hazard
 from trialml.effects.contrast import HAZARD_RATIO, Contrast
 from trialml.errors import AnalysisError
 from trialml.result import Z95
@@ -33,7 +33,7 @@ def plan_next_trial(
     designs = _designs(analysis)
     block = asked.block or smallest_block(analysis.trial.treatment.allocation)
     everyone = _all_comers(analysis, effect, outcomes)
-    dropout = -math.log1p(-asked.dropout_per_year) / 12
+    dropout = dropout_hazard(asked.dropout_per_year)
     try:
         for design in designs.values():
             scenario = Scenario(

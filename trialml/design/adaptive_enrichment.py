@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from trialml.design.refusals import require_between, require_finite, require_pos
 from trialml.design.sample_size import information_per_event
 from trialml.design.scenario import Scenario
 from trialml.design.trial_plan import TrialPlan, trial_plan
+from trialml.design.trial_sums import PART, in_parts
 from trialml.errors import AnalysisError, nearest
 
 __all__ = [
@@ -27,9 +27,6 @@ __all__ = [
 ]
 
 Vector = NDArray[np.float64]
-
-PART = 1000
-"""Trials that a worker simulates in a go; the sums of the parts are added in order, whoever made them."""
 
 _SLICES = 512
 
@@ -99,20 +96,11 @@ def simulate_enrichment(
     pilot = _run(setting, 0, min(count, 200), 1e3)
     _refuse_too_few_events(design, pilot)
     horizon = 1.3 * float(np.nanmax(pilot[:, 9])) + 1.0
-    parts = [(first, min(PART, count - first)) for first in range(0, count, PART)]
 
-    def part(place: tuple[int, int]) -> tuple[Vector, Vector]:
-        sums = _summed(_run(setting, *place, horizon), setting)
-        if progress is not None:
-            progress()
-        return sums
+    def part(first: int) -> tuple[Vector, Vector]:
+        return _summed(_run(setting, first, min(PART, count - first), horizon), setting)
 
-    threads = workers or os.cpu_count() or 1
-    if threads == 1 or len(parts) == 1:
-        sums = [part(place) for place in parts]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            sums = list(pool.map(part, parts))
+    sums = in_parts(part, count, workers=workers or os.cpu_count() or 1, progress=progress)
     name = "patients given piece by piece" if isinstance(truth, TrialPlan) else f"scenario '{truth.name}'"
     return characteristics_of(design, name, count, setting.seed, sums, patientwise=True)
 

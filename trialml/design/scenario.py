@@ -30,7 +30,7 @@ from trialml.design.refusals import require_positive
 from trialml.design.step_rates import as_numbers, checked_steps, steps
 from trialml.errors import AnalysisError
 
-__all__ = ["ArmProbabilities", "Group", "Scenario", "integrated_event_probability"]
+__all__ = ["ArmProbabilities", "Group", "Scenario", "dropout_hazard", "integrated_event_probability"]
 
 Vector = NDArray[np.float64]
 
@@ -40,6 +40,11 @@ class ArmProbabilities(NamedTuple):
 
     control: Vector
     experimental: Vector
+
+
+def dropout_hazard(share_per_year: float) -> float:
+    """Return the constant hazard per month of leaving, where this share of patients has left after a year."""
+    return -math.log1p(-share_per_year) / 12
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialml.design.trial_plan import TrialPlan
 
-__all__ = ["PART", "LookRules", "Looks", "Tally", "Timing", "parts_of", "run_logrank", "run_plan", "tally_of"]
+__all__ = [
+    "PART",
+    "LookRules",
+    "Looks",
+    "Tally",
+    "Timing",
+    "in_parts",
+    "parts_of",
+    "run_logrank",
+    "run_plan",
+    "tally_of",
+]
 
 Vector = NDArray[np.float64]
+Sums = TypeVar("Sums")
 Timing = Literal["events", "months", "events-and-months"]
 
 PART = 1000
@@ -160,6 +172,30 @@ def run_logrank(plan: TrialPlan, rules: LookRules, seed: int, first: int, trials
     return Looks(-distance / np.sqrt(informed), distance / informed, months, events, enrolled, decision)
 
 
+def in_parts(
+    part: Callable[[int], Sums], trials: int, *, workers: int, progress: Callable[[], None] | None = None
+) -> list[Sums]:
+    """Return what `part` makes of each `PART` trials, given the first of them, in order whoever made them.
+
+    `progress` is called after each part, on the thread of the caller.
+    """
+    firsts = range(0, trials, PART)
+    found: list[Sums] = []
+
+    def keep(parts: Iterable[Sums]) -> None:
+        for one in parts:
+            found.append(one)
+            if progress is not None:
+                progress()
+
+    if workers == 1 or len(firsts) == 1:
+        keep(map(part, firsts))
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            keep(pool.map(part, firsts))
+    return found
+
+
 def run_plan(
     plan: TrialPlan,
     rules: LookRules,
@@ -190,17 +226,5 @@ def run_plan(
     def part(first: int) -> Tally:
         return tally_of(run(plan, rules, seed, first, min(PART, trials - first)), targets)
 
-    firsts = range(0, trials, PART)
-    tallies: list[Tally] = []
-    if workers == 1:
-        for first in firsts:
-            tallies.append(part(first))
-            if progress is not None:
-                progress()
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            for tally in pool.map(part, firsts):
-                tallies.append(tally)
-                if progress is not None:
-                    progress()
+    tallies = in_parts(part, trials, workers=workers, progress=progress)
     return Tally(*(sum(column) for column in zip(*tallies, strict=True)))

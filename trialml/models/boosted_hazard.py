@@ -11,15 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from trialml.data.folds import fold_labels
-from trialml.errors import AnalysisError, DataError
+from trialml.errors import AnalysisError
 from trialml.models import Model
 from trialml.models.boosting import Boosted, poisson_loss
 from trialml.models.cox_model import FEWEST_EVENTS, checked_times_of_risk
+from trialml.models.outcome import checked_survival
 from trialml.models.person_periods import HazardTrees, PersonPeriods, period_ends, shares_of_periods
 from trialml.models.score import ScoredByConcordance
 from trialml.models.tree_design import TreeDesign
 
-__all__ = ["MODEL", "BoostedHazard", "BoostedHazards", "checked_survival"]
+__all__ = ["MODEL", "BoostedHazard", "BoostedHazards"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -182,26 +183,6 @@ class BoostedHazard(BoostedHazards):
         model.ends_ = np.asarray(state["ends"], dtype=np.float64)
         model.horizon_limit_ = float(state["horizon_limit"])
         return model
-
-
-def checked_survival(y: Any) -> tuple[Floats, Flags]:
-    """Return times and events of a `survival_outcome`, shape (n,) each.
-
-    Raises
-    ------
-    DataError
-        If y is another kind of outcome, or a time is missing or negative.
-    """
-    names = getattr(y, "dtype", np.dtype(float)).names or ()
-    if "cause" in names or "known" in names or not {"time", "event"} <= set(names):
-        raise DataError(
-            f"the outcome has the fields {', '.join(names) or 'none'}, but a model of a time to event takes event and time: make "
-            "it with survival_outcome, or choose a model of its own endpoint"
-        )
-    time = np.asarray(y["time"], dtype=np.float64)
-    if not (np.isfinite(time) & (time >= 0)).all():
-        raise DataError("time must hold finite numbers that are not negative")
-    return time, np.asarray(y["event"], dtype=np.bool_)
 
 
 MODEL = Model(

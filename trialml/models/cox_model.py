@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from trialml.data.folds import fold_labels
-from trialml.errors import AnalysisError, DataError
+from trialml.errors import AnalysisError
 from trialml.models.encode import CovariateEncoder
 from trialml.models.linear_design import LinearDesign, copies_of, refuse_perfect_prediction
+from trialml.models.outcome import checked_survival
 from trialml.models.score import ScoredByConcordance
 from trialml.survival.cox import baseline_cumulative_hazard
 from trialml.survival.product_limit import step_at
@@ -121,11 +122,7 @@ class CoxModel(HazardModel, ABC):
         ModelInputError
             If a covariate is infinite or the arm is neither 0 nor 1.
         """
-        names = getattr(y, "dtype", np.dtype(float)).names or ()
-        if "cause" in names or not {"time", "event"} <= set(names):
-            message = f"the outcome has the fields {', '.join(names) or 'none'}, but a Cox model takes event and time"
-            raise DataError(f"{message}: make it with survival_outcome, or choose a model of its own endpoint")
-        time, event = np.asarray(y["time"]), np.asarray(y["event"])
+        time, event = checked_survival(y, "a Cox model")
         if event.sum() < FEWEST_EVENTS:
             raise AnalysisError(
                 f"A Cox model cannot be fitted to {int(event.sum())} events: at least {FEWEST_EVENTS} are needed."

@@ -16,6 +16,7 @@ __all__ = [
     "BinaryOutcome",
     "binary_outcome",
     "checked_competing",
+    "checked_survival",
     "competing_outcome",
     "survival_outcome",
     "window_outcome",
@@ -55,6 +56,26 @@ def competing_outcome(time: ArrayLike, cause: ArrayLike) -> NDArray[np.void]:
     outcome = np.empty(len(times), dtype=[("cause", np.int64), ("time", np.float64)])
     outcome["cause"], outcome["time"] = causes, times
     return outcome
+
+
+def checked_survival(y: Any, what: str = "a model of a time to event") -> tuple[Floats, NDArray[np.bool_]]:
+    """Return times and events of a `survival_outcome`, shape (n,) each; `what` takes them, for the sentence of a refusal.
+
+    Raises
+    ------
+    DataError
+        If y is another kind of outcome, or a time is missing or negative.
+    """
+    names = getattr(y, "dtype", np.dtype(float)).names or ()
+    if "cause" in names or "known" in names or not {"time", "event"} <= set(names):
+        raise DataError(
+            f"the outcome has the fields {', '.join(names) or 'none'}, but {what} takes event and time: make "
+            "it with survival_outcome, or choose a model of its own endpoint"
+        )
+    time = np.asarray(y["time"], dtype=np.float64)
+    if not (np.isfinite(time) & (time >= 0)).all():
+        raise DataError("time must hold finite numbers that are not negative")
+    return time, np.asarray(y["event"], dtype=np.bool_)
 
 
 def checked_competing(y: Any) -> tuple[Floats, NDArray[np.int64]]:

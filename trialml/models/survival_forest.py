@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from trialml.errors import AnalysisError
 from trialml.models import Model
-from trialml.models.boosted_hazard import checked_survival
 from trialml.models.cox_model import FEWEST_EVENTS, checked_times_of_risk
+from trialml.models.outcome import checked_survival
 from trialml.models.score import ScoredByConcordance
 from trialml.models.tree_arrays import TreeArrays
 from trialml.models.tree_design import TreeDesign
