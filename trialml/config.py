@@ -119,6 +119,7 @@ def _endpoint(table: EndpointTable, data: DataTable) -> Endpoint:
         table.kind,
         table.value or "",
         records=_records(table),
+        direction=table.direction or ("event is harm" if table.kind == "time to event" else ""),
     )
 
 

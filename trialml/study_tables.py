@@ -9,9 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from trialml.data.columns import as_code
+from trialml.data.roles import Direction
 from trialml.data.visits import Summary
 
 __all__ = [
+    "DIRECTIONS",
     "CovariateTable",
     "DataTable",
     "EffectsTable",
@@ -43,6 +45,14 @@ Column = Annotated[str, Field(min_length=1)]
 Words = Annotated[str, Field(min_length=1, max_length=300)]
 Whole = Annotated[int, Strict()]
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+DIRECTIONS: dict[str, tuple[Direction, ...]] = {
+    "time to event": ("event is harm",),
+    "binary": ("event is harm", "event is benefit"),
+    "continuous": ("higher is better", "lower is better"),
+}
+"""Which way can be better for the patient, by kind of endpoint."""
 
 
 class FileTable(BaseModel):
@@ -157,7 +167,7 @@ class EndpointTable(FileTable):
     days_after_treatment: Annotated[Real, Field(ge=0)] = 0.0
     competing: tuple[Literal["death", "discontinuation"], ...] = ("death", "discontinuation")
     unit: Words | None = None
-    direction: Literal["event is harm"] = "event is harm"
+    direction: Direction | None = None
     horizon: Annotated[Real, Field(gt=0)] | None = None
     tau: Annotated[Real, Field(gt=0)] | None = None
 
@@ -186,6 +196,12 @@ class EndpointTable(FileTable):
         if self.kind == "time to event" and self.unit not in ("days", "weeks", "months", "years"):
             raise ValueError(
                 f"[endpoints] unit = '{self.unit}' will not do: input should be 'days', 'weeks', 'months' or 'years'"
+            )
+        suited = DIRECTIONS[self.kind]
+        if self.direction is not None and self.direction not in suited:
+            raise ValueError(
+                f"[endpoints] direction = '{self.direction}' does not suit a {self.kind} endpoint: write "
+                + " or ".join(f"'{one}'" for one in suited)
             )
         if self.of_adverse_events and self.kind == "continuous":
             raise ValueError("[endpoints] kind = 'continuous' cannot be made of adverse events: give another kind")

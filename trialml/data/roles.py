@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["CAUSES", "Covariate", "Endpoint", "EndpointKind", "Records", "TimeUnit", "Treatment", "days_per_unit"]
+__all__ = ["CAUSES", "Covariate", "Direction", "Endpoint", "EndpointKind", "Records", "TimeUnit", "Treatment", "days_per_unit"]
 
 EndpointKind = Literal["time to event", "binary", "continuous"]
+Direction = Literal["event is harm", "event is benefit", "higher is better", "lower is better"]
 TimeUnit = Literal["days", "weeks", "months", "years"]
 CAUSES = {"death": "Death", "discontinuation": "Discontinuation"}
 """What can end the wait for an adverse event, by the word of the study file; death goes first where both apply."""
@@ -90,6 +91,8 @@ class Endpoint:
         What the causes from 2 on are, in words.
     records
         Where an ADaM folder holds the endpoint; None for one table.
+    direction
+        Which way is better for the patient; empty where the study file does not say.
     """
 
     name: str
@@ -106,6 +109,12 @@ class Endpoint:
     cause: str = ""
     competing: tuple[str, ...] = ()
     records: Records | None = None
+    direction: Direction | Literal[""] = ""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger mean, or a larger share with the event, is better for the patient."""
+        return self.direction in ("higher is better", "event is benefit")
 
     @property
     def months_per_unit(self) -> float:
