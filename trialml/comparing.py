@@ -19,7 +19,7 @@ from trialml.effects.tipping_survival import tipping_point_survival
 from trialml.errors import AnalysisError
 from trialml.models.encode import CovariateEncoder
 
-__all__ = ["compare"]
+__all__ = ["compare", "subgroup_factors"]
 
 _SEED = 21
 """The step of the tipping point's draws."""
@@ -101,7 +101,7 @@ def _look_into_subgroups(analysis: Analysis, primary: Trial) -> None:
                 primary.time,
                 primary.event,
                 primary.treated,
-                _factors(analysis, primary),
+                subgroup_factors(analysis, primary),
                 strata=primary.factor,
                 prior_scale=analysis.study.effects.shrinkage_scale,
                 experimental=primary.treatment.label(primary.treatment.experimental),
@@ -111,8 +111,26 @@ def _look_into_subgroups(analysis: Analysis, primary: Trial) -> None:
         analysis.add(NotDone(SubgroupEffects.title, str(error).rstrip(".")))
 
 
-def _factors(analysis: Analysis, primary: Trial) -> dict[str, pd.Series]:
-    """Return each factor's subgroups in words, in the order of the study file."""
+def subgroup_factors(analysis: Analysis, primary: Trial) -> dict[str, pd.Series]:
+    """Return each factor's subgroups in words, in the order of the study file.
+
+    Parameters
+    ----------
+    analysis
+        Its study file names the factors, their cut-points and their words.
+    primary
+        The patients of the primary contrast.
+
+    Returns
+    -------
+    dict
+        By the factor's words a categorical column, one row a patient; missing where the subgroup is not known.
+
+    Raises
+    ------
+    AnalysisError
+        If a stratification factor cannot be told from the others.
+    """
     asked = analysis.study.effects
     covariates = {covariate.name: covariate for covariate in primary.covariates}
     factors: dict[str, pd.Series] = {}

@@ -136,6 +136,7 @@ def _check_visits(study: Study) -> None:
 def _check_effects(study: Study) -> None:
     """Refuse a subgroup factor that is no baseline covariate, and cut-points that no factor needs."""
     asked, covariates = study.effects, study.covariates
+    _check_adjustment(study)
     known = (*covariates.names(), *study.treatment.stratification)
     for name in asked.subgroups:
         if asked.subgroups.count(name) > 1:
@@ -155,6 +156,19 @@ def _check_effects(study: Study) -> None:
                 f"[effects.cut_points] names '{name}', which is no numeric covariate of [effects] subgroups: take it out"
             )
     _check_effect_words(study)
+
+
+def _check_adjustment(study: Study) -> None:
+    asked, names = study.effects.adjust_for, study.covariates.names()
+    if asked and study.endpoints[0].kind == "time to event":
+        raise ValueError(
+            "[effects] adjust_for is for a binary or continuous endpoint: take it out (adjusted_logrank adjusts a time to event)"
+        )
+    for name in asked:
+        if asked.count(name) > 1:
+            raise ValueError(f"[effects] adjust_for lists '{name}' twice: keep it once")
+        if name not in names:
+            raise ValueError(f"[effects] adjust_for lists '{name}', which is no covariate: {nearest(name, names)}")
 
 
 def _check_effect_words(study: Study) -> None:

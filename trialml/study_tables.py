@@ -257,6 +257,7 @@ class EffectsTable(FileTable):
     """`[effects]`: what is looked at beside the average effect; subgroups and cut-points are pre-specified."""
 
     adjusted_logrank: Annotated[bool, Strict()] = True
+    adjust_for: tuple[Column, ...] = ()
     subgroups: tuple[Column, ...] = ()
     cut_points: dict[str, Annotated[tuple[Real, ...], Field(min_length=1, max_length=9)]] = {}
     labels: dict[str, Words] = {}

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["CAUSES", "Covariate", "Direction", "Endpoint", "EndpointKind", "Records", "TimeUnit", "Treatment", "days_per_unit"]
+__all__ = [
+    "CAUSES",
+    "Covariate",
+    "Direction",
+    "Endpoint",
+    "EndpointKind",
+    "Records",
+    "TimeUnit",
+    "Treatment",
+    "days_per_unit",
+]
 
 EndpointKind = Literal["time to event", "binary", "continuous"]
 Direction = Literal["event is harm", "event is benefit", "higher is better", "lower is better"]

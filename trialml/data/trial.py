@@ -105,6 +105,11 @@ class Trial:
         """The values of a continuous endpoint, shape (n,)."""
         return np.asarray(self._outcome("value"), dtype=np.float64)
 
+    @property
+    def outcome(self) -> NDArray[np.float64]:
+        """The outcome of a binary (1 for the event) or continuous endpoint as numbers, shape (n,)."""
+        return self.value if self.endpoint.kind == "continuous" else self.event.astype(np.float64)
+
     def _outcome(self, name: str) -> pd.Series:
         if name not in self.frame:
             message = (

@@ -73,7 +73,9 @@ class PrimaryOutcome(Result):
     def frame(self) -> pd.DataFrame:
         """Return the difference as one row."""
         one = dataclasses.asdict(self.difference)
-        return pd.DataFrame([{**one, "p": self.p, "test": self.test, "control": self.means[0], "experimental": self.means[1]}])
+        return pd.DataFrame(
+            [{**one, "p": self.p, "test": self.test, "control": self.means[0], "experimental": self.means[1]}]
+        )
 
     def text(self) -> str:
         """Return the difference, the test and which way is better."""
@@ -138,7 +140,13 @@ def primary_outcome(
     means = (float(within[0].mean()), float(within[1].mean()))
     squares = sum(float(((own - own.mean()) ** 2).sum()) for own in within)
     sd = math.sqrt(squares / (values.size - 2))
-    common: dict[str, Any] = {"outcome": label, "kind": kind, "higher_is_better": higher_is_better, "means": means, "sd": sd}
+    common: dict[str, Any] = {
+        "outcome": label,
+        "kind": kind,
+        "higher_is_better": higher_is_better,
+        "means": means,
+        "sd": sd,
+    }
     if covariates is not None:
         difference, p, explained = _adjusted(values, arm, covariates, kind, cells, unit)
         model = "logistic" if kind == "binary" else "linear"
@@ -148,7 +156,9 @@ def primary_outcome(
     return PrimaryOutcome(difference, p, test, r_squared=0.0, **common)
 
 
-def _adjusted(values: Any, arm: Any, covariates: Any, kind: Kind, cells: Any, unit: str) -> tuple[Estimate, float, float]:
+def _adjusted(
+    values: Any, arm: Any, covariates: Any, kind: Kind, cells: Any, unit: str
+) -> tuple[Estimate, float, float]:
     found = standardised_means(values, arm, covariates, kind=kind, strata=cells)
     contrast = standardised_contrast(values, arm, covariates, kind=kind, strata=cells, unit=unit)
     difference = contrast.estimate("risk_difference" if kind == "binary" else "mean_difference")
@@ -159,15 +169,21 @@ def _adjusted(values: Any, arm: Any, covariates: Any, kind: Kind, cells: Any, un
 def _continuous(values: Any, arm: Any, cells: Any, unit: str) -> tuple[Estimate, float, str]:
     found = mean_difference(values, arm, cells)
     contrast = continuous_contrast(values, arm, strata=cells, unit=unit)
-    name, test = ("mean_difference", "Welch's t-test") if cells is None else ("stratified_mean_difference", "stratified t-test")
+    name, test = (
+        ("mean_difference", "Welch's t-test") if cells is None else ("stratified_mean_difference", "stratified t-test")
+    )
     return contrast.estimate(name), _student(found.value / found.se, found.df), test
 
 
 def _binary(values: Any, arm: Any, cells: Any) -> tuple[Estimate, float, str]:
     codes = np.zeros(values.size, dtype=np.intp) if cells is None else checked_cells(cells, values.size).codes
-    counted = (np.bincount(codes, weights) for weights in (values * arm, arm, values * ~arm, ~arm))
-    chi_square = mantel_haenszel(*counted).chi_square
-    name, test = ("risk_difference", "chi-square test") if cells is None else ("mh_risk_difference", "Cochran-Mantel-Haenszel test")
+    x1, n1, x0, n0 = (np.bincount(codes, weights) for weights in (values * arm, arm, values * ~arm, ~arm))
+    chi_square = mantel_haenszel(x1, n1, x0, n0).chi_square
+    name, test = (
+        ("risk_difference", "chi-square test")
+        if cells is None
+        else ("mh_risk_difference", "Cochran-Mantel-Haenszel test")
+    )
     difference = binary_contrast(values, arm, strata=cells).estimate(name)
     return difference, math.erfc(math.sqrt(chi_square / 2)), test
 

@@ -1,0 +1,251 @@
+"""The effect on a binary or continuous endpoint in each stratum, on patients whom the rule had not seen, with the naive one as a warning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
+from trialml.strata.effects import DEPENDENCE, stratum_members
+from trialml.strata.strata import Strata
+from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
+
+__all__ = ["ObservedOutcomes", "OutcomeStratumEffects", "outcome_population", "outcome_stratum_effects"]
+
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ObservedOutcomes:
+    """The outcome of each patient as a number (an event counts 1) and the arm, each of shape (n,)."""
+
+    value: Floats
+    treated: Flags
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomeStratumEffects(Result):
+    """Effect by stratum on the absolute and the relative scale, cross-fitted; one row a stratum."""
+
+    title = "Effect of treatment by stratum"
+    figure_size = (6.4, 3.2)
+    methods = (
+        "Strata were formed by the benefit score; their effects are cross-fitted: in each repeat of the cross-validation every "
+        "patient was allotted to a stratum by a model and cut-points that had not seen the patient. Differences are means of doubly "
+        "robust scores, ratios those of the arms' means in the stratum; both are averaged over repeats, with the standard error of a "
+        "single repeat; that of highest less lowest is enlarged by 15 %, since the folds' rules share patients. The estimand is the "
+        "average effect of the rules that the repeats learned. The naive effect, of the final rule in the patients it was learned "
+        "from, is shown as a warning only."
+    )
+
+    rows: pd.DataFrame
+    """Columns stratum, rule, share, n, benefit (low, high, se), control_mean, experimental_mean, ratio (low, high), sd, naive. Benefit is
+    higher for more benefit, whichever way the outcome is better."""
+    difference: Estimate
+    """Highest less lowest stratum."""
+    heterogeneity_p: float
+    repeats: int
+    scale: str
+    """What a benefit is, in words: ``"difference in means, experimental less control"``."""
+    unit: str
+    binary: bool
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a stratum."""
+        return self.rows
+
+    def text(self) -> str:
+        """Return the effects in the outer strata, their difference, and what may be concluded."""
+        if len(self.rows) == 1:
+            return "The model found no order among the patients: there is one stratum, with the average effect."
+        first, last = self.rows.iloc[0], self.rows.iloc[-1]
+        mean = "share with the event" if self.binary else "mean"
+        said = (
+            f"Cross-fitted over {self.repeats} repeats, the {self.scale} is {_interval(first, 'benefit', self.unit)} in the stratum "
+            f"'{first['stratum']}' and {_interval(last, 'benefit', self.unit)} in '{last['stratum']}'; the difference between the two is "
+            f"{self.difference.text()}. Under control the {mean} is {self._mean(first['control_mean'])} and "
+            f"{self._mean(last['control_mean'])}."
+        )
+        if math.isnan(self.difference.value):
+            said += " The difference cannot be estimated: a repeat left an outer stratum empty."
+        elif self.difference.low <= 0 <= self.difference.high:
+            said += " The interval includes 0: the strata do not show that some patients benefit more than others."
+        if self.heterogeneity_p >= 0.05:
+            said += (
+                " The global test did not show that the effect differs between patients: the strata are exploratory; they describe, "
+                "and do not establish a subgroup."
+            )
+        return said
+
+    def _mean(self, value: float) -> str:
+        if self.binary and not math.isnan(value):
+            return f"{100 * value:.0f} %"
+        return f"{format_number(value)}{f' {self.unit}' if self.unit else ''}"
+
+    def scalars(self) -> dict[str, float]:
+        """Return the effect by stratum and the difference of the outer ones, cross-fitted, with limits."""
+        numbers: dict[str, float] = {}
+        for row in self.rows.itertuples():
+            name = "benefit_crossfit_" + row.stratum.lower().replace(" ", "_")
+            numbers |= {name: row.benefit, f"{name}_low": row.benefit_low, f"{name}_high": row.benefit_high}
+        if len(self.rows) > 1:
+            numbers |= with_limits({"benefit_crossfit_highest_less_lowest": self.difference})
+        return numbers
+
+    def table(self) -> pd.DataFrame:
+        """Return the strata for reading."""
+        unit = f", {self.unit}" if self.unit else ""
+        mean, ratio = ("Share with the event", "Risk ratio") if self.binary else ("Mean", "Ratio of means")
+        shown = [
+            {
+                "Stratum": row["stratum"],
+                "Rule": row["rule"],
+                "Patients (mean over repeats)": format_count(row["n"]),
+                f"{mean}, control": self._mean(row["control_mean"]),
+                f"{mean}, experimental": self._mean(row["experimental_mean"]),
+                f"Benefit (95% CI){unit}": _interval(row, "benefit", ""),
+                f"{ratio} (95% CI)": "not estimable" if math.isnan(row["ratio"]) else _interval(row, "ratio", ""),
+                f"Naive benefit (biased, a warning only){unit}": format_number(row["naive"]),
+            }
+            for row in self.rows.to_dict("records")
+        ]
+        return pd.DataFrame(shown)
+
+    def draw(self, figure: Any) -> None:
+        """Draw the benefit of each stratum; the naive effect is hollow."""
+        axes = figure.subplots()
+        place = np.arange(len(self.rows))
+        for y, row in zip(place, self.rows.to_dict("records"), strict=True):
+            axes.plot([row["benefit_low"], row["benefit_high"]], [y, y], color=COLOURS["experimental"], linewidth=2)
+            axes.plot(row["benefit"], y, "s", color=COLOURS["experimental"], markersize=7)
+        hollow = {"mfc": "none", "mec": COLOURS["third"], "markersize": 9, "label": "naive, too hopeful or too bleak"}
+        axes.plot(self.rows["naive"], place, "o", **hollow)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(place, [plain_text(name) for name in self.rows["stratum"]])
+        axes.set_ylim(-0.6, len(self.rows) - 0.4)
+        words = self.scale[0].upper() + self.scale[1:] + (f" ({self.unit})" if self.unit else "")
+        axes.set_xlabel(f"{plain_text(words)}\n(right of 0 favours experimental)")
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
+
+
+def _interval(row: Any, name: str, unit: str) -> str:
+    value = format_number(row[name]) + (f" {unit}" if unit else "")
+    return f"{value} ({format_number(row[name + '_low'])} to {format_number(row[name + '_high'])})"
+
+
+def outcome_stratum_effects(
+    outcomes: ObservedOutcomes,
+    held: HeldOutBenefit,
+    strata: Strata,
+    *,
+    naive_scores: Floats,
+    naive_members: NDArray[np.intp],
+    heterogeneity_p: float,
+    scale: str,
+    unit: str,
+    binary: bool,
+) -> OutcomeStratumEffects:
+    """Estimate the effect in every stratum from out-of-fold scores and memberships.
+
+    Parameters
+    ----------
+    outcomes
+        Observed outcomes and arms.
+    held
+        Out-of-fold scores, higher for more benefit, and ranks.
+    strata
+        The final strata: they give the number of groups, the names and the words.
+    naive_scores, naive_members
+        Scores and strata of the final rule in its own training patients, each of shape (n,).
+    heterogeneity_p
+        The global test's p-value, for what may be concluded.
+    scale, unit, binary
+        What a score is, in words, its unit, and whether the outcome is an event.
+
+    Returns
+    -------
+    OutcomeStratumEffects
+        A ratio that cannot be estimated (a mean that is not above 0) is NaN.
+    """
+    groups = len(strata.strata)
+    members = stratum_members(held, groups)
+    rows = []
+    for place, stratum in enumerate(strata.strata):
+        own = naive_members == place
+        naive = float(naive_scores[own].mean()) if own.any() else math.nan
+        numbers = outcome_population(outcomes, held, members == place)
+        rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
+    difference = _outer_difference(held, members, groups, scale, unit)
+    return OutcomeStratumEffects(pd.DataFrame(rows), difference, heterogeneity_p, len(held.score), scale, unit, binary)
+
+
+def outcome_population(outcomes: ObservedOutcomes, held: HeldOutBenefit, inside: Flags) -> dict[str, float]:
+    """Return what is known of a group of patients that each repeat defined anew.
+
+    Parameters
+    ----------
+    outcomes, held
+        Observed outcomes and out-of-fold scores.
+    inside
+        Membership, shape (repeats, n).
+
+    Returns
+    -------
+    dict
+        ``share``, ``n``, ``benefit`` with ``_low``, ``_high`` and ``_se``, ``control_mean`` and ``experimental_mean``, the arms' means
+        averaged over repeats, ``ratio`` of the two with limits (delta method on the log scale, the error of one repeat) and ``sd``, the
+        pooled standard deviation within an arm; NaN where a number cannot be estimated.
+    """
+    value, se = group_mean(held.score, inside)
+    means, variances, squares = _arms(outcomes, inside)
+    control, experimental = (float(one) for one in means)
+    log_ratio = log_se = math.nan
+    if min(control, experimental) > 0:
+        log_ratio = math.log(experimental / control)
+        log_se = math.sqrt(variances[0] / control**2 + variances[1] / experimental**2)
+    return {
+        "share": float(inside.mean()),
+        "n": float(inside.sum(axis=1).mean()),
+        "benefit": value,
+        "benefit_low": value - Z95 * se,
+        "benefit_high": value + Z95 * se,
+        "benefit_se": se,
+        "control_mean": control,
+        "experimental_mean": experimental,
+        "ratio": math.exp(log_ratio),
+        "ratio_low": math.exp(log_ratio - Z95 * log_se),
+        "ratio_high": math.exp(log_ratio + Z95 * log_se),
+        "sd": math.sqrt(squares),
+    }
+
+
+def _arms(outcomes: ObservedOutcomes, inside: Flags) -> tuple[Floats, Floats, float]:
+    """Return the arms' means and their variances, control first, and the variance within an arm, averaged over repeats."""
+    means, variances, squares = [], [], []
+    for member in inside:
+        arms = [outcomes.value[member & (outcomes.treated == arm)] for arm in (False, True)]
+        if min(len(arm) for arm in arms) < 2:
+            return np.full(2, math.nan), np.full(2, math.nan), math.nan
+        means.append([arm.mean() for arm in arms])
+        variances.append([arm.var(ddof=1) / len(arm) for arm in arms])
+        squares.append(sum(((arm - arm.mean()) ** 2).sum() for arm in arms) / (sum(map(len, arms)) - 2))
+    return np.mean(means, axis=0), np.mean(variances, axis=0), float(np.mean(squares))
+
+
+def _outer_difference(held: HeldOutBenefit, members: NDArray[np.intp], groups: int, scale: str, unit: str) -> Estimate:
+    high, low = members == groups - 1, members == 0
+    known: dict[str, Any] = {"scale": f"{scale}, highest less lowest stratum", "unit": unit, "kind": "crossfit"}
+    known |= {"n": held.score.shape[1]}
+    if groups == 1 or not (high.any(axis=1) & low.any(axis=1)).all():
+        return Estimate(math.nan, **known)
+    (above, above_influence), (below, below_influence) = (group_influence(held.score, one) for one in (high, low))
+    value = float(above.mean()) - float(below.mean())
+    se = DEPENDENCE * repeated_se(above_influence - below_influence)
+    method = f"average over repeats, standard error of one times {DEPENDENCE:g}"
+    return Estimate(value, value - Z95 * se, value + Z95 * se, se=se, method=method, **known)
