@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from trialml.effects.scores import crossfit_scores, fit_nuisance
 from trialml.models.cox_ridge import CoxRidge
@@ -251,3 +252,21 @@ def test_trap_45_nothing_of_a_patients_fold_saw_the_patients_outcome():
         np.testing.assert_array_equal(getattr(one, name)[0, unmoved], getattr(other, name)[0, unmoved])
     differ = (one.score[0] != other.score[0]) & unmoved
     assert list(np.flatnonzero(differ)) == [patient]
+
+
+def test_the_words_and_the_axis_name_the_scale_of_the_scores():
+    """Restricted means by default, as results that were stored before the scale was kept; a proportion has no unit."""
+    kept = {"shrinkage": 0.3, "shrinkage_mc_error": 0.02}
+    times = benefit_calibration(folded(25), **SCALE)
+    binary = benefit_calibration(folded(25), **kept, unit="", scale="risk difference of objective response")
+    assert "scale: RMST difference over 365 days)" in times.text()
+    assert "scale: risk difference of objective response)" in binary.text()
+    assert "RMST" not in binary.text()
+    assert binary.scalars() == times.scalars()
+    for found, label in ((times, "over 365 days\n(days; above 0 favours"), (binary, "response\n(above 0 favours")):
+        figure = Figure()
+        found.draw(figure)
+        assert label in figure.axes[0].get_ylabel()
+    stored = times.to_dict()
+    del stored["fields"]["scale"]
+    assert BenefitCalibration.from_dict(stored).text() == times.text()

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, with_limits
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
 
 __all__ = [
     "BenefitCalibration",
@@ -22,6 +22,8 @@ __all__ = [
     "crossvalidate_response",
     "group_influence",
     "group_mean",
+    "rmst_scale",
+    "scale_label",
 ]
 
 Floats = NDArray[np.float64]
@@ -146,6 +148,12 @@ class BenefitCalibration(Result):
     """What another choice of splits would change of the shrinkage, as a standard error."""
     unit: str
     tau: float
+    """Of the restricted mean; NaN on another scale."""
+    scale: str = ""
+    """What the scores estimate ("risk difference"); empty in results that were stored before it was kept: restricted means."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", self.scale or rmst_scale(self.tau, self.unit))
 
     def frame(self) -> pd.DataFrame:
         """Return one row a group."""
@@ -157,7 +165,7 @@ class BenefitCalibration(Result):
         return (
             f"{self._slopes()} The final model keeps {100 * self.shrinkage:.0f} % of the spread of its score around the average "
             f"effect (Monte Carlo error of its splits {error} percentage points; the sample's own error is larger, as the interval of the "
-            f"slope before shrinkage shows; scale: RMST difference over {self.tau:g} {self.unit})."
+            f"slope before shrinkage shows; scale: {self.scale})."
         )
 
     def _slopes(self) -> str:
@@ -216,8 +224,18 @@ class BenefitCalibration(Result):
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(place, self.groups["group"])
         axes.set_xlabel("Fifths of the benefit score of patients not used for fitting, lowest to highest")
-        axes.set_ylabel(f"RMST difference over {self.tau:g} {self.unit}\n({self.unit}; above 0 favours experimental)")
+        axes.set_ylabel(scale_label(self.scale, self.unit))
         axes.legend(frameon=False, loc="best")
+
+
+def rmst_scale(tau: float, unit: str) -> str:
+    """Return what scores of censored times estimate, in words."""
+    return f"RMST difference over {tau:g} {unit}"
+
+
+def scale_label(scale: str, unit: str) -> str:
+    """Return what stands beside an axis of effects: the scale, and below it the unit and which side is benefit."""
+    return f"{plain_text(scale)}\n({plain_text(unit)}{'; ' if unit else ''}above 0 favours experimental)"
 
 
 def _of_zero(slope: Estimate) -> str:
@@ -225,7 +243,14 @@ def _of_zero(slope: Estimate) -> str:
 
 
 def benefit_calibration(
-    held: HeldOutBenefit, *, shrinkage: float, shrinkage_mc_error: float, unit: str, tau: float, groups: int = 5
+    held: HeldOutBenefit,
+    *,
+    shrinkage: float,
+    shrinkage_mc_error: float,
+    unit: str,
+    tau: float = math.nan,
+    scale: str = "",
+    groups: int = 5,
 ) -> BenefitCalibration:
     """Compare doubly robust scores with benefit scores and with expectations on patients not seen.
 
@@ -235,8 +260,9 @@ def benefit_calibration(
         Out-of-fold scores and expectations.
     shrinkage, shrinkage_mc_error
         What the final model keeps of its spread, and the Monte Carlo standard error of that.
-    unit, tau
-        The scale of the scores.
+    unit, tau, scale
+        Of the scores: their unit (empty for a difference of proportions), and either where the restricted mean ends or what
+        else they estimate, in words ("risk difference").
     groups
         How many groups of rank are shown.
 
@@ -254,6 +280,7 @@ def benefit_calibration(
         shrinkage_mc_error=shrinkage_mc_error,
         unit=unit,
         tau=tau,
+        scale=scale,
     )
 
 
