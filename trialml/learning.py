@@ -55,10 +55,14 @@ class Learning:
         if not self.trial.covariates:
             raise AnalysisError("Every covariate in [covariates] is constant: list at least one that varies.")
         self.X = self.trial.baseline
-        self.time, self.event, self.treated = self.trial.time, self.trial.event, self.trial.treated
-        self.endpoint = self.trial.endpoint
+        self.treated, self.endpoint = self.trial.treated, self.trial.endpoint
         self.labels = {covariate.name: covariate.label for covariate in self.trial.covariates}
         self.contract = InputContract.learn(self.trial.covariates, self.X)
+        self._take_outcome()
+
+    def _take_outcome(self) -> None:
+        """Take what happened to the patients, and what folds are balanced by."""
+        self.time, self.event = self.trial.time, self.trial.event
         self.outcomes = StratumOutcomes(self.time, self.event, self.treated, self.trial.factor)
         arm_and_event = np.char.add(self.treated.astype(np.str_), self.event.astype(np.str_))
         self.cells = np.char.add(np.char.add(arm_and_event, "/"), self.trial.factor)

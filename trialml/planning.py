@@ -18,7 +18,7 @@ from trialml.result import Z95
 from trialml.strata.effects import StratumEffects, StratumOutcomes, population_numbers, stratum_members
 from trialml.validation.benefit import HeldOutBenefit
 
-__all__ = ["plan_next_trial", "smallest_block"]
+__all__ = ["designs_of", "plan_next_trial", "smallest_block"]
 
 
 def plan_next_trial(
@@ -30,7 +30,7 @@ def plan_next_trial(
     standard errors (Wang, Hung and O'Neill 2006, Pharmaceutical Statistics 5:85-97).
     """
     asked = analysis.study.design
-    designs = _designs(analysis)
+    designs = designs_of(analysis)
     block = asked.block or smallest_block(analysis.trial.treatment.allocation)
     everyone = _all_comers(analysis, effect, outcomes)
     dropout = dropout_hazard(asked.dropout_per_year)
@@ -79,7 +79,8 @@ def smallest_block(allocation: float) -> int:
     return share.denominator * math.ceil(4 / share.denominator)
 
 
-def _designs(analysis: Analysis) -> dict[str, Design]:
+def designs_of(analysis: Analysis) -> dict[str, Design]:
+    """Return the fixed design and, where the study file asks for looks, the group-sequential one, by name."""
     asked = analysis.study.design
     share = analysis.trial.treatment.allocation
     fixed = Design(alpha=asked.alpha, power=asked.power, allocation_ratio=share / (1 - share))

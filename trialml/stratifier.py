@@ -39,11 +39,22 @@ class StratumEffect:
 
 @dataclass(frozen=True)
 class RiskPart:
-    """The risk model by name, and the horizon at which it was validated."""
+    """The risk model by name, the horizon at which it was validated, and what its predictions are called.
+
+    Attributes
+    ----------
+    model, estimator
+        The model's name and the fitted estimator.
+    horizon
+        None for an endpoint without follow-up.
+    output
+        ``"risk"``; ``"probability"`` of an event that is a benefit; ``"expected_outcome"`` of a continuous endpoint.
+    """
 
     model: str
     estimator: Any
-    horizon: float
+    horizon: float | None = None
+    output: str = "risk"
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ class ResponsePart:
     estimator: Any
     strata: Strata
     effects: tuple[StratumEffect, ...]
-    tau: float
+    tau: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class Stratifier:
     Attributes
     ----------
     study, unit
-        Name of the study and unit of time.
+        Name of the study, and unit of time or of a continuous endpoint.
     contract
         What the patients must look like.
     risk, response
@@ -85,13 +96,14 @@ class Stratifier:
         patients
             One row a patient with the covariates of the contract; further columns are passed over.
         params
-            ``{"horizon": ...}`` reads the risk at another horizon within the follow-up of the trial.
+            ``{"horizon": ...}`` reads the risk of a time to event at another horizon within the follow-up of the trial.
 
         Returns
         -------
         DataFrame
-            Same index. With a risk part: ``risk`` (of the event by the horizon, under control). With a response part:
-            ``expected_benefit`` (RMST difference given the covariates), ``stratum``, and the stratum's cross-fitted
+            Same index. With a risk part: ``risk`` (of the event, by the horizon, under control; of other kinds of endpoints see
+            `RiskPart.output`). With a response part: ``expected_benefit`` (the effect given the covariates, above 0 favours the
+            experimental arm: of a time to event an RMST difference, else a difference of risks or means), ``stratum``, and the stratum's cross-fitted
             effect ``stratum_benefit``, ``stratum_benefit_low``, ``stratum_benefit_high``. Always ``flags`` (out of the
             range seen, imputed) and ``refused`` (the reason; then there is no number).
 
@@ -109,7 +121,7 @@ class Stratifier:
         accepted = checked.covariates.loc[good].infer_objects()
         if self.risk is not None:
             risk = self._risk(self.risk, accepted, params or {})
-            scored["risk"] = _spread(risk, good)
+            scored[self.risk.output] = _spread(risk, good)
         if self.response is not None:
             self._add_benefit(self.response, accepted, good, scored)
         scored["flags"] = list(checked.flags)
@@ -120,13 +132,19 @@ class Stratifier:
         """Return the columns that `predict` gives, as (name, ``double`` or ``string``)."""
         columns: list[tuple[str, str]] = []
         if self.risk is not None:
-            columns.append(("risk", "double"))
+            columns.append((self.risk.output, "double"))
         if self.response is not None:
             benefit = ("stratum_benefit", "stratum_benefit_low", "stratum_benefit_high")
             columns += [("expected_benefit", "double"), ("stratum", "string"), *[(name, "double") for name in benefit]]
         return [*columns, ("flags", "string"), ("refused", "string")]
 
     def _risk(self, part: RiskPart, covariates: pd.DataFrame, params: Mapping[str, Any]) -> NDArray[np.float64]:
+        if part.estimator.treatment is not None:
+            covariates = covariates.assign(**{part.estimator.treatment: 0.0})
+        if part.horizon is None:
+            if "horizon" in params:
+                raise ModelInputError("The endpoint of this model has no follow-up, so there is no horizon to choose: leave it out.")
+            return np.asarray(part.estimator.predict(covariates)) if len(covariates) else np.empty(0)
         asked = params.get("horizon", part.horizon)
         limit = float(part.estimator.horizon_limit_)
         try:
@@ -138,8 +156,6 @@ class Stratifier:
                 f"horizon = {horizon:g} {self.unit} is outside the follow-up of the trial: choose from 0 to {limit:g}."
             )
             raise ModelInputError(message)
-        if part.estimator.treatment is not None:
-            covariates = covariates.assign(**{part.estimator.treatment: 0.0})
         return np.asarray(part.estimator.risk(covariates, horizon)) if len(covariates) else np.empty(0)
 
     @staticmethod
@@ -167,7 +183,8 @@ class Stratifier:
         }
         if self.risk is not None:
             part = self.risk
-            state["risk"] = {"model": part.model, "state": part.estimator.state(), "horizon": part.horizon}
+            saved = {"model": part.model, "state": part.estimator.state(), "horizon": part.horizon}
+            state["risk"] = saved | ({} if part.output == "risk" else {"output": part.output})
         if self.response is not None:
             state["response"] = {
                 "model": self.response.model,
@@ -212,13 +229,17 @@ class Stratifier:
         if "risk" in state:
             saved = state["risk"]
             estimator = model_named(saved["model"], "risk").estimator.from_state(saved["state"])
-            risk = RiskPart(saved["model"], estimator, float(saved["horizon"]))
+            horizon = saved["horizon"]
+            risk = RiskPart(
+                saved["model"], estimator, None if horizon is None else float(horizon), saved.get("output", "risk")
+            )
         if "response" in state:
             saved = state["response"]
             estimator = model_named(saved["model"], "response").estimator.from_state(saved["state"])
             effects = tuple(StratumEffect(*(np.nan if x is None else x for x in one)) for one in saved["effects"])
             strata = Strata.from_state(saved["strata"])
-            response = ResponsePart(saved["model"], estimator, strata, effects, float(saved["tau"]))
+            tau = None if saved["tau"] is None else float(saved["tau"])
+            response = ResponsePart(saved["model"], estimator, strata, effects, tau)
         return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response)
 
 

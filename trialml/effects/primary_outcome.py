@@ -16,7 +16,7 @@ from trialml.effects.standardisation import Kind, standardised_contrast, standar
 from trialml.effects.two_arms import checked_cells, checked_outcome
 from trialml.result import Estimate, Result, format_p, with_limits
 
-__all__ = ["PrimaryOutcome", "primary_outcome"]
+__all__ = ["PrimaryOutcome", "benefit_scale", "primary_outcome"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,3 +192,9 @@ def _student(t: float, df: float) -> float:
     from scipy.special import stdtr
 
     return float(2 * stdtr(df, -abs(t)))
+
+
+def benefit_scale(kind: str, *, higher_is_better: bool) -> str:
+    """Return what a benefit on a binary or continuous endpoint is, in words: always more is better."""
+    arms = "experimental less control" if higher_is_better else "control less experimental"
+    return f"{'risk difference' if kind == 'binary' else 'difference in means'}, {arms}"

@@ -33,6 +33,10 @@ class Coefficients(Result):
     penalty: str
     by: str = ""
     """By when the events happened, where later ones carry no information: ``"by 730 days"``."""
+    ratio_name: str = "Hazard ratio"
+    """What the ratios are."""
+    counted: str = "events"
+    """What informs the model: ``"events"``, or of a continuous endpoint ``"patients"``; `events` counts it."""
 
     def heading(self) -> str:
         """Return the title with what is predicted."""
@@ -40,7 +44,7 @@ class Coefficients(Result):
 
     @property
     def events_per_parameter(self) -> float:
-        """Events for each coefficient, before the penalty."""
+        """Events (of a continuous endpoint patients) for each coefficient, before the penalty."""
         return self.events / max(len(self.rows), 1)
 
     def frame(self) -> pd.DataFrame:
@@ -49,25 +53,25 @@ class Coefficients(Result):
 
     def text(self) -> str:
         """Return the size of the model and of the data."""
-        events = f"{format_count(self.events)} events" + (f" {self.by}" if self.by else "")
+        events = f" with {format_count(self.events)} events" + (f" {self.by}" if self.by else "")
         return (
-            f"{self.effect} Learned from {format_count(self.n)} patients with {events}: "
-            f"{format_number(self.events_per_parameter)} events for each of {len(self.rows)} coefficients. {self.penalty} "
+            f"{self.effect} Learned from {format_count(self.n)} patients{events if self.counted == 'events' else ''}: "
+            f"{format_number(self.events_per_parameter)} {self.counted} for each of {len(self.rows)} coefficients. {self.penalty} "
             "Shrunk coefficients carry no confidence interval; how well the model predicts is in the chapter Validation."
         )
 
     def scalars(self) -> dict[str, float]:
-        """Return the events that inform the model, events per parameter and the number of coefficients."""
+        """Return the events (or patients) that inform the model, those per parameter and the number of coefficients."""
         return {
-            "events": float(self.events),
-            "events_per_parameter": self.events_per_parameter,
+            self.counted: float(self.events),
+            f"{self.counted}_per_parameter": self.events_per_parameter,
             "coefficients": float(len(self.rows)),
         }
 
     def table(self) -> pd.DataFrame:
         """Return the coefficients for reading, ratios as ratios."""
         shown = [np.exp(c) if self.ratio else c for c in self.rows["coefficient"]]
-        head = "Hazard ratio for one SD" if self.ratio else "Change for one SD"
+        head = f"{self.ratio_name} for one SD" if self.ratio else "Change for one SD"
         columns = {"Covariate": self.rows["covariate"]}
         if (self.rows["codes"] != "one SD more").any():
             columns["Codes"] = self.rows["codes"]
@@ -93,6 +97,8 @@ def coefficients_of(
     events: int,
     penalty: str,
     by: str = "",
+    ratio_name: str = "Hazard ratio",
+    counted: str = "events",
 ) -> Coefficients:
     """Put a fitted linear model into a table, the largest coefficient first.
 
@@ -110,6 +116,10 @@ def coefficients_of(
         How it was shrunk, as a sentence.
     by
         By when the events happened, if not by the end of follow-up.
+    ratio_name
+        What the ratios are.
+    counted
+        What `events` counts: ``"events"`` or ``"patients"``.
 
     Returns
     -------
@@ -122,4 +132,4 @@ def coefficients_of(
         {"covariate": names, "codes": codes, "mean": encoder.centre_, "sd": encoder.scale_, "coefficient": coefficients}
     )
     frame = frame.sort_values("coefficient", key=lambda column: -column.abs(), kind="stable").reset_index(drop=True)
-    return Coefficients(subject, effect, ratio, frame, n, events, penalty, by)
+    return Coefficients(subject, effect, ratio, frame, n, events, penalty, by, ratio_name, counted)
