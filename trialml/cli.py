@@ -114,7 +114,7 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     from trialml.publish import prepare_output, publish, track
     from trialml.study import analyse
     from trialml.tracking.store import without_login
-    from trialml.verdicts import verdicts
+    from trialml.wording import run_verdicts
 
     console = _console()
     study = read_study(asked.study)
@@ -124,7 +124,7 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     analysis = analyse(study, quick=asked.quick, watcher=_terminal_watcher(console))
     published = publish(analysis, asked.out, ["trialml", *words])
     console.print()
-    console.print(verdicts(analysis).decision, style="bold", markup=False, highlight=False)
+    console.print(run_verdicts(analysis).decision, style="bold", markup=False, highlight=False)
     console.print(f"Report    {published.report}", soft_wrap=True, markup=False, highlight=False)
     uri = asked.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or study.tracking.uri
     try:

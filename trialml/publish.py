@@ -20,11 +20,13 @@ from trialml.errors import OutputError, TrackingError
 from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
 from trialml.result import Result
+from trialml.run_params import counted_events, run_params
 from trialml.stratifier import Stratifier
-from trialml.summary import QUICK, chapter_leads, limitations, summarise
+from trialml.summary import QUICK
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
 from trialml.tracking.store import TrackedLink, open_store, without_login
-from trialml.verdicts import Verdicts, verdicts
+from trialml.verdicts import Verdicts
+from trialml.wording import chapter_leads, intended_use, limitations, run_verdicts, summarise
 
 __all__ = ["Published", "prepare_output", "publish", "track"]
 
@@ -216,7 +218,7 @@ def track(analysis: Analysis, published: Published, out: Path, uri: str | None) 
         Saying what was not tracked; the report stands.
     """
     store = open_store(out, uri)
-    said = verdicts(analysis)
+    said = run_verdicts(analysis)
     links: list[TrackedLink] = []
     for subject in ("risk", "response"):
         try:
@@ -237,7 +239,7 @@ def _run(analysis: Analysis, published: Published, subject: Subject, said: Verdi
         experiment=f"{study.study.name}/{subject}",
         run_name=published.name.removeprefix(f"{study.study.name}-"),
         description=_description(verdict, said, results, subject),
-        params=_params(analysis, subject),
+        params=run_params(analysis, subject),
         tags={
             "trialml.kind": subject,
             "trialml.study": study.study.name,
@@ -280,39 +282,12 @@ _TELLING: dict[str, tuple[str, ...]] = {
 def _dataset(analysis: Analysis) -> Dataset:
     trial = analysis.trial
     columns = {covariate.name: covariate.kind for covariate in trial.covariates}
-    return Dataset(trial.name, trial.origin, trial.sha256, len(trial), int(trial.event.sum()), columns)
-
-
-def _params(analysis: Analysis, subject: Subject) -> dict[str, str]:
-    study, trial = analysis.study, analysis.trial
-    treatment, endpoint = trial.treatment, trial.endpoint
-    primary = trial.only(treatment.control, treatment.experimental)
-    asked = study.models.risk if subject == "risk" else study.models.response
-    params = {
-        "cohort.name": trial.name,
-        "cohort.n": str(len(primary)),
-        "cohort.events": str(int(primary.event.sum())),
-        "cohort.sha256": trial.sha256,
-        **{f"estimand.{name}": words for name, words in study.estimand.model_dump().items()},
-        "split.folds": str(asked.folds),
-        "split.repeats": str(analysis.repeats(subject)),
-        "split.balanced_by": "arm, event, stratification factor",
-        "model.name": asked.model,
-        "model.covariates": ", ".join(covariate.name for covariate in trial.covariates),
-        "horizon": f"{endpoint.horizon:g} {endpoint.unit}",
-        "tau": f"{endpoint.tau:g} {endpoint.unit}",
-        "censoring_model": "Kaplan-Meier" if subject == "risk" else "Kaplan-Meier by arm",
-        "seed": str(study.study.seed),
-        "quick": str(analysis.quick).lower(),
-    }
-    if subject == "response":
-        params["strata.groups"] = str(study.strata.groups)
-        params["strata.rule"] = "quantiles of the benefit score"
-    return params
+    return Dataset(trial.name, trial.origin, trial.sha256, len(trial), counted_events(trial), columns)
 
 
 def _model(analysis: Analysis, stratifier: Stratifier, subject: Subject, verdict: str) -> ModelVersion:
     endpoint = analysis.trial.endpoint
+    timed = endpoint.kind == "time to event"
     inputs = [
         ModelInput(f.name, "any" if f.kind != "categorical" else "string", f.required)
         for f in stratifier.contract.fields
@@ -325,14 +300,14 @@ def _model(analysis: Analysis, stratifier: Stratifier, subject: Subject, verdict
         inputs=inputs,
         outputs=stratifier.columns(),
         example=stratifier.contract.example(),
-        params={"horizon": endpoint.horizon} if subject == "risk" else {},
+        params={"horizon": endpoint.horizon} if timed and subject == "risk" else {},
         requirements=[f"trialml=={__version__}", *(f"{name}=={version}" for name, version in versions.items())],
         description=verdict,
         tags={
             "trialml.study": analysis.study.study.name,
             "trialml.kind": subject,
             "trialml.cohort_sha256": analysis.trial.sha256,
-            "trialml.horizon": f"{endpoint.horizon:g} {endpoint.unit}",
+            **({"trialml.horizon": f"{endpoint.horizon:g} {endpoint.unit}"} if timed else {}),
             **({"trialml.quick": "true"} if analysis.quick else {}),
         },
     )
@@ -341,16 +316,10 @@ def _model(analysis: Analysis, stratifier: Stratifier, subject: Subject, verdict
 def _card(analysis: Analysis, subject: Subject) -> str:
     """Return the model card: what it is for, what it rests on, how well it does, what it must not be used for."""
     study, trial = analysis.study, analysis.trial
-    said = verdicts(analysis)
+    said = run_verdicts(analysis)
     primary = trial.only(trial.treatment.control, trial.treatment.experimental)
     stratifier = analysis.risk if subject == "risk" else analysis.response
     assert stratifier is not None
-    use = (
-        f"Orders patients by their risk of the event ({trial.endpoint.label}) under control."
-        if subject == "risk"
-        else f"Groups patients by expected benefit of {trial.treatment.label(trial.treatment.experimental)} against "
-        f"{trial.treatment.label(trial.treatment.control)}."
-    )
     results = [
         f"- {r.heading()}: {r.text()}"
         for r in analysis.results_about(subject)
@@ -364,7 +333,7 @@ def _card(analysis: Analysis, subject: Subject) -> str:
             "",
             "## Use",
             "",
-            use + " For research and for planning trials; it is no medical device and no basis for treating a patient.",
+            intended_use(analysis, subject) + " For research and for planning trials; it is no medical device and no basis for treating a patient.",
             "",
             "## Data",
             "",

@@ -27,7 +27,8 @@ from trialml.data.time_zero import add_time
 from trialml.data.trial import Trial, build_trial
 from trialml.data.visit_tables import add_visits
 from trialml.designing import compute_design
-from trialml.errors import AnalysisError, DataError
+from trialml.endpoint_run import analyse_outcome, refuse_unready
+from trialml.errors import DataError
 from trialml.following import follow
 from trialml.harm import follow_harm, learn_harm, weigh_harm
 from trialml.learning import Learning
@@ -235,15 +236,24 @@ def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None
 
 
 def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
-    if study.endpoint.kind != "time to event":
-        raise AnalysisError(
-            f"The endpoint '{study.endpoint.name}' is {study.endpoint.kind}, and a whole run analyses a time to event: read and check it "
-            "with 'trialml check', or name a time to event."
-        )
+    timed = study.endpoint.kind == "time to event"
+    if not timed:
+        refuse_unready(study)
     look = look_at_data(study)
-    selected = look.trial
-    analysis = Analysis(study, selected, quick, watcher)
+    analysis = Analysis(study, look.trial, quick, watcher)
     _describe_data(analysis, look)
+    if timed:
+        _analyse_times(analysis, look)
+    else:
+        analyse_outcome(analysis, look.quality)
+    for table in study.design.requests().values():
+        for designed in compute_design(table, analysis.watcher).results:
+            analysis.add(designed, "response")
+    return analysis
+
+
+def _analyse_times(analysis: Analysis, look: DataLook) -> None:
+    """Analyse a time to event, and the adverse reaction where there is one."""
     follow(analysis)
     harm = look.harm
     if harm is not None:
@@ -258,10 +268,6 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     if harm is not None:
         weigh_harm(analysis, harm, learning.trial, held, by_stratum)
     plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
-    for table in study.design.requests().values():
-        for designed in compute_design(table, analysis.watcher).results:
-            analysis.add(designed, "response")
-    return analysis
 
 
 def _describe_data(analysis: Analysis, look: DataLook) -> None:

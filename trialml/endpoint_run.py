@@ -1,0 +1,75 @@
+"""The flow of a run on a binary or a continuous endpoint, readable top to bottom."""
+
+from __future__ import annotations
+
+from trialml.analysis import Analysis
+from trialml.config import Study
+from trialml.data.quality import DataQuality
+from trialml.endpoint_comparing import compare_outcome
+from trialml.endpoint_learning import OutcomeLearning
+from trialml.endpoint_planning import plan_next_outcome_trial
+from trialml.endpoint_prognosis import learn_prognosis
+from trialml.errors import StudyFileError
+from trialml.models import model_named
+from trialml.models.linear_design import LinearDesign
+from trialml.models.scores_regression import ScoresRegression
+from trialml.strata.outcome_effects import ObservedOutcomes
+from trialml.study_tables import DIRECTIONS
+
+__all__ = ["analyse_outcome", "refuse_unready"]
+
+
+def analyse_outcome(analysis: Analysis, quality: DataQuality) -> None:
+    """Compare the arms, learn who will do badly and who will benefit, and plan the next trial.
+
+    Parameters
+    ----------
+    analysis
+        The results so far; the new ones are added.
+    quality
+        Names the covariates that are not used.
+
+    Raises
+    ------
+    AnalysisError
+        If the data do not permit it.
+    """
+    effect = compare_outcome(analysis, quality)
+    learning = OutcomeLearning(analysis, quality)
+    heterogeneity = learning.ask_heterogeneity()
+    learn_prognosis(learning)
+    held, by_stratum = learning.learn_benefit(heterogeneity)
+    plan_next_outcome_trial(analysis, effect, by_stratum, held, ObservedOutcomes(learning.outcome, learning.treated))
+
+
+def refuse_unready(study: Study) -> None:
+    """Refuse, before the data are read, a study file that a run on a binary or continuous endpoint cannot use.
+
+    Raises
+    ------
+    StudyFileError
+        If the direction of benefit is not said, or a model is one that such a run cannot learn or explain.
+    """
+    endpoint = study.endpoint
+    if not endpoint.direction:
+        choices = " or ".join(f"'{one}'" for one in DIRECTIONS[endpoint.kind])
+        raise StudyFileError(
+            f"[[endpoints]] direction is missing, and a run on the {endpoint.kind} endpoint '{endpoint.name}' has to know which way is "
+            f"better for the patient: write {choices}."
+        )
+    if study.harm is not None:
+        raise StudyFileError(
+            f"[harm] is weighed against the benefit on a time to event alone, but '{endpoint.name}' is {endpoint.kind}: take [harm] out."
+        )
+    risk = model_named(study.risk_model, "risk", endpoint.kind)
+    if not issubclass(risk.estimator, LinearDesign):
+        raise StudyFileError(
+            f"[models.risk] model = '{risk.name}' can be fitted from Python, but a run on a {endpoint.kind} endpoint describes and explains "
+            "linear models alone: name logistic_ridge or logistic_elastic_net (binary), or linear_ridge (continuous)."
+        )
+    response = model_named(study.models.response.model, "response")
+    if not issubclass(response.estimator, ScoresRegression):
+        raise StudyFileError(
+            f"[models.response] model = '{response.name}' does not learn from doubly robust scores, as a run on a {endpoint.kind} endpoint "
+            "does: name ridge_scores or lasso_scores."
+        )

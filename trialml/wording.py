@@ -1,0 +1,51 @@
+"""The words of a finished run, whatever its kind of endpoint: verdicts, the first page, what opens the chapters, and the limits."""
+
+from __future__ import annotations
+
+from trialml import endpoint_summary, summary
+from trialml import verdicts as time_verdicts
+from trialml.analysis import Analysis, Subject
+from trialml.endpoint_verdicts import outcome_verdicts
+from trialml.report.document import Summary
+from trialml.summary import QUICK
+from trialml.verdicts import Verdicts, arm_words
+
+__all__ = ["chapter_leads", "intended_use", "limitations", "run_verdicts", "summarise"]
+
+
+def _timed(analysis: Analysis) -> bool:
+    return analysis.trial.endpoint.kind == "time to event"
+
+
+def run_verdicts(analysis: Analysis) -> Verdicts:
+    """Return the verdict on each model and on the whole."""
+    return time_verdicts.verdicts(analysis) if _timed(analysis) else outcome_verdicts(analysis)
+
+
+def summarise(analysis: Analysis) -> Summary:
+    """Return the first page."""
+    return summary.summarise(analysis) if _timed(analysis) else endpoint_summary.summarise_outcome(analysis)
+
+
+def chapter_leads(analysis: Analysis) -> dict[str, str]:
+    """Return a sentence that opens each chapter that needs one."""
+    return summary.chapter_leads(analysis) if _timed(analysis) else endpoint_summary.outcome_leads(analysis)
+
+
+def limitations(analysis: Analysis) -> list[str]:
+    """Return what this analysis cannot say."""
+    if _timed(analysis):
+        return summary.limitations(analysis)
+    return ([QUICK] if analysis.quick else []) + endpoint_summary.outcome_limitations(analysis)
+
+
+def intended_use(analysis: Analysis, subject: Subject) -> str:
+    """Return what a model is for, a sentence of its model card."""
+    endpoint = analysis.trial.endpoint
+    experimental, control = arm_words(analysis)
+    if subject != "risk":
+        return f"Groups patients by expected benefit of {experimental} against {control}."
+    if endpoint.kind == "continuous":
+        return f"Orders patients by the outcome ({endpoint.label}) that is expected of them under control."
+    what = "probability" if endpoint.higher_is_better else "risk"
+    return f"Orders patients by their {what} of the event ({endpoint.label}) under control."
