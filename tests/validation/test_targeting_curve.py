@@ -195,10 +195,11 @@ def p_values(trials, *, n, seed):
     single, reported = [], []
     for trial in range(trials):
         draw = np.random.default_rng([seed, trial])
-        X = pd.DataFrame(draw.normal(size=(n, 20)))
-        noise = draw.normal(size=n) * np.exp(0.5 * X[0].to_numpy())
+        values = draw.normal(size=(n, 20))
+        X = pd.DataFrame(values)
+        noise = draw.normal(size=n) * np.exp(0.5 * values[:, 0])
 
-        def fit(rows, design=X.to_numpy(), scores=noise):
+        def fit(rows, design=values, scores=noise):
             return _Line(design[rows], scores[rows]), lambda new: scores[new]
 
         held = crossvalidate_response(fit, X, cells=np.full(n, "all"), folds=5, repeats=6, seed=trial)
