@@ -166,10 +166,8 @@ def _known_models(study: Study) -> None:
     from trialml.models import model_named
     from trialml.models.cox_model import CoxModel
 
-    # Of other kinds of endpoints a run learns no model, and the study file's default stands there unused.
-    kind = "time to event" if study.endpoint.kind == "time to event" else None
-    asked = model_named(study.models.risk.model, "risk", kind)
-    if kind is not None and not issubclass(asked.estimator, CoxModel):
+    asked = model_named(study.risk_model, "risk", study.risk_kind)
+    if study.risk_kind == "time to event" and not issubclass(asked.estimator, CoxModel):
         raise StudyFileError(
             f"[models.risk] model = '{asked.name}' can be fitted from Python, but a run describes and explains Cox models "
             "alone: name cox_ridge or cox_elastic_net."
