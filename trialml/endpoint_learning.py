@@ -135,7 +135,9 @@ class OutcomeLearning(Learning):
         analysis.add(found, "response")
         analysis.add(strata_profile(self.X, self.trial.covariates, final, strata), "response")
         analysis.add(strata_stability(stratum_members(held, len(strata.strata)), final, strata), "response")
-        effects = tuple(StratumEffect(row.benefit, row.benefit_low, row.benefit_high) for row in found.rows.itertuples())
+        effects = tuple(
+            StratumEffect(row.benefit, row.benefit_low, row.benefit_high) for row in found.rows.itertuples()
+        )
         part = ResponsePart(analysis.study.models.response.model, model, strata, effects)
         analysis.response = Stratifier(self.trial.name, self.unit, self.contract, response=part)
         return found

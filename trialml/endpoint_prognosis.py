@@ -54,7 +54,9 @@ def learn_prognosis(learning: OutcomeLearning) -> None:
     model = fit(np.arange(len(X)))
     _describe(learning, model)
     _judge(learning, observed, held)
-    learning.explain(model, MODEL_WORDS, "log odds" if learning.binary else learning.unit or "the outcome's unit", "risk")
+    learning.explain(
+        model, MODEL_WORDS, "log odds" if learning.binary else learning.unit or "the outcome's unit", "risk"
+    )
     part = RiskPart(name, model, output=_output(learning))
     analysis.risk = Stratifier(learning.trial.name, learning.unit, learning.contract, risk=part)
 

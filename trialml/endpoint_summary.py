@@ -13,7 +13,9 @@ from trialml.verdicts import arm_words, equals, interval_words
 
 __all__ = ["outcome_leads", "outcome_limitations", "summarise_outcome"]
 
-_NO_FURTHER = "Validate the risk and the response model on patients of another trial before either selects or stratifies anybody."
+_NO_FURTHER = (
+    "Validate the risk and the response model on patients of another trial before either selects or stratifies anybody."
+)
 
 
 def summarise_outcome(analysis: Analysis) -> Summary:
@@ -26,9 +28,7 @@ def summarise_outcome(analysis: Analysis) -> Summary:
         if not facts.binary
         else f"does {experimental} change how many patients have the event ({label}) compared with {control}"
     )
-    question = (
-        f"In {_lower(population)}: {does}? Who does badly, who benefits most, and what should the next trial be?"
-    )
+    question = f"In {_lower(population)}: {does}? Who does badly, who benefits most, and what should the next trial be?"
     return Summary(
         question=question,
         answer=_findings(analysis, facts),
@@ -63,7 +63,8 @@ def _findings(analysis: Analysis, facts: OutcomeFacts) -> list[Finding]:
         unit = f" {facts.strata.unit}" if facts.strata.unit else ""
         found.append(
             Finding(
-                f"Benefit in '{high['stratum']}' and in '{low['stratum']}'" + ("" if facts.differs else ", exploratory"),
+                f"Benefit in '{high['stratum']}' and in '{low['stratum']}'"
+                + ("" if facts.differs else ", exploratory"),
                 f"{format_number(high['benefit'])} and {format_number(low['benefit'])}{unit}",
                 f"{facts.strata.scale}, on patients the rule had not seen; difference {interval_words(facts.strata.difference)}",
             )
@@ -128,7 +129,11 @@ def _next_steps(facts: OutcomeFacts) -> list[str]:
 
 def _certainty(analysis: Analysis, facts: OutcomeFacts) -> list[str]:
     experimental, control = arm_words(analysis)
-    adjusted = "adjusted for the covariates that the study file names" if analysis.study.effects.adjust_for else "not adjusted for covariates"
+    adjusted = (
+        "adjusted for the covariates that the study file names"
+        if analysis.study.effects.adjust_for
+        else "not adjusted for covariates"
+    )
     sure = [
         f"The comparison of {experimental} with {control} is randomised; the primary analysis is {adjusted}, the other one stands beside it.",
         f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {interval_words(facts.slope)}.",
@@ -146,7 +151,9 @@ def _certainty(analysis: Analysis, facts: OutcomeFacts) -> list[str]:
         )
     errors = int(analysis.only(DataQuality).scalars().get("errors", 0))
     if errors:
-        sure.append(f"The checks of the data found {format_count(errors)} error{'' if errors == 1 else 's'}: see Data quality.")
+        sure.append(
+            f"The checks of the data found {format_count(errors)} error{'' if errors == 1 else 's'}: see Data quality."
+        )
     return sure
 
 

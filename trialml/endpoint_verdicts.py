@@ -140,7 +140,9 @@ def outcome_decision(analysis: Analysis, facts: OutcomeFacts) -> str:
     if facts.differs and facts.gain_differs:
         advice = "weigh a trial enriched for the higher strata against one in all comers"
     found = _differences(facts)
-    return f"Patients did better with {experimental} than with {control} {shown}. {found[0].upper()}{found[1:]}: {advice}."
+    return (
+        f"Patients did better with {experimental} than with {control} {shown}. {found[0].upper()}{found[1:]}: {advice}."
+    )
 
 
 def _differences(facts: OutcomeFacts) -> str:
@@ -148,7 +150,9 @@ def _differences(facts: OutcomeFacts) -> str:
     if facts.differs and facts.gain_differs:
         return "the global test and the cross-fitted strata agree that the effect differs between patients"
     if facts.differs:
-        return "the global test says that the effect differs between patients, but the strata do not yet tell them apart"
+        return (
+            "the global test says that the effect differs between patients, but the strata do not yet tell them apart"
+        )
     said = "the effect is not shown to differ between patients"
     return said + (", and the larger benefits in the higher strata are exploratory" if facts.gain_differs else "")
 

@@ -333,7 +333,8 @@ def _card(analysis: Analysis, subject: Subject) -> str:
             "",
             "## Use",
             "",
-            intended_use(analysis, subject) + " For research and for planning trials; it is no medical device and no basis for treating a patient.",
+            intended_use(analysis, subject)
+            + " For research and for planning trials; it is no medical device and no basis for treating a patient.",
             "",
             "## Data",
             "",

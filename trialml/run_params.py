@@ -28,7 +28,9 @@ def run_params(analysis: Analysis, subject: Subject) -> dict[str, str]:
     treatment = trial.treatment
     primary = trial.only(treatment.control, treatment.experimental)
     asked = study.models.risk if subject == "risk" else study.models.response
-    balanced = {"continuous": "arm, stratification factor"}.get(trial.endpoint.kind, "arm, event, stratification factor")
+    balanced = {"continuous": "arm, stratification factor"}.get(
+        trial.endpoint.kind, "arm, event, stratification factor"
+    )
     params = {
         "cohort.name": trial.name,
         "cohort.n": str(len(primary)),

@@ -143,7 +143,9 @@ class Stratifier:
             covariates = covariates.assign(**{part.estimator.treatment: 0.0})
         if part.horizon is None:
             if "horizon" in params:
-                raise ModelInputError("The endpoint of this model has no follow-up, so there is no horizon to choose: leave it out.")
+                raise ModelInputError(
+                    "The endpoint of this model has no follow-up, so there is no horizon to choose: leave it out."
+                )
             return np.asarray(part.estimator.predict(covariates)) if len(covariates) else np.empty(0)
         asked = params.get("horizon", part.horizon)
         limit = float(part.estimator.horizon_limit_)

@@ -1,0 +1,93 @@
+"""Effects of binary and continuous endpoints by stratum, against sums spelled out."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from trialml.result import Result
+from trialml.strata.outcome_effects import ObservedOutcomes, outcome_population, outcome_stratum_effects
+from trialml.strata.strata import quantile_strata
+from trialml.validation.benefit import HeldOutBenefit, group_mean
+
+
+@pytest.fixture(scope="module")
+def made():
+    draw = np.random.default_rng(5)
+    n, repeats = 300, 4
+    treated, x = np.arange(n) % 2 == 1, draw.normal(size=n)
+    value = 10 + x + treated * (1 + x) + draw.normal(size=n)
+    score = (value - 10) * (2 * treated - 1) * 2 + draw.normal(size=(repeats, n))
+    rank = np.clip((np.argsort(np.argsort(x)) + 0.5) / n + draw.normal(0, 0.02, (repeats, n)), 0.001, 0.999)
+    held = HeldOutBenefit(score, x + np.zeros((repeats, 1)), x + np.zeros((repeats, 1)), rank)
+    return ObservedOutcomes(value, treated), held, x
+
+
+def effects(made, binary=False):
+    outcomes, held, x = made
+    if binary:
+        outcomes = ObservedOutcomes((outcomes.value > 11).astype(float), outcomes.treated)
+    strata = quantile_strata(x, 3, model="m", unit="points")
+    return outcome_stratum_effects(
+        outcomes,
+        held,
+        strata,
+        naive_scores=held.score.mean(axis=0),
+        naive_members=strata.assign(x),
+        heterogeneity_p=0.2,
+        scale="difference in means, experimental less control",
+        unit="" if binary else "points",
+        binary=binary,
+    )
+
+
+def test_the_benefit_of_a_group_is_the_mean_of_its_scores_and_the_ratio_that_of_its_arms(made):
+    outcomes, held, _ = made
+    inside = held.rank > 0.5
+    found = outcome_population(outcomes, held, inside)
+    value, se = group_mean(held.score, inside)
+    assert (found["benefit"], found["benefit_se"]) == (value, se)
+    arms = [[outcomes.value[member & (outcomes.treated == arm)] for arm in (False, True)] for member in inside]
+    control, experimental = (np.mean([one[arm].mean() for one in arms]) for arm in (0, 1))
+    assert found["control_mean"] == pytest.approx(control)
+    assert found["ratio"] == pytest.approx(experimental / control)
+    variances = [np.mean([one[arm].var(ddof=1) / len(one[arm]) for one in arms]) for arm in (0, 1)]
+    spread = math.sqrt(variances[0] / control**2 + variances[1] / experimental**2)
+    assert math.log(found["ratio_high"] / found["ratio"]) == pytest.approx(1.959963984540054 * spread)
+    pooled = [
+        (((one[0] - one[0].mean()) ** 2).sum() + ((one[1] - one[1].mean()) ** 2).sum())
+        / (len(one[0]) + len(one[1]) - 2)
+        for one in arms
+    ]
+    assert found["sd"] == pytest.approx(math.sqrt(np.mean(pooled)))
+
+
+def test_a_mean_that_is_not_above_0_leaves_no_ratio_and_an_empty_arm_no_mean(made):
+    outcomes, held, _ = made
+    below = ObservedOutcomes(outcomes.value - 100, outcomes.treated)
+    assert math.isnan(outcome_population(below, held, held.rank > 0.5)["ratio"])
+    alone = np.tile(outcomes.treated, (len(held.score), 1))
+    assert math.isnan(outcome_population(outcomes, held, alone)["control_mean"])
+
+
+def test_words_name_the_scale_and_never_a_hazard(made):
+    for binary in (False, True):
+        found = effects(made, binary)
+        words = found.text() + " ".join(found.table().columns) + found.methods
+        assert "hazard" not in words.lower()
+        assert "RMST" not in words
+        assert "difference in means, experimental less control" in found.text()
+        assert "exploratory" in found.text()
+        assert Result.from_dict(json.loads(json.dumps(found.to_dict()))).text() == found.text()
+    assert "Risk ratio (95% CI)" in effects(made, True).table().columns
+
+
+def test_the_difference_of_the_outer_strata_is_wider_than_independence_would_have_it(made):
+    found = effects(made)
+    outer = found.rows.iloc[-1], found.rows.iloc[0]
+    assert found.difference.value == pytest.approx(outer[0]["benefit"] - outer[1]["benefit"])
+    assert found.difference.se == pytest.approx(
+        1.15 * math.hypot(outer[0]["benefit_se"], outer[1]["benefit_se"]), rel=0.02
+    )
+    assert set(found.scalars()) >= {"benefit_crossfit_lower_benefit", "benefit_crossfit_highest_less_lowest_low"}
