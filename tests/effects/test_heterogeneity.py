@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from trialml.effects.heterogeneity import Heterogeneity, _permuted_arms, _statistics, heterogeneity_test
+from trialml.effects.heterogeneity import Heterogeneity, _statistics, heterogeneity_test
+from trialml.effects.permutation import permuted_arms
 from trialml.errors import AnalysisError, DataError
 from trialml.survival.arm_residuals import arm_score_residuals
 from trialml.survival.cox import fit_cox, score_residuals
@@ -50,7 +51,7 @@ def test_main_effect_and_residuals_are_those_of_the_stratified_cox_model_with_of
 def test_trap_43_permutation_stays_within_the_stratification_cells():
     generator = np.random.default_rng(2)
     treated, cells = generator.random(90) < 2 / 3, generator.choice(["a", "b", "c"], 90, p=[0.6, 0.3, 0.1])
-    arms = _permuted_arms(treated, cells, 50, generator)
+    arms = permuted_arms(treated, cells, 50, generator)
     np.testing.assert_array_equal(arms[:, 0], treated)
     for cell in "abc":
         inside = cells == cell
@@ -62,7 +63,7 @@ def test_p_is_one_plus_the_exceeding_permutations_over_one_plus_all_and_maxima_a
     data = trial(120, np.random.default_rng(3))
     time, event, treated, z, cells = data
     found = analysed(data, permutations=99, seed=7)
-    arms = _permuted_arms(treated, cells, 99, np.random.default_rng(7))
+    arms = permuted_arms(treated, cells, 99, np.random.default_rng(7))
     every = np.abs(_statistics(time, event, arms, z, cells, np.zeros(120)))
     largest = every[:, 1:].max(axis=0)
     assert found.p == pytest.approx((1 + (largest >= every[:, 0].max()).sum()) / 100)
