@@ -186,6 +186,17 @@ def test_a_missing_covariate_is_refused_and_gives_no_p():
         analysed((time, event, treated, z[:50], cells), permutations=9)
 
 
+def test_a_covariate_that_is_the_arm_is_refused_and_an_arm_of_twelve_is_said():
+    time, event, treated, z, cells = trial(120, np.random.default_rng(13))
+    for copy in (treated, 3.0 - treated):
+        z[:, 2] = copy
+        with pytest.raises(DataError, match="'z3' is the treatment: it has one value in each arm"):
+            analysed((time, event, treated, z, cells), permutations=9)
+    few = np.arange(120) < 12
+    assert "One arm has 12 patients" in analysed((time, event, few, z, cells), permutations=9).text()
+    assert "One arm" not in analysed((time, event, np.arange(120) < 60, z, cells), permutations=9).text()
+
+
 def test_a_p_value_beyond_the_digits_shown_is_no_equation():
     found = analysed(trial(80, np.random.default_rng(12)), permutations=19)
     assert "p >0.99 (Monte" in dataclasses.replace(found, p=1.0).text()
