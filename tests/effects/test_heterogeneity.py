@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from trialml.effects.heterogeneity import Heterogeneity, _permuted_arms, _statistics, heterogeneity_test
+from trialml.effects.heterogeneity import Heterogeneity, _statistics, heterogeneity_test
+from trialml.effects.permutation import permuted_arms
 from trialml.errors import AnalysisError, DataError
 from trialml.survival.arm_residuals import arm_score_residuals
 from trialml.survival.cox import fit_cox, score_residuals
@@ -50,7 +51,7 @@ def test_main_effect_and_residuals_are_those_of_the_stratified_cox_model_with_of
 def test_trap_43_permutation_stays_within_the_stratification_cells():
     generator = np.random.default_rng(2)
     treated, cells = generator.random(90) < 2 / 3, generator.choice(["a", "b", "c"], 90, p=[0.6, 0.3, 0.1])
-    arms = _permuted_arms(treated, cells, 50, generator)
+    arms = permuted_arms(treated, cells, 50, generator)
     np.testing.assert_array_equal(arms[:, 0], treated)
     for cell in "abc":
         inside = cells == cell
@@ -62,7 +63,7 @@ def test_p_is_one_plus_the_exceeding_permutations_over_one_plus_all_and_maxima_a
     data = trial(120, np.random.default_rng(3))
     time, event, treated, z, cells = data
     found = analysed(data, permutations=99, seed=7)
-    arms = _permuted_arms(treated, cells, 99, np.random.default_rng(7))
+    arms = permuted_arms(treated, cells, 99, np.random.default_rng(7))
     every = np.abs(_statistics(time, event, arms, z, cells, np.zeros(120)))
     largest = every[:, 1:].max(axis=0)
     assert found.p == pytest.approx((1 + (largest >= every[:, 0].max()).sum()) / 100)
@@ -183,6 +184,17 @@ def test_a_missing_covariate_is_refused_and_gives_no_p():
             analysed((time, event, treated, z, cells), permutations=9)
     with pytest.raises(DataError, match="pass one row a patient"):
         analysed((time, event, treated, z[:50], cells), permutations=9)
+
+
+def test_a_covariate_that_is_the_arm_is_refused_and_an_arm_of_twelve_is_said():
+    time, event, treated, z, cells = trial(120, np.random.default_rng(13))
+    for copy in (treated, 3.0 - treated):
+        z[:, 2] = copy
+        with pytest.raises(DataError, match="'z3' is the treatment: it has one value in each arm"):
+            analysed((time, event, treated, z, cells), permutations=9)
+    few = np.arange(120) < 12
+    assert "One arm has 12 patients" in analysed((time, event, few, z, cells), permutations=9).text()
+    assert "One arm" not in analysed((time, event, np.arange(120) < 60, z, cells), permutations=9).text()
 
 
 def test_a_p_value_beyond_the_digits_shown_is_no_equation():

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.data.sufficiency import MINIMUM_PER_ARM
+from trialml.effects.permutation import checked_columns, largest_statistic, permuted_arms, studentised_sums
 from trialml.effects.two_arms import checked_treated
-from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Result, counted, format_count, format_number, format_p, plain_text
 from trialml.survival.arm_residuals import arm_score_residuals
 from trialml.survival.ties import checked_times, tied_times
@@ -26,6 +27,9 @@ from trialml.survival.ties import checked_times, tied_times
 __all__ = ["Heterogeneity", "heterogeneity_test"]
 
 Floats = NDArray[np.float64]
+
+POWER_80 = 0.8416212
+"""The normal quantile of a power of 80 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,11 @@ class Heterogeneity(Result):
     share_treated: float
 
     @property
+    def scale(self) -> str:
+        """What would be the same for everybody if there were no heterogeneity."""
+        return "hazard ratio"
+
+    @property
     def detectable_ratio(self) -> float:
         """The factor on the hazard ratio, for one standard deviation of a covariate, found with a power of 80 %.
 
@@ -65,7 +74,7 @@ class Heterogeneity(Result):
         factor is ``exp((limit + 0.842) / sqrt(events * p * (1 - p)))``, p the share in the experimental arm.
         """
         information = self.events * self.share_treated * (1 - self.share_treated)
-        return float(np.exp((self.limit + 0.8416212) / np.sqrt(information)))
+        return float(np.exp((self.limit + POWER_80) / np.sqrt(information)))
 
     def frame(self) -> pd.DataFrame:
         """Return one row a covariate, largest statistic first."""
@@ -77,23 +86,36 @@ class Heterogeneity(Result):
         p = format_p(self.p)
         shown = p if p[0] in "<>" else f"= {p}"
         said = (
-            f"Global test of heterogeneity on the hazard-ratio scale: p {shown} "
+            f"Global test of heterogeneity on the {self.scale.replace(' ', '-')} scale: p {shown} "
             f"(Monte Carlo error {format_number(self.mc_error, 2)}, {format_count(self.permutations)} permutations, "
-            f"{counted(self.n, 'patient')}, {counted(self.events, 'event')}); the largest statistic belongs to "
-            f"{first['covariate']} (|z| = {format_number(abs(first['z']))})."
+            f"{self._size()}); the largest statistic belongs to {first['covariate']} (|z| = {format_number(abs(first['z']))})."
         )
         verdict = (
-            " The test found evidence that the hazard ratio is not the same for everybody."
+            f" The test found evidence that the {self.scale} is not the same for everybody."
             if self.p < 0.05
-            else " The test found no evidence that the hazard ratio differs between patients; that is not evidence that it is the same."
+            else f" The test found no evidence that the {self.scale} differs between patients; that is not evidence that it is the same."
         )
-        factor = format_number(self.detectable_ratio)
-        power = (
-            f" Its power: a covariate of which one standard deviation multiplies the hazard ratio by {factor} would have been "
-            "found with about 80 % probability, a weaker one with less."
-        )
+        power = f" Its power: {self._detectable()} would have been found with about 80 % probability, a weaker one with less."
         small = " With fewer than 500 patients a result that is not significant means little." if self.n < 500 else ""
-        return said + verdict + power + small
+        treated = round(self.n * self.share_treated)
+        fewest = min(treated, self.n - treated)
+        if fewest < MINIMUM_PER_ARM:
+            small += f" One arm has {counted(fewest, 'patient')}, from which next to nothing can be learned."
+        return said + verdict + power + self._caution() + small
+
+    def _size(self) -> str:
+        return f"{counted(self.n, 'patient')}, {counted(self.events, 'event')}"
+
+    def _detectable(self) -> str:
+        factor = format_number(self.detectable_ratio)
+        return f"a covariate of which one standard deviation multiplies the hazard ratio by {factor}"
+
+    def _caution(self) -> str:
+        return ""
+
+    def _sides(self) -> tuple[str, str]:
+        """Return what statistics left and right of 0 say of patients with higher values."""
+        return "more benefit", "less benefit"
 
     def scalars(self) -> dict[str, float]:
         """Return the global p-value, its Monte Carlo error and the statistic."""
@@ -118,8 +140,9 @@ class Heterogeneity(Result):
             axes.axvline(sign * self.limit, color="black", linewidth=0.8, linestyle="--")
         reach = max(self.limit, float(shown["z"].abs().max())) * 1.25
         axes.set_xlim(-reach, reach)
+        left, right = self._sides()
         axes.set_xlabel(
-            "Studentised statistic  (left: more benefit with higher values; right: less benefit)\n"
+            f"Studentised statistic  (left: {left} with higher values; right: {right})\n"
             "dashed: the limit for the largest of all at 5 %"
         )
 
@@ -161,67 +184,27 @@ def heterogeneity_test(
     Raises
     ------
     DataError
-        If a covariate is missing or infinite somewhere, or the arrays do not fit each other.
+        If a covariate is missing or infinite somewhere or is the arm, or the arrays do not fit each other.
     AnalysisError
         If no covariate is left, all patients are in one arm, nobody had the event, or a permutation leaves an arm
         empty in every cell.
     """
-    covariates = _checked_covariates(covariates, names, len(time))
     time, event = checked_times(time, event, needs_event=True)
     treated = checked_treated(treated, time.size)
-    if permutations < 1:
-        raise DataError(f"permutations is {permutations}, but a permutation test needs at least 1, better 1,999")
-    generator = np.random.default_rng(seed)
-    arms = _permuted_arms(treated, cells, permutations, generator)
+    covariates = checked_columns(covariates, names, treated)
+    cells = np.asarray(cells)
+    arms = permuted_arms(treated, cells, permutations, np.random.default_rng(seed))
     index = np.zeros(len(time)) if offset is None else np.asarray(offset, dtype=np.float64)
-    z = _statistics(tied_times(time, float(time.max())), event, arms, covariates, cells, index)
-    largest = np.abs(z).max(axis=0)
-    observed = np.abs(z[:, 0])
-    exceed = (largest[None, 1:] >= observed[:, None] - 1e-12).sum(axis=1)
-    adjusted = (1 + exceed) / (1 + permutations)
-    frame = pd.DataFrame({"covariate": list(names), "z": z[:, 0], "p_adjusted": adjusted})
-    frame = frame.sort_values("z", key=lambda column: -column.abs(), kind="stable").reset_index(drop=True)
-    p = float(adjusted.min())
+    found = largest_statistic(
+        _statistics(tied_times(time, float(time.max())), event, arms, covariates, cells, index), names
+    )
     return Heterogeneity(
-        covariates=frame,
-        statistic=float(observed.max()),
-        p=p,
-        mc_error=float(np.sqrt(p * (1 - p) / permutations)),
+        **found._asdict(),
         permutations=permutations,
         n=len(time),
         events=int(event.sum()),
         share_treated=float(treated.mean()),
-        limit=float(np.quantile(largest[1:], 0.95)),
     )
-
-
-def _checked_covariates(covariates: Any, names: Sequence[str], n: int) -> Floats:
-    matrix = np.asarray(covariates, dtype=np.float64)
-    if matrix.ndim != 2 or len(matrix) != n or matrix.shape[1] != len(names):
-        raise DataError(
-            f"covariates have shape {matrix.shape} for {counted(n, 'patient')} and {counted(len(names), 'name')}: pass one row a "
-            "patient and one name a column"
-        )
-    if matrix.shape[1] == 0:
-        raise AnalysisError("The test of heterogeneity has no covariate to look at: list some in [covariates].")
-    wrong = ~np.isfinite(matrix)
-    if wrong.any():
-        place = int(np.argmax(wrong.any(axis=0)))
-        raise DataError(
-            f"'{names[place]}' is missing or infinite in {int(wrong[:, place].sum())} of {n} rows: impute it first"
-        )
-    return matrix
-
-
-def _permuted_arms(
-    treated: NDArray[np.bool_], cells: NDArray[np.str_], permutations: int, generator: np.random.Generator
-) -> Floats:
-    """Return the arm as observed (column 0) and permuted within cells, shape (n, permutations + 1)."""
-    arms = np.tile(treated.astype(np.float64)[:, None], (1, permutations + 1))
-    for cell in np.unique(cells):
-        rows = np.flatnonzero(cells == cell)
-        arms[rows, 1:] = generator.permuted(arms[rows, 1:], axis=0)
-    return np.asarray(arms)
 
 
 def _statistics(
@@ -233,7 +216,5 @@ def _statistics(
     offset: Floats,
 ) -> Floats:
     """Return the studentised sums for every covariate and every column of `arms`, shape (k, columns)."""
-    residual = arm_score_residuals(time, event, arms.T > 0, strata=cells, offset=offset).residuals
-    centred = covariates - covariates.mean(axis=0)
-    spread = np.sqrt(np.maximum(residual**2 @ centred**2, 1e-300))
-    return np.asarray((residual @ centred / spread).T)
+    residuals = arm_score_residuals(time, event, arms.T > 0, strata=cells, offset=offset).residuals
+    return studentised_sums(residuals, covariates)
