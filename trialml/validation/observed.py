@@ -210,7 +210,8 @@ class ObservedSurvival(Observed):
 
     def null(self, rows: Rows | None = None) -> float:
         """Return the Kaplan-Meier, with competing events the Aalen-Johansen risk of these rows."""
-        own = self.outcome if rows is None else Outcome(*(part[rows] for part in self.outcome))
+        time, event, competing = self.outcome
+        own = self.outcome if rows is None else Outcome(time[rows], event[rows], competing[rows])
         return float(observed_risk(own, self._at))
 
     def losses(self, value: Floats) -> Floats:
