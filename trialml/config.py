@@ -15,6 +15,7 @@ from trialml.data.starter_text import FILL_IN, unfilled
 from trialml.data.visit_tables import Visits
 from trialml.design_tables import DesignTable
 from trialml.errors import StudyFileError, nearest
+from trialml.models import EndpointKind as ModelKind
 from trialml.study_checks import refuse_contradictions
 from trialml.study_tables import (
     CovariateTable,
@@ -32,10 +33,18 @@ from trialml.study_tables import (
     TreatmentTable,
 )
 
-__all__ = ["NOT_KEYS", "Study", "in_plain_words", "read_design", "read_study"]
+__all__ = ["DEFAULT_RISK_MODEL", "NOT_KEYS", "Study", "in_plain_words", "read_design", "read_study"]
 
 NOT_KEYS = ("path", "content")
 """What a study knows of its file, beside the tables in it."""
+
+DEFAULT_RISK_MODEL: dict[ModelKind, str] = {
+    "time to event": "cox_ridge",
+    "competing risks": "cause_specific_cox",
+    "binary": "logistic_ridge",
+    "continuous": "linear_ridge",
+}
+"""The risk model of a study file that names none: of each kind the penalised model on a linear predictor."""
 
 
 class Study(FileTable):
@@ -77,6 +86,19 @@ class Study(FileTable):
         return None if self.harm is None else _endpoint(self.harm.as_endpoint(), self.data)
 
     @property
+    def risk_kind(self) -> ModelKind:
+        """What kind of endpoint the risk model is of: a time to event among competing ones is a kind of its own."""
+        table = self.endpoints[0]
+        competes = table.kind == "time to event" and table.of_adverse_events and bool(table.competing)
+        return "competing risks" if competes else table.kind
+
+    @property
+    def risk_model(self) -> str:
+        """The risk model asked for; where the file names none, the default of its kind of endpoint."""
+        asked = self.models.risk
+        return asked.model if "model" in asked.model_fields_set else DEFAULT_RISK_MODEL[self.risk_kind]
+
+    @property
     def arms(self) -> Treatment:
         """The treatment as the data room knows it."""
         return Treatment(**self.treatment.model_dump())
@@ -102,7 +124,8 @@ class Study(FileTable):
 
     def defaults(self) -> tuple[tuple[str, str], ...]:
         """Every default that was used, as (key, value) in the order of the file."""
-        return tuple(_defaults_of(self, ""))
+        used = {"models.risk.model": self.risk_model}
+        return tuple((key, used.get(key, words)) for key, words in _defaults_of(self, ""))
 
 
 def _endpoint(table: EndpointTable, data: DataTable) -> Endpoint:

@@ -105,7 +105,7 @@ class Learning:
         model = self._response_estimator().fit(self.X, average)
         self._describe_response(model)
         self._add_benefit_calibration(held, model)
-        self.explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
+        self._explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
         own = model.benefit_score(self.X)
         name = f"{self.trial.name}-response"
         strata = quantile_strata(own, analysis.study.strata.groups, model=name, unit=endpoint.unit)
@@ -216,8 +216,7 @@ class Learning:
             "response",
         )
 
-    def explain(self, model: Any, subject: str, unit: str, about: Subject) -> None:
-        """Add what moves a linear score over the patients that it was learned from."""
+    def _explain(self, model: Any, subject: str, unit: str, about: Subject) -> None:
         encoder: CovariateEncoder = model.encoder_
         patients = f"the {len(self.X):,} patients of both arms that the model was fitted to"
         self.analysis.add(

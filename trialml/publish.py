@@ -20,6 +20,7 @@ from trialml.errors import OutputError, TrackingError
 from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
 from trialml.result import Result
+from trialml.risk_patients import ARM_WORDS
 from trialml.stratifier import Stratifier
 from trialml.summary import QUICK, chapter_leads, limitations, summarise
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
@@ -297,7 +298,8 @@ def _params(analysis: Analysis, subject: Subject) -> dict[str, str]:
         "split.folds": str(asked.folds),
         "split.repeats": str(analysis.repeats(subject)),
         "split.balanced_by": "arm, event, stratification factor",
-        "model.name": asked.model,
+        "model.name": analysis.model_name(subject),
+        **({"model.arm": study.models.risk.treatment} if subject == "risk" else {}),
         "model.covariates": ", ".join(covariate.name for covariate in trial.covariates),
         "horizon": f"{endpoint.horizon:g} {endpoint.unit}",
         "tau": f"{endpoint.tau:g} {endpoint.unit}",
@@ -346,7 +348,7 @@ def _card(analysis: Analysis, subject: Subject) -> str:
     stratifier = analysis.risk if subject == "risk" else analysis.response
     assert stratifier is not None
     use = (
-        f"Orders patients by their risk of the event ({trial.endpoint.label}) under control."
+        f"Orders patients by their risk of the event ({trial.endpoint.label}). {ARM_WORDS[study.models.risk.treatment]}"
         if subject == "risk"
         else f"Groups patients by expected benefit of {trial.treatment.label(trial.treatment.experimental)} against "
         f"{trial.treatment.label(trial.treatment.control)}."

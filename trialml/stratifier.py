@@ -39,11 +39,12 @@ class StratumEffect:
 
 @dataclass(frozen=True)
 class RiskPart:
-    """The risk model by name, and the horizon at which it was validated."""
+    """The risk model by name, the horizon at which it was validated, and the arm's part in it."""
 
     model: str
     estimator: Any
     horizon: float
+    arm: str = "covariate"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class Stratifier:
         Returns
         -------
         DataFrame
-            Same index. With a risk part: ``risk`` (of the event by the horizon, under control). With a response part:
+            Same index. With a risk part: ``risk`` (of the event by the horizon, under control; of a model that is blind to the arm
+            under the trial's mixture of arms). With a response part:
             ``expected_benefit`` (RMST difference given the covariates), ``stratum``, and the stratum's cross-fitted
             effect ``stratum_benefit``, ``stratum_benefit_low``, ``stratum_benefit_high``. Always ``flags`` (out of the
             range seen, imputed) and ``refused`` (the reason; then there is no number).
@@ -167,7 +169,12 @@ class Stratifier:
         }
         if self.risk is not None:
             part = self.risk
-            state["risk"] = {"model": part.model, "state": part.estimator.state(), "horizon": part.horizon}
+            state["risk"] = {
+                "model": part.model,
+                "state": part.estimator.state(),
+                "horizon": part.horizon,
+                "arm": part.arm,
+            }
         if self.response is not None:
             state["response"] = {
                 "model": self.response.model,
@@ -212,7 +219,7 @@ class Stratifier:
         if "risk" in state:
             saved = state["risk"]
             estimator = model_named(saved["model"], "risk").estimator.from_state(saved["state"])
-            risk = RiskPart(saved["model"], estimator, float(saved["horizon"]))
+            risk = RiskPart(saved["model"], estimator, float(saved["horizon"]), saved.get("arm", "covariate"))
         if "response" in state:
             saved = state["response"]
             estimator = model_named(saved["model"], "response").estimator.from_state(saved["state"])

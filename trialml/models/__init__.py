@@ -82,8 +82,8 @@ def models_for(question: str, endpoint: str | None = None) -> dict[str, Model]:
     return found
 
 
-def model_named(name: str, question: str, endpoint: str | None = None) -> Model:
-    """Return the model called `name` for `question`, and for `endpoint` if one is given.
+def model_named(name: str, question: str, endpoint: str | None = None, *, key: str = "model") -> Model:
+    """Return the model called `name` for `question`, and for `endpoint` if one is given; `key` of the study file names it.
 
     Raises
     ------
@@ -92,11 +92,11 @@ def model_named(name: str, question: str, endpoint: str | None = None) -> Model:
     """
     known = models_for(question)
     if name not in known:
-        raise StudyFileError(f"[models.{question}] model = '{name}' does not exist; {nearest(name, known)}.")
+        raise StudyFileError(f"[models.{question}] {key} = '{name}' does not exist; {nearest(name, known)}.")
     if endpoint is not None and name not in (suited := models_for(question, endpoint)):
         others = ", ".join(suited) or "none so far"
         raise StudyFileError(
-            f"[models.{question}] model = '{name}' is for a {known[name].endpoint} endpoint, but this one is {endpoint}: "
+            f"[models.{question}] {key} = '{name}' is for a {known[name].endpoint} endpoint, but this one is {endpoint}: "
             f"choose one of its models ({others})."
         )
     return known[name]
