@@ -79,6 +79,12 @@ class Analysis:
         """Return every result of a class."""
         return tuple(result for result in self.results if isinstance(result, kind))
 
+    def model_name(self, subject: Subject) -> str:
+        """Return what the study file calls the model of a finished analysis."""
+        if subject == "response":
+            return self.study.models.response.model
+        return self.study.risk_model if self.risk is None or self.risk.risk is None else self.risk.risk.model
+
     def repeats(self, subject: Subject) -> int:
         """Return how often a model's cross-validation is repeated; a quick run takes the fewest that can be read."""
         asked = self.study.models

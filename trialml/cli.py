@@ -164,14 +164,14 @@ def _mlflow() -> str:
 def _known_models(study: Study) -> None:
     """Refuse a model's name before the data are read: it is the study file that is wrong."""
     from trialml.models import model_named
-    from trialml.models.cox_model import CoxModel
 
-    asked = model_named(study.risk_model, "risk", study.risk_kind)
-    if study.risk_kind == "time to event" and not issubclass(asked.estimator, CoxModel):
-        raise StudyFileError(
-            f"[models.risk] model = '{asked.name}' can be fitted from Python, but a run describes and explains Cox models "
-            "alone: name cox_ridge or cox_elastic_net."
-        )
+    model_named(study.risk_model, "risk", study.risk_kind)
+    for name in study.models.risk.candidates:
+        model_named(name, "risk", study.risk_kind, key="candidates")
+        if name == study.risk_model:
+            raise StudyFileError(
+                f"[models.risk] candidates lists '{name}', which is the model that they are compared with: take it out."
+            )
     model_named(study.models.response.model, "response")
 
 

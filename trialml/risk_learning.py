@@ -1,121 +1,177 @@
-"""The risk model: learned, judged on patients not seen, explained."""
+"""The risk model: chosen, learned, judged on patients not seen, explained."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.data.rare_levels import rare_levels
-from trialml.learning import ARM, Learning
-from trialml.models import model_named
+from trialml.explain.linear import explain_linear
+from trialml.explain.permutation import FoldModel, permutation_importance
+from trialml.learning import Learning
+from trialml.models.cause_specific_cox import CauseSpecificCox
 from trialml.models.coefficients import coefficients_of
 from trialml.models.cox_model import CoxModel
-from trialml.models.outcome import survival_outcome
+from trialml.models.learned_model import learned_model
 from trialml.models.sample_adequacy import sample_adequacy
+from trialml.risk_judging import judge, judge_by_bootstrap
+from trialml.risk_patients import FittedRisk, RiskPatients, coefficients_model
 from trialml.stratifier import RiskPart, Stratifier
-from trialml.validation.by_group import performance_by_group
-from trialml.validation.calibration import calibration
-from trialml.validation.calibration_curve import calibration_curve
 from trialml.validation.crossvalidation import HeldOut, crossvalidate_risk
-from trialml.validation.discrimination import discrimination
-from trialml.validation.net_benefit import decision_curve
-from trialml.validation.prediction_error import prediction_error
 
 __all__ = ["learn_risk"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+_IMPORTANCE = 43
+"""The step of the permutations; those of the folds and of the bootstrap are in `risk_judging`."""
 
 
 def learn_risk(learning: Learning) -> None:
-    """Fit the risk model, judge it on patients not seen, explain it."""
-    analysis, endpoint, asked = learning.analysis, learning.endpoint, learning.analysis.study.models.risk
-    estimator = model_named(asked.model, "risk", "time to event").estimator
-    X = learning.X.assign(**{ARM: learning.treated.astype(np.float64)})
-    outcome = survival_outcome(learning.time, learning.event)
+    """Fit the risk model, judge it on patients not seen, explain it.
 
-    def fit(rows: Rows) -> CoxModel:
-        fitted: CoxModel = estimator(treatment=ARM, seed=analysis.seed(3)).fit(X.iloc[rows], outcome[rows])
-        return fitted
+    Parameters
+    ----------
+    learning
+        The patients of the primary contrast; the results are added to its analysis.
 
+    Raises
+    ------
+    AnalysisError
+        If there are too few events, or a model cannot be fitted in a fold.
+    """
+    patients = RiskPatients(learning)
+    analysis, name = learning.analysis, learning.analysis.study.risk_model
+    fit, kept = patients.fit(name), list[FoldModel]()
+    held = _crossvalidate(patients, _keeping(fit, kept, patients))
+    model = fit(np.arange(len(patients.X)))
+    _describe(patients, model)
+    judge(patients, held, model)
+    judge_by_bootstrap(patients, fit)
+    _explain(patients, model, kept)
+    part = RiskPart(name, model.estimator, patients.endpoint.horizon, patients.arm)
+    analysis.risk = Stratifier(learning.trial.name, patients.endpoint.unit, learning.contract, risk=part)
+
+
+def _crossvalidate(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]) -> HeldOut:
+    analysis, asked = patients.analysis, patients.asked
     repeats = analysis.repeats("risk")
     with analysis.watcher.step("Risk model, cross-validated", asked.folds * repeats) as advance:
-        held = crossvalidate_risk(
+        return crossvalidate_risk(
             fit,
-            X,
-            learning.time,
-            learning.event,
-            treated=learning.treated,
-            cells=learning.cells,
-            horizon=endpoint.horizon,
+            patients.X,
+            patients.time,
+            patients.event,
+            treated=patients.treated,
+            cells=patients.cells,
+            horizon=patients.endpoint.horizon,
             folds=asked.folds,
             repeats=repeats,
             seed=analysis.seed(4),
+            competing=patients.competing,
+            times=patients.times_so_far(),
             advance=advance,
         )
-    model = fit(np.arange(len(X)))
-    _describe_risk(learning, model)
-    _judge_risk(learning, held, model.log_hazard(X))
-    learning.explain(model, "the risk model", "log hazard", "risk")
-    part = RiskPart(asked.model, model, endpoint.horizon)
-    analysis.risk = Stratifier(learning.trial.name, endpoint.unit, learning.contract, risk=part)
 
 
-def _judge_risk(learning: Learning, held: HeldOut, apparent: Floats) -> None:
-    """Add how good the risks of patients not seen are: in all, at the horizon, for decisions and within groups."""
-    analysis, asked = learning.analysis, learning.analysis.study.models.risk
-    at: dict[str, Any] = {"horizon": learning.endpoint.horizon, "unit": learning.endpoint.unit}
-    analysis.add(discrimination(learning.time, learning.event, learning.treated, held, apparent, **at), "risk")
-    analysis.add(calibration(learning.time, learning.event, learning.treated, held, **at), "risk")
-    analysis.add(prediction_error(learning.time, learning.event, held, **at), "risk")
-    # One repeat: an average over repeats would be the performance of an average of models, better than any one's.
-    risk = held.risk[0]
-    curve = calibration_curve(learning.time, learning.event, risk, kind="crossfit", seed=analysis.seed(9), **at)
-    analysis.add(curve, "risk")
-    if asked.thresholds:
-        risks = {"the risk model": risk}
-        given: dict[str, Any] = {"thresholds": asked.thresholds, "kind": "crossfit", **at}
-        analysis.add(decision_curve(learning.time, learning.event, risks, learning.treated, **given), "risk")
-    for name in asked.groups:
-        groups, factor = _groups(learning, name)
-        found = performance_by_group(learning.time, learning.event, risk, groups, factor=factor, kind="crossfit", **at)
-        analysis.add(found, "risk")
+def _keeping(
+    fit: Callable[[Rows], FittedRisk], kept: list[FoldModel], patients: RiskPatients
+) -> Callable[[Rows], FittedRisk]:
+    """Return `fit`, which keeps the first repeat's models where they have no coefficients: their explanation needs them."""
+    every = np.arange(len(patients.X))
+
+    def fit_and_keep(rows: Rows) -> FittedRisk:
+        model = fit(rows)
+        if len(kept) < patients.asked.folds and coefficients_model(model.estimator) is None:
+            kept.append(FoldModel(model, np.setdiff1d(every, rows)))
+        return model
+
+    return fit_and_keep
 
 
-def _groups(learning: Learning, name: str) -> tuple[NDArray[np.str_], str]:
-    """Return each patient's group by a column, rare ones joined, missing values a group of their own; and its words."""
-    column = learning.X[name]
-    words = column.map({0: "no", 1: "yes"} if pd.api.types.is_numeric_dtype(column) else str)
-    words = words.where(column.notna(), "missing")
-    return words.mask(words.isin(rare_levels(words)), "other").to_numpy(dtype=np.str_), learning.labels.get(name, name)
-
-
-def _describe_risk(learning: Learning, model: Any) -> None:
-    learning.analysis.add(
-        coefficients_of(
-            model.encoder_,
-            model.coefficients_,
-            labels=learning.labels,
+def _describe(patients: RiskPatients, model: FittedRisk) -> None:
+    """Add what the model is, and whether there are patients enough for it."""
+    linear = coefficients_model(model.estimator)
+    counts: dict[str, Any] = {"n": len(patients.X), "events": int(patients.event.sum())}
+    if linear is None:
+        file = patients.model(model.name)
+        described: Any = learned_model(file, model.estimator, subject="risk", **counts)
+        parameters = described.columns
+    else:
+        described = coefficients_of(
+            linear.encoder_,
+            linear.coefficients_,
+            labels=patients.labels,
             subject="risk",
-            effect="Hazard ratios of the event, conditional on the arm and the other covariates.",
+            effect=_effect_words(patients, model.estimator),
             ratio=True,
-            n=len(learning.X),
-            events=int(learning.event.sum()),
-            penalty=f"The {model.penalty_name} is {model.penalty_:g}.",
-        ),
-        "risk",
+            penalty=_penalty_words(linear, model.estimator),
+            **counts,
+        )
+        parameters = len(linear.coefficients_) + (patients.arm == "covariate")
+    patients.analysis.add(described, "risk")
+    follow_up, horizon = float(patients.time.mean()), patients.endpoint.horizon
+    enough = sample_adequacy(patients.kind, parameters=parameters, follow_up=follow_up, horizon=horizon, **counts)
+    patients.analysis.add(enough, "risk")
+
+
+def _effect_words(patients: RiskPatients, estimator: Any) -> str:
+    given = (
+        "conditional on the arm and the other covariates"
+        if patients.arm == "covariate"
+        else "conditional on the others"
     )
-    learning.analysis.add(
-        sample_adequacy(
-            "time to event",
-            n=len(learning.X),
-            events=int(learning.event.sum()),
-            parameters=len(model.coefficients_) + 1,
-            follow_up=float(learning.time.mean()),
-            horizon=learning.endpoint.horizon,
-        ),
-        "risk",
+    if isinstance(estimator, CauseSpecificCox):
+        return f"Cause-specific hazard ratios of the event, {given}."
+    if isinstance(estimator, CoxModel):
+        return f"Hazard ratios of the event, {given}."
+    return f"Subdistribution hazard ratios of the event, {given}."
+
+
+def _penalty_words(linear: Any, estimator: Any) -> str:
+    words = f"The {linear.penalty_name} is {linear.penalty_:g}."
+    if not isinstance(estimator, CauseSpecificCox):
+        return words
+    other = estimator.competing_
+    rest = (
+        "have one hazard for everybody"
+        if other is None
+        else f"have a model of their own, its penalty {other.penalty_:g}"
     )
+    return f"{words} The competing events {rest}; the absolute risk combines both hazards."
+
+
+def _explain(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel]) -> None:
+    """Add what moves the model: SHAP values of a linear score, permutation importance of any other."""
+    analysis, linear = patients.analysis, coefficients_model(model.estimator)
+    if linear is not None:
+        encoder = linear.encoder_
+        explained: Any = explain_linear(
+            linear.coefficients_,
+            encoder.transform(patients.covariates),
+            encoder.covariate_of_column(),
+            patients.covariates,
+            labels=patients.labels,
+            subject="the risk model",
+            unit="log hazard",
+            background=patients.words,
+        )
+    else:
+        with analysis.watcher.step("Permutation importance", 1) as advance:
+            explained = permutation_importance(
+                kept,
+                model,
+                patients.X,
+                patients.time,
+                patients.event,
+                competing=patients.competing,
+                subject="the risk model",
+                labels=patients.labels,
+                permutations=2 if analysis.quick else 10,
+                seed=analysis.seed(_IMPORTANCE),
+                **patients.at,
+            )
+            advance()
+    analysis.add(explained, "risk")

@@ -39,7 +39,7 @@ class StratumEffect:
 
 @dataclass(frozen=True)
 class RiskPart:
-    """The risk model by name, the horizon at which it was validated, and what its predictions are called.
+    """The risk model by name, the horizon at which it was validated, the arm's part in it, and what its predictions are called.
 
     Attributes
     ----------
@@ -47,6 +47,8 @@ class RiskPart:
         The model's name and the fitted estimator.
     horizon
         None for an endpoint without follow-up.
+    arm
+        ``"covariate"``, ``"blinded"`` or ``"control arm"``.
     output
         ``"risk"``; ``"probability"`` of an event that is a benefit; ``"expected_outcome"`` of a continuous endpoint.
     """
@@ -54,6 +56,7 @@ class RiskPart:
     model: str
     estimator: Any
     horizon: float | None = None
+    arm: str = "covariate"
     output: str = "risk"
 
 
@@ -101,9 +104,10 @@ class Stratifier:
         Returns
         -------
         DataFrame
-            Same index. With a risk part: ``risk`` (of the event, by the horizon, under control; of other kinds of endpoints see
-            `RiskPart.output`). With a response part: ``expected_benefit`` (the effect given the covariates, above 0 favours the
-            experimental arm: of a time to event an RMST difference, else a difference of risks or means), ``stratum``, and the stratum's cross-fitted
+            Same index. With a risk part: ``risk`` (of the event, by the horizon, under control; of a model that is blind to the arm under
+            the trial's mixture of arms; of other kinds of endpoints see `RiskPart.output`). With a response part: ``expected_benefit``
+            (the effect given the covariates, above 0 favours the experimental arm: of a time to event an RMST difference, else a
+            difference of risks or means), ``stratum``, and the stratum's cross-fitted
             effect ``stratum_benefit``, ``stratum_benefit_low``, ``stratum_benefit_high``. Always ``flags`` (out of the
             range seen, imputed) and ``refused`` (the reason; then there is no number).
 
@@ -185,7 +189,12 @@ class Stratifier:
         }
         if self.risk is not None:
             part = self.risk
-            saved = {"model": part.model, "state": part.estimator.state(), "horizon": part.horizon}
+            saved = {
+                "model": part.model,
+                "state": part.estimator.state(),
+                "horizon": part.horizon,
+                "arm": part.arm,
+            }
             state["risk"] = saved | ({} if part.output == "risk" else {"output": part.output})
         if self.response is not None:
             state["response"] = {
@@ -233,7 +242,11 @@ class Stratifier:
             estimator = model_named(saved["model"], "risk").estimator.from_state(saved["state"])
             horizon = saved["horizon"]
             risk = RiskPart(
-                saved["model"], estimator, None if horizon is None else float(horizon), saved.get("output", "risk")
+                saved["model"],
+                estimator,
+                None if horizon is None else float(horizon),
+                saved.get("arm", "covariate"),
+                saved.get("output", "risk"),
             )
         if "response" in state:
             saved = state["response"]

@@ -282,8 +282,11 @@ class RiskTable(FileTable):
     """`[models.risk]`: who will do badly."""
 
     model: str = "cox_ridge"
+    candidates: tuple[str, ...] = ()
+    treatment: Literal["covariate", "blinded", "control arm"] = "covariate"
     folds: Annotated[Whole, Field(ge=2, le=20)] = 5
     repeats: Annotated[Whole, Field(ge=1, le=100)] = 10
+    bootstrap: Annotated[Whole, Field(ge=0, le=10_000)] = 200
     thresholds: Annotated[tuple[Annotated[Real, Field(gt=0, lt=1)], ...], Field(max_length=99)] = ()
     groups: tuple[Column, ...] = ()
 
@@ -292,6 +295,13 @@ class RiskTable(FileTable):
         if any(later <= earlier for earlier, later in itertools.pairwise(self.thresholds)):
             shown = ", ".join(f"{one:g}" for one in self.thresholds)
             raise ValueError(f"[models.risk] thresholds = {shown} do not ascend: put them in order, each once")
+        for name in self.candidates:
+            if self.candidates.count(name) > 1:
+                raise ValueError(f"[models.risk] candidates lists '{name}' twice: keep it once")
+        if 0 < self.bootstrap < 20:
+            raise ValueError(
+                f"[models.risk] bootstrap = {self.bootstrap}, but it must be 0 (none) or at least 20: give 200 or more"
+            )
         return self
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from trialml.analysis import Analysis
 from trialml.data.adverse_events import AdverseEvents, harm_limitations
 from trialml.data.analysis_set import AnalysisSet
 from trialml.data.quality import DataQuality
 from trialml.effects.contrast import RMST_DIFFERENCE
+from trialml.models import model_named
+from trialml.models.cox_model import CoxModel
 from trialml.report.document import Finding, Summary
 from trialml.result import format_count, format_number
+from trialml.risk_patients import ARM_WORDS, coefficients_model
 from trialml.strata.benefit_harm import BenefitHarm
 from trialml.survival.proportional_hazards import ProportionalHazards
 from trialml.verdicts import Facts, arm_words, decision_words, equals, interval_words
@@ -43,7 +47,7 @@ def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
     experimental, control = arm_words(analysis)
     ratio, mean = facts.ratio, facts.effect.estimate(RMST_DIFFERENCE)
     tests = f"{format_count(ratio.n or 0)} patients, {format_count(ratio.events or 0)} events; primary analysis, {facts.test} "
-    c, both, lead = facts.c.without_arm, facts.c.crossfit, facts.strata.rows
+    c, lead = facts.c.without_arm, facts.strata.rows
     found = [
         Finding(
             f"Hazard ratio, {experimental} against {control}",
@@ -63,8 +67,7 @@ def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
         Finding(
             "Risk model: patients ordered rightly",
             f"{100 * c.value:.0f} % of pairs (95% CI {100 * c.low:.0f} to {100 * c.high:.0f})",
-            f"Harrell's C within arms, on patients not used for fitting; 50 % is chance ({100 * both.value:.0f} % over both arms, where "
-            "the arm orders too)",
+            _concordance_words(facts),
         ),
     ]
     if len(lead) > 1:
@@ -80,6 +83,14 @@ def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
         )
     found.append(_plan_finding(facts))
     return found
+
+
+def _concordance_words(facts: Facts) -> str:
+    both = 100 * facts.c.crossfit.value
+    if facts.c.arm == "control arm":
+        return "Harrell's C in the control arm, on patients not used for fitting; 50 % is chance"
+    orders = ", where the arm orders too" if facts.c.arm == "covariate" else ", whose arm the model does not know"
+    return f"Harrell's C within arms, on patients not used for fitting; 50 % is chance ({both:.0f} % over both arms{orders})"
 
 
 def _plan_finding(facts: Facts) -> Finding:
@@ -207,21 +218,32 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
 
 
 def _model_words(analysis: Analysis) -> str:
-    from trialml.models import model_named
-
     asked = analysis.study.models
-    risk, response = model_named(asked.risk.model, "risk").words, model_named(asked.response.model, "response").words
     part, other = analysis.risk, analysis.response
     assert part is not None
     assert part.risk is not None
     assert other is not None
     assert other.response is not None
-    arm = math.exp(part.risk.estimator.treatment_coefficient_)
+    risk, response = model_named(part.risk.model, "risk").words, model_named(asked.response.model, "response").words
     return (
-        f"Risk: {risk}; the penalty chosen is {part.risk.estimator.penalty_:g}, and given the covariates the hazard ratio of the arm is "
-        f"{format_number(arm)} (conditional on them, so not to be read as a correction of the primary one). It was cross-validated in "
-        f"{asked.risk.folds} folds, {analysis.repeats('risk')} times. New patients are given their risk under control. Response: {response}; "
-        f"cross-validated in {asked.response.folds} folds, {analysis.repeats('response')} times, everything learned again in each."
+        f"Risk: {risk}{_arm_words(part.risk.estimator)}. {ARM_WORDS[asked.risk.treatment]} It was cross-validated in {asked.risk.folds} "
+        f"folds, {analysis.repeats('risk')} times. Response: {response}; cross-validated in {asked.response.folds} folds, "
+        f"{analysis.repeats('response')} times, everything learned again in each."
+    )
+
+
+def _arm_words(estimator: Any) -> str:
+    """Return the penalty and the arm's hazard ratio, where the model has them."""
+    linear = coefficients_model(estimator)
+    if linear is None:
+        return ""
+    penalty = f"; the penalty chosen is {linear.penalty_:g}"
+    if linear.treatment is None:
+        return penalty
+    kind = "hazard ratio" if isinstance(linear, CoxModel) else "subdistribution hazard ratio"
+    return (
+        f"{penalty}, and given the covariates the {kind} of the arm is {format_number(math.exp(linear.treatment_coefficient_))} "
+        "(conditional on them, so not to be read as a correction of the primary one)"
     )
 
 

@@ -10,6 +10,7 @@ from trialml.design.enrichment_plan import EnrichmentPlan
 from trialml.effects.contrast import HAZARD_RATIO, Contrast
 from trialml.effects.heterogeneity import Heterogeneity
 from trialml.models.coefficients import Coefficients
+from trialml.models.learned_model import LearnedModel
 from trialml.result import Estimate, format_count, format_number, format_p
 from trialml.strata.effects import StratumEffects
 from trialml.survival.logrank import LogRank
@@ -55,12 +56,16 @@ class Facts:
     """Looks of the group-sequential plan; 1 where there is none."""
     events: int
     events_per_parameter: float
-    """Of the risk model's patients and coefficients."""
+    """Of the risk model's patients and coefficients, on trees of its columns."""
 
     @classmethod
     def of(cls, analysis: Analysis) -> Facts:
         """Return the facts of a finished analysis."""
-        risk = next(found for found in analysis.about(Coefficients) if found.subject == "risk")
+        described: tuple[Coefficients | LearnedModel, ...] = (
+            *analysis.about(Coefficients),
+            *analysis.about(LearnedModel),
+        )
+        risk = next(found for found in described if found.subject == "risk")
         return cls(
             analysis.only(Contrast),
             analysis.only(Heterogeneity),
@@ -127,8 +132,9 @@ def verdicts(analysis: Analysis) -> Verdicts:
 def _risk_verdict(facts: Facts) -> str:
     c, slope = facts.c.without_arm, facts.calibration.slope_under_control
     short = _shortcomings(facts)
+    within = "in the control arm" if facts.c.arm == "control arm" else "within arms"
     return (
-        f"{'REVIEW' if short else 'PASS'}  C-index within arms {c.value:.3f} (95% CI {c.low:.3f} to {c.high:.3f}) cross-fitted, "
+        f"{'REVIEW' if short else 'PASS'}  C-index {within} {c.value:.3f} (95% CI {c.low:.3f} to {c.high:.3f}) cross-fitted, "
         f"calibration slope under control {slope.value:.2f} (95% CI {slope.low:.2f} to {slope.high:.2f}), n = {format_count(c.n or 0)}, "
         f"{format_count(c.events or 0)} events by {facts.c.horizon:g} {facts.c.unit}; internal validation only"
         + (f"; short of the policy in {', '.join(short)}" if short else "")

@@ -7,6 +7,7 @@ from trialml import verdicts as time_verdicts
 from trialml.analysis import Analysis, Subject
 from trialml.endpoint_verdicts import outcome_verdicts
 from trialml.report.document import Summary
+from trialml.risk_patients import ARM_WORDS
 from trialml.summary import QUICK
 from trialml.verdicts import Verdicts, arm_words
 
@@ -47,5 +48,7 @@ def intended_use(analysis: Analysis, subject: Subject) -> str:
         return f"Groups patients by expected benefit of {experimental} against {control}."
     if endpoint.kind == "continuous":
         return f"Orders patients by the outcome ({endpoint.label}) that is expected of them under control."
+    if _timed(analysis):
+        return f"Orders patients by their risk of the event ({endpoint.label}). {ARM_WORDS[analysis.study.models.risk.treatment]}"
     what = "probability" if endpoint.higher_is_better else "risk"
     return f"Orders patients by their {what} of the event ({endpoint.label}) under control."

@@ -15,7 +15,7 @@ from trialml.data.disclosure import SMALLEST_CELL
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Result, format_number, plain_text
 
-__all__ = ["Explanation", "explain_linear", "shap_values_linear"]
+__all__ = ["Explanation", "explain_linear", "shap_values_linear", "value_ranges"]
 
 Floats = NDArray[np.float64]
 
@@ -193,6 +193,17 @@ def explain_linear(
 
 
 def _bins(label: str, column: pd.Series, values: Floats) -> list[tuple[str, str, float, int]]:
+    return [(label, name, float(values[who].mean()), int(who.sum())) for name, who in value_ranges(column).items()]
+
+
+def value_ranges(column: pd.Series) -> dict[str, NDArray[np.bool_]]:
+    """Return who has a covariate in each of its ranges, none under 11 patients.
+
+    Parameters
+    ----------
+    column
+        Values as measured, shape (n,): numbers are cut at their fifths, others by level; missing values are a range.
+    """
     known = column.notna().to_numpy()
     if pd.api.types.is_numeric_dtype(column) and column.nunique() > 5:
         edges = np.unique(np.quantile(column[known].astype(float), [0.2, 0.4, 0.6, 0.8]))
@@ -212,8 +223,4 @@ def _bins(label: str, column: pd.Series, values: Floats) -> list[tuple[str, str,
             for level in levels
         }
     groups["missing"] = ~known
-    return [
-        (label, name, float(values[who].mean()), int(who.sum()))
-        for name, who in groups.items()
-        if who.sum() >= SMALLEST_CELL
-    ]
+    return {name: who for name, who in groups.items() if who.sum() >= SMALLEST_CELL}
