@@ -124,7 +124,7 @@ class Study(FileTable):
 
     def defaults(self) -> tuple[tuple[str, str], ...]:
         """Every default that was used, as (key, value) in the order of the file."""
-        used = {"models.risk.model": self.risk_model}
+        used = {"models.risk.model": self.risk_model, "endpoints.direction": self.endpoint.direction or "not given"}
         return tuple((key, used.get(key, words)) for key, words in _defaults_of(self, ""))
 
 

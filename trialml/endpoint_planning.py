@@ -35,7 +35,7 @@ def plan_next_outcome_trial(
     block = asked.block or smallest_block(analysis.trial.treatment.allocation)
     better = effect.higher_is_better
     scale = benefit_scale(effect.kind, higher_is_better=better)
-    measured = Measured(effect.kind, better, min(effect.r_squared, 0.99), strata.unit, scale)
+    measured = Measured(effect.kind, better, round(min(effect.r_squared, 0.99), 2), strata.unit, scale)
     everyone = _all_comers(analysis, effect)
     for design in designs.values():
         plan = _plan(everyone, design, measured, block)

@@ -1,64 +1,143 @@
-"""The risk model of a binary or continuous endpoint: the outcome under control, learned, judged on patients not seen, explained."""
+"""The risk model of a binary or continuous endpoint: chosen, learned, judged on patients not seen, explained."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.effects.not_done import NotDone
 from trialml.endpoint_learning import OutcomeLearning
+from trialml.errors import AnalysisError
+from trialml.explain.linear import Explanation, explain_linear
 from trialml.learning import ARM
 from trialml.models import model_named
 from trialml.models.coefficients import coefficients_of
+from trialml.models.learned_model import learned_model
+from trialml.models.linear_design import LinearDesign
 from trialml.models.sample_adequacy import sample_adequacy
 from trialml.result import format_number
 from trialml.stratifier import RiskPart, Stratifier
 from trialml.validation.binary import binary_performance
-from trialml.validation.held_predictions import HeldPredictions, crossvalidate
+from trialml.validation.held_predictions import crossvalidate
+from trialml.validation.model_comparison import choose_model
 from trialml.validation.observed import Observed, ObservedBinary, ObservedContinuous
+from trialml.validation.optimism import Optimism, optimism_of
+from trialml.validation.stability import stability_of
 
 __all__ = ["MODEL_WORDS", "learn_prognosis"]
 
+Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+Fit = Callable[[Rows], Any]
 
 MODEL_WORDS = "the risk model"
+QUICK_BOOTSTRAPS = 20
 ASSUMED_R_SQUARED = 0.3
 """What a model of a continuous endpoint is taken to explain where its sample size is judged: not taken from these data."""
+_COMPARISON, _BOOTSTRAP = 41, 42
+"""The steps of the comparison's folds and of the bootstrap samples."""
+
+
+class _Patients(NamedTuple):
+    """Whom the model is learned from and judged on, with their outcome as its models take it; each of n rows."""
+
+    X: pd.DataFrame
+    covariates: pd.DataFrame
+    y: NDArray[Any]
+    outcome: Floats
+    treated: NDArray[np.bool_]
+    cells: NDArray[np.str_]
+    observed: Observed
+    words: str
 
 
 def learn_prognosis(learning: OutcomeLearning) -> None:
-    """Fit the model of the outcome, judge it on patients not seen, explain it."""
+    """Fit the model of the outcome, judge it on patients not seen, explain it.
+
+    Parameters
+    ----------
+    learning
+        The patients of the primary contrast; the results are added to its analysis.
+
+    Raises
+    ------
+    AnalysisError
+        If a model cannot be fitted in a fold, for example since too few patients have the event.
+    """
     analysis, asked = learning.analysis, learning.analysis.study.models.risk
-    name = analysis.study.risk_model
-    estimator = model_named(name, "risk", learning.endpoint.kind).estimator
-    X = learning.X.assign(**{ARM: learning.treated.astype(np.float64)})
-
-    def fit(rows: Rows) -> Any:
-        return estimator(treatment=ARM, seed=analysis.seed(3)).fit(X.iloc[rows], learning.y[rows])
-
-    observed = ObservedBinary(learning.y) if learning.binary else ObservedContinuous(learning.y, learning.unit)
-    repeats = analysis.repeats("risk")
-    with analysis.watcher.step("Risk model, cross-validated", asked.folds * repeats) as advance:
-        held = crossvalidate(
-            fit,
-            X,
-            observed,
-            treated=learning.treated,
-            cells=learning.cells,
-            folds=asked.folds,
-            repeats=repeats,
-            seed=analysis.seed(4),
-            advance=advance,
-        )
-    model = fit(np.arange(len(X)))
-    _describe(learning, model)
-    _judge(learning, observed, held)
-    learning.explain(
-        model, MODEL_WORDS, "log odds" if learning.binary else learning.unit or "the outcome's unit", "risk"
-    )
-    part = RiskPart(name, model, output=_output(learning))
+    patients = _patients(learning)
+    fits = {one: _fit(learning, patients, one) for one in (analysis.study.risk_model, *asked.candidates)}
+    name, value = _held(learning, patients, fits)
+    model = fits[name](np.arange(len(patients.X)))
+    _describe(learning, patients, name, model)
+    if learning.binary:
+        for threshold in asked.thresholds or (0.5,):
+            judged = binary_performance(patients.y, {MODEL_WORDS: value}, threshold=threshold, kind="crossfit")
+            analysis.add(judged, "risk")
+    _judge_by_bootstrap(learning, patients, fits[name])
+    _explain(learning, patients, model)
+    part = RiskPart(name, model, arm=asked.treatment, output=_output(learning))
     analysis.risk = Stratifier(learning.trial.name, learning.unit, learning.contract, risk=part)
+
+
+def _patients(learning: OutcomeLearning) -> _Patients:
+    arm = learning.analysis.study.models.risk.treatment
+    who = ~learning.treated if arm == "control arm" else np.ones(len(learning.X), dtype=np.bool_)
+    covariates, treated, y = learning.X[who], learning.treated[who], learning.y[who]
+    X = covariates.assign(**{ARM: treated.astype(np.float64)}) if arm == "covariate" else covariates
+    observed = ObservedBinary(y) if learning.binary else ObservedContinuous(y, learning.unit)
+    whose = "the control arm" if arm == "control arm" else "both arms"
+    words = f"the {len(X):,} patients of {whose} that the model was fitted to"
+    return _Patients(X, covariates, y, learning.outcome[who], treated, learning.cells[who], observed, words)
+
+
+def _fit(learning: OutcomeLearning, patients: _Patients, name: str) -> Fit:
+    """Return what learns a model from the patients of some rows, imputation and tuning included."""
+    estimator, seed = model_named(name, "risk", learning.endpoint.kind).estimator, learning.analysis.seed(3)
+    treatment = ARM if learning.analysis.study.models.risk.treatment == "covariate" else None
+    return lambda rows: estimator(treatment=treatment, seed=seed).fit(patients.X.iloc[rows], patients.y[rows])
+
+
+def _held(learning: OutcomeLearning, patients: _Patients, fits: dict[str, Fit]) -> tuple[str, Floats]:
+    """Return the model that is used and one repeat's predictions of patients not seen, by the whole way of choosing it.
+
+    An average over repeats would be the performance of an average of models, better than any one's.
+    """
+    analysis, asked = learning.analysis, learning.analysis.study.models.risk
+    repeats, default = analysis.repeats("risk"), analysis.study.risk_model
+    shared: dict[str, Any] = {"cells": patients.cells, "folds": asked.folds, "repeats": repeats}
+    if len(fits) == 1:
+        with analysis.watcher.step("Risk model, cross-validated", asked.folds * repeats) as advance:
+            known = {"treated": patients.treated, "seed": analysis.seed(4), "advance": advance, **shared}
+            return default, crossvalidate(fits[default], patients.X, patients.observed, **known).value[0]
+    inner: dict[str, Any] = {"inner_folds": asked.folds, "inner_repeats": 1 if analysis.quick else 2}
+    with analysis.watcher.step("Risk models, compared in nested folds", asked.folds * repeats) as advance:
+        known = {"default": default, "seed": analysis.seed(_COMPARISON), "advance": advance, **shared, **inner}
+        comparison, nested = choose_model(fits, patients.X, patients.observed, **known)
+    analysis.add(comparison, "risk")
+    taken = nested.chosen[0, nested.fold[0]]
+    return comparison.chosen, np.take_along_axis(nested.value[:, 0], taken[None], axis=0)[0]
+
+
+def _judge_by_bootstrap(learning: OutcomeLearning, patients: _Patients, fit: Fit) -> None:
+    """Add the performance corrected for optimism, and how far predictions move between bootstrap models."""
+    analysis, asked = learning.analysis, learning.analysis.study.models.risk
+    samples = min(asked.bootstrap, QUICK_BOOTSTRAPS) if analysis.quick else asked.bootstrap
+    given: dict[str, Any] = {"bootstraps": samples, "seed": analysis.seed(_BOOTSTRAP)}
+    with analysis.watcher.step("Risk model, bootstrap", 2 * samples) as advance:
+        given["advance"] = advance
+        analysis.add(optimism_of(fit, patients.X, patients.observed, **given), "risk")
+        try:
+            analysis.add(stability_of(fit, patients.X, patients.observed, **given), "risk")
+        except AnalysisError as error:
+            analysis.add(
+                NotDone(f"Stability of the risk model beside '{Optimism.title}'", str(error).rstrip(".")), "risk"
+            )
 
 
 def _output(learning: OutcomeLearning) -> str:
@@ -68,43 +147,62 @@ def _output(learning: OutcomeLearning) -> str:
     return "probability" if learning.endpoint.higher_is_better else "risk"
 
 
-def _judge(learning: OutcomeLearning, observed: Observed, held: HeldPredictions) -> None:
-    """Add how good the predictions for patients not seen are."""
-    analysis, asked = learning.analysis, learning.analysis.study.models.risk
-    # One repeat: an average over repeats would be the performance of an average of models, better than any one's.
-    value = held.value[0]
-    if learning.binary:
-        for threshold in asked.thresholds or (0.5,):
-            found = binary_performance(learning.y, {MODEL_WORDS: value}, threshold=threshold, kind="crossfit")
-            analysis.add(found, "risk")
-
-
-def _describe(learning: OutcomeLearning, model: Any) -> None:
-    """Add the coefficients, and whether there are enough patients for so many."""
-    n, events = len(learning.X), int(learning.outcome.sum()) if learning.binary else len(learning.X)
-    unit = f", in {learning.unit}" if learning.unit else ""
-    effect = "Odds ratios of the event" if learning.binary else f"Changes of the mean outcome{unit}"
-    learning.analysis.add(
-        coefficients_of(
-            model.encoder_,
-            model.coefficients_,
-            labels=learning.labels,
-            subject="risk",
-            effect=f"{effect}, conditional on the arm and the other covariates.",
-            ratio=learning.binary,
-            ratio_name="Odds ratio",
-            n=n,
-            events=events,
-            counted="events" if learning.binary else "patients",
-            penalty=f"The ridge penalty is {format_number(model.penalty_)}.",
-        ),
-        "risk",
-    )
-    parameters = len(model.coefficients_) + 1
+def _describe(learning: OutcomeLearning, patients: _Patients, name: str, model: Any) -> None:
+    """Add what the model is, and whether there are enough patients for it."""
+    binary, n = learning.binary, len(patients.X)
+    events = int(patients.outcome.sum()) if binary else n
+    if isinstance(model, LinearDesign):
+        described: Any = _coefficients(learning, model, n, events)
+        parameters = len(described.rows) + (ARM in patients.X)
+    else:
+        file = model_named(name, "risk", learning.endpoint.kind)
+        described = learned_model(file, model, subject="risk", n=n, events=events)
+        parameters = described.columns
+    learning.analysis.add(described, "risk")
     size: dict[str, Any] = {"n": n, "parameters": parameters}
-    if learning.binary:
+    if binary:
         # The rarer of event and no event is what informs a binary model.
         learning.analysis.add(sample_adequacy("binary", events=min(events, n - events), **size), "risk")
         return
-    known = {"mean": float(learning.outcome.mean()), "sd": float(learning.outcome.std(ddof=1))}
-    learning.analysis.add(sample_adequacy("continuous", r_squared=ASSUMED_R_SQUARED, **known, **size), "risk")
+    known: dict[str, Any] = {"mean": float(patients.outcome.mean()), "sd": float(patients.outcome.std(ddof=1))}
+    enough = sample_adequacy("continuous", r_squared=ASSUMED_R_SQUARED, **known, **size)
+    learning.analysis.add(replace(enough, assumed="assumed, not estimated from these data"), "risk")
+
+
+def _coefficients(learning: OutcomeLearning, model: Any, n: int, events: int) -> Any:
+    arm = learning.analysis.study.models.risk.treatment
+    given = "conditional on the arm and the other covariates" if arm == "covariate" else "conditional on the others"
+    unit = f", in {learning.unit}" if learning.unit else ""
+    effect = "Odds ratios of the event" if learning.binary else f"Changes of the mean outcome{unit}"
+    return coefficients_of(
+        model.encoder_,
+        model.coefficients_,
+        labels=learning.labels,
+        subject="risk",
+        effect=f"{effect}, {given}.",
+        ratio=learning.binary,
+        ratio_name="Odds ratio",
+        n=n,
+        events=events,
+        counted="events" if learning.binary else "patients",
+        penalty=f"The penalty is {format_number(model.penalty_)}.",
+    )
+
+
+def _explain(learning: OutcomeLearning, patients: _Patients, model: Any) -> None:
+    """Add what moves a linear score over the patients that it was learned from."""
+    if not isinstance(model, LinearDesign):
+        why = "SHAP values are given for linear scores alone, and permutation importance for a time to event"
+        learning.analysis.add(NotDone(f"{Explanation.title}: {MODEL_WORDS}", why), "risk")
+        return
+    explained = explain_linear(
+        model.coefficients_,
+        model.encoder_.transform(patients.covariates),
+        model.encoder_.covariate_of_column(),
+        patients.covariates,
+        labels=learning.labels,
+        subject=MODEL_WORDS,
+        unit="log odds" if learning.binary else learning.unit or "the outcome's unit",
+        background=patients.words,
+    )
+    learning.analysis.add(explained, "risk")

@@ -11,7 +11,6 @@ from trialml.endpoint_planning import plan_next_outcome_trial
 from trialml.endpoint_prognosis import learn_prognosis
 from trialml.errors import StudyFileError
 from trialml.models import model_named
-from trialml.models.linear_design import LinearDesign
 from trialml.models.scores_regression import ScoresRegression
 from trialml.strata.outcome_effects import ObservedOutcomes
 from trialml.study_tables import DIRECTIONS
@@ -61,11 +60,12 @@ def refuse_unready(study: Study) -> None:
         raise StudyFileError(
             f"[harm] is weighed against the benefit on a time to event alone, but '{endpoint.name}' is {endpoint.kind}: take [harm] out."
         )
-    risk = model_named(study.risk_model, "risk", endpoint.kind)
-    if not issubclass(risk.estimator, LinearDesign):
+    for name in (study.risk_model, *study.models.risk.candidates):
+        model_named(name, "risk", endpoint.kind)
+    if not study.models.risk.bootstrap:
         raise StudyFileError(
-            f"[models.risk] model = '{risk.name}' can be fitted from Python, but a run on a {endpoint.kind} endpoint describes and explains "
-            "linear models alone: name logistic_ridge or logistic_elastic_net (binary), or linear_ridge (continuous)."
+            f"[models.risk] bootstrap = 0, but on a {endpoint.kind} endpoint the verdict on the risk model rests on its performance "
+            "corrected by the bootstrap: give 100 or more."
         )
     response = model_named(study.models.response.model, "response")
     if not issubclass(response.estimator, ScoresRegression):

@@ -13,6 +13,11 @@ from trialml.verdicts import arm_words, equals, interval_words
 
 __all__ = ["outcome_leads", "outcome_limitations", "summarise_outcome"]
 
+_ARM = {
+    "covariate": "New patients are given what is expected under control.",
+    "blinded": "It is blind to the arm: new patients are given what is expected under this trial's mixture of arms.",
+    "control arm": "It was learned from and judged on the control arm alone; new patients are given what is expected under control.",
+}
 _NO_FURTHER = (
     "Validate the risk and the response model on patients of another trial before either selects or stratifies anybody."
 )
@@ -78,12 +83,12 @@ def _model_finding(facts: OutcomeFacts) -> Finding:
         return Finding(
             "Risk model: patients ordered rightly",
             f"{100 * lead.value:.0f} % of pairs (95% CI {100 * lead.low:.0f} to {100 * lead.high:.0f})",
-            "area under the ROC curve over both arms, on patients not used for fitting; 50 % is chance",
+            "area under the ROC curve, corrected for optimism by the bootstrap; 50 % is chance",
         )
     return Finding(
         "Risk model: variance explained",
         f"{100 * lead.value:.0f} % (95% CI {100 * lead.low:.0f} to {100 * lead.high:.0f})",
-        "R-squared over both arms, on patients not used for fitting; 0 % is no better than one mean for everybody",
+        "R-squared, corrected for optimism by the bootstrap; 0 % is no better than one mean for everybody",
     )
 
 
@@ -136,7 +141,7 @@ def _certainty(analysis: Analysis, facts: OutcomeFacts) -> list[str]:
     )
     sure = [
         f"The comparison of {experimental} with {control} is randomised; the primary analysis is {adjusted}, the other one stands beside it.",
-        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {interval_words(facts.slope)}.",
+        f"The performance of the risk model is corrected for optimism, but is that in patients of the same trial: calibration slope {interval_words(facts.slope)}.",
     ]
     flow = analysis.only(AnalysisSet)
     left = flow.read - flow.analysed
@@ -167,7 +172,7 @@ def outcome_leads(analysis: Analysis) -> dict[str, str]:
     experimental, control = arm_words(analysis)
     errors = analysis.study.design.discount_standard_errors
     asked = analysis.study.models
-    risk = model_named(analysis.study.risk_model, "risk").words
+    risk = model_named(analysis.model_name("risk"), "risk").words
     response = model_named(asked.response.model, "response").words
     return {
         "effects": (
@@ -175,11 +180,11 @@ def outcome_leads(analysis: Analysis) -> dict[str, str]:
             "effect differs between patients is asked by one test, before any subgroup is learned from the data."
         ),
         "models": (
-            f"Risk: {risk}; cross-validated in {asked.risk.folds} folds, {analysis.repeats('risk')} times. New patients are given what is "
-            f"expected under control. Response: {response}; cross-validated in {asked.response.folds} folds, "
+            f"Risk: {risk}; cross-validated in {asked.risk.folds} folds, {analysis.repeats('risk')} times. "
+            f"{_ARM[asked.risk.treatment]} Response: {response}; cross-validated in {asked.response.folds} folds, "
             f"{analysis.repeats('response')} times, everything learned again in each."
         ),
-        "validation": "Every number here is from patients whom the model had not seen, unless it is marked apparent.",
+        "validation": "Every number here is from patients whom the model had not seen, or corrected for optimism, unless it is marked apparent.",
         "explain": (
             "What moves the risk model (who does badly) and what moves the benefit score (who will benefit) are different questions "
             "and are shown apart. Both describe the models, not causes."
@@ -193,7 +198,7 @@ def outcome_leads(analysis: Analysis) -> dict[str, str]:
     }
 
 
-def outcome_limitations(analysis: Analysis) -> list[str]:
+def outcome_limitations() -> list[str]:
     """Return what this analysis cannot say."""
     return [
         "Patients without a recorded outcome are not analysed; outcomes are taken as missing at random within arms, and no outcome was "

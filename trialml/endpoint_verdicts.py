@@ -8,12 +8,12 @@ from trialml.analysis import Analysis
 from trialml.design.outcome_enrichment import OutcomeEnrichment
 from trialml.effects.heterogeneity import Heterogeneity
 from trialml.effects.primary_outcome import PrimaryOutcome
-from trialml.endpoint_prognosis import MODEL_WORDS
 from trialml.models.coefficients import Coefficients
+from trialml.models.learned_model import LearnedModel
 from trialml.result import Estimate, format_count
 from trialml.strata.outcome_effects import OutcomeStratumEffects
 from trialml.validation.benefit import BenefitCalibration
-from trialml.validation.binary import BinaryPerformance
+from trialml.validation.optimism import Optimism
 from trialml.verdicts import (
     BAND,
     FEWEST_EVENTS,
@@ -38,7 +38,7 @@ class OutcomeFacts:
     plan: OutcomeEnrichment
     benefit: BenefitCalibration
     lead: Estimate
-    """The area under the ROC curve, or R-squared; on patients not used for fitting."""
+    """The area under the ROC curve, or R-squared; corrected for optimism by the bootstrap."""
     slope: Estimate
     """The calibration slope, likewise."""
     informative: int
@@ -48,7 +48,11 @@ class OutcomeFacts:
     @classmethod
     def of(cls, analysis: Analysis) -> OutcomeFacts:
         """Return the facts of a finished analysis."""
-        risk = next(found for found in analysis.about(Coefficients) if found.subject == "risk")
+        described: tuple[Coefficients | LearnedModel, ...] = (
+            *analysis.about(Coefficients),
+            *analysis.about(LearnedModel),
+        )
+        risk = next(found for found in described if found.subject == "risk")
         lead, slope = _performance(analysis)
         return cls(
             analysis.only(PrimaryOutcome),
@@ -91,7 +95,7 @@ def _risk_verdict(facts: OutcomeFacts) -> str:
     lead, slope = facts.lead, facts.slope
     counted = "events" if facts.binary else "patients"
     return (
-        f"{'REVIEW' if short else 'PASS'}  {name} {lead.value:.3f} (95% CI {lead.low:.3f} to {lead.high:.3f}) cross-fitted over both arms, "
+        f"{'REVIEW' if short else 'PASS'}  {name} {lead.value:.3f} (95% CI {lead.low:.3f} to {lead.high:.3f}) corrected for optimism, "
         f"calibration slope {slope.value:.2f} (95% CI {slope.low:.2f} to {slope.high:.2f}), {format_count(facts.informative)} {counted}; "
         "internal validation only" + (f"; short of the policy in {', '.join(short)}" if short else "")
     )
@@ -158,5 +162,8 @@ def _differences(facts: OutcomeFacts) -> str:
 
 
 def _performance(analysis: Analysis) -> tuple[Estimate, Estimate]:
-    """Return discrimination or R-squared, and the calibration slope, of patients not used for fitting."""
-    raise NotImplementedError
+    """Return discrimination or R-squared, and the calibration slope, corrected for optimism."""
+    found = analysis.only(Optimism)
+    return found.estimate("AUC" if analysis.trial.endpoint.kind == "binary" else "R²"), found.estimate(
+        "calibration slope"
+    )

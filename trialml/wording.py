@@ -37,7 +37,7 @@ def limitations(analysis: Analysis) -> list[str]:
     """Return what this analysis cannot say."""
     if _timed(analysis):
         return summary.limitations(analysis)
-    return ([QUICK] if analysis.quick else []) + endpoint_summary.outcome_limitations(analysis)
+    return ([QUICK] if analysis.quick else []) + endpoint_summary.outcome_limitations()
 
 
 def intended_use(analysis: Analysis, subject: Subject) -> str:
