@@ -1,4 +1,4 @@
-"""The risk model and the response model: learned, judged on patients not seen, explained, made into strata."""
+"""What both models share, and the response model: learned, judged on patients not seen, explained, made into strata."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from trialml.analysis import Analysis, Subject
 from trialml.data.quality import DataQuality
-from trialml.data.rare_levels import rare_levels
 from trialml.effects.adjusted import adjusted_contrast
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.effects.heterogeneity import Heterogeneity, heterogeneity_test
@@ -21,28 +20,19 @@ from trialml.errors import AnalysisError
 from trialml.explain.linear import explain_linear
 from trialml.models import model_named
 from trialml.models.coefficients import coefficients_of
-from trialml.models.cox_model import CoxModel
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
 from trialml.models.outcome import survival_outcome
-from trialml.models.sample_adequacy import sample_adequacy
 from trialml.result import Estimate, format_count, format_number
 from trialml.strata.effects import StratumEffects, StratumOutcomes, stratum_effects, stratum_members
 from trialml.strata.profile import strata_profile
 from trialml.strata.stability import strata_stability
 from trialml.strata.strata import quantile_strata
-from trialml.stratifier import ResponsePart, RiskPart, Stratifier, StratumEffect
+from trialml.stratifier import ResponsePart, Stratifier, StratumEffect
 from trialml.survival.rmst import RestrictedMean
 from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, benefit_calibration, crossvalidate_response
-from trialml.validation.by_group import performance_by_group
-from trialml.validation.calibration import calibration
-from trialml.validation.calibration_curve import calibration_curve
-from trialml.validation.crossvalidation import HeldOut, crossvalidate_risk
-from trialml.validation.discrimination import discrimination
-from trialml.validation.net_benefit import decision_curve
-from trialml.validation.prediction_error import prediction_error
 
 __all__ = ["Learning"]
 
@@ -95,66 +85,6 @@ class Learning:
         analysis.add(tested, "response")
         return tested
 
-    def learn_risk(self) -> None:
-        """Fit the risk model, judge it on patients not seen, explain it."""
-        analysis, endpoint, asked = self.analysis, self.endpoint, self.analysis.study.models.risk
-        estimator = model_named(asked.model, "risk", "time to event").estimator
-        X = self.X.assign(**{ARM: self.treated.astype(np.float64)})
-        outcome = survival_outcome(self.time, self.event)
-
-        def fit(rows: Rows) -> CoxModel:
-            fitted: CoxModel = estimator(treatment=ARM, seed=analysis.seed(3)).fit(X.iloc[rows], outcome[rows])
-            return fitted
-
-        repeats = analysis.repeats("risk")
-        with analysis.watcher.step("Risk model, cross-validated", asked.folds * repeats) as advance:
-            held = crossvalidate_risk(
-                fit,
-                X,
-                self.time,
-                self.event,
-                treated=self.treated,
-                cells=self.cells,
-                horizon=endpoint.horizon,
-                folds=asked.folds,
-                repeats=repeats,
-                seed=analysis.seed(4),
-                advance=advance,
-            )
-        model = fit(np.arange(len(X)))
-        self._describe_risk(model)
-        self._judge_risk(held, model.log_hazard(X))
-        self._explain(model, "the risk model", "log hazard", "risk")
-        part = RiskPart(asked.model, model, endpoint.horizon)
-        analysis.risk = Stratifier(self.trial.name, endpoint.unit, self.contract, risk=part)
-
-    def _judge_risk(self, held: HeldOut, apparent: Floats) -> None:
-        """Add how good the risks of patients not seen are: in all, at the horizon, for decisions and within groups."""
-        analysis, asked = self.analysis, self.analysis.study.models.risk
-        at: dict[str, Any] = {"horizon": self.endpoint.horizon, "unit": self.endpoint.unit}
-        analysis.add(discrimination(self.time, self.event, self.treated, held, apparent, **at), "risk")
-        analysis.add(calibration(self.time, self.event, self.treated, held, **at), "risk")
-        analysis.add(prediction_error(self.time, self.event, held, **at), "risk")
-        # One repeat: an average over repeats would be the performance of an average of models, better than any one's.
-        risk = held.risk[0]
-        curve = calibration_curve(self.time, self.event, risk, kind="crossfit", seed=analysis.seed(9), **at)
-        analysis.add(curve, "risk")
-        if asked.thresholds:
-            risks = {"the risk model": risk}
-            given: dict[str, Any] = {"thresholds": asked.thresholds, "kind": "crossfit", **at}
-            analysis.add(decision_curve(self.time, self.event, risks, self.treated, **given), "risk")
-        for name in asked.groups:
-            groups, factor = self._groups(name)
-            found = performance_by_group(self.time, self.event, risk, groups, factor=factor, kind="crossfit", **at)
-            analysis.add(found, "risk")
-
-    def _groups(self, name: str) -> tuple[NDArray[np.str_], str]:
-        """Return each patient's group by a column, rare ones joined, missing values a group of their own; and its words."""
-        column = self.X[name]
-        words = column.map({0: "no", 1: "yes"} if pd.api.types.is_numeric_dtype(column) else str)
-        words = words.where(column.notna(), "missing")
-        return words.mask(words.isin(rare_levels(words)), "other").to_numpy(dtype=np.str_), self.labels.get(name, name)
-
     def learn_response(self, heterogeneity: Heterogeneity) -> tuple[HeldOutBenefit, StratumEffects]:
         """Fit the response model on doubly robust scores, form strata, judge both on patients not seen."""
         analysis, endpoint, asked = self.analysis, self.endpoint, self.analysis.study.models.response
@@ -175,7 +105,7 @@ class Learning:
         model = self._response_estimator().fit(self.X, average)
         self._describe_response(model)
         self._add_benefit_calibration(held, model)
-        self._explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
+        self.explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
         own = model.benefit_score(self.X)
         name = f"{self.trial.name}-response"
         strata = quantile_strata(own, analysis.study.strata.groups, model=name, unit=endpoint.unit)
@@ -265,33 +195,6 @@ class Learning:
         found = self.analysis.only(RestrictedMean).difference
         return replace(found, scale=RMST_DIFFERENCE, unit=self.endpoint.unit)
 
-    def _describe_risk(self, model: Any) -> None:
-        self.analysis.add(
-            coefficients_of(
-                model.encoder_,
-                model.coefficients_,
-                labels=self.labels,
-                subject="risk",
-                effect="Hazard ratios of the event, conditional on the arm and the other covariates.",
-                ratio=True,
-                n=len(self.X),
-                events=int(self.event.sum()),
-                penalty=f"The {model.penalty_name} is {model.penalty_:g}.",
-            ),
-            "risk",
-        )
-        self.analysis.add(
-            sample_adequacy(
-                "time to event",
-                n=len(self.X),
-                events=int(self.event.sum()),
-                parameters=len(model.coefficients_) + 1,
-                follow_up=float(self.time.mean()),
-                horizon=self.endpoint.horizon,
-            ),
-            "risk",
-        )
-
     def _describe_response(self, model: Any) -> None:
         unit, tau = self.endpoint.unit, self.endpoint.tau
         self.analysis.add(
@@ -313,7 +216,8 @@ class Learning:
             "response",
         )
 
-    def _explain(self, model: Any, subject: str, unit: str, about: Subject) -> None:
+    def explain(self, model: Any, subject: str, unit: str, about: Subject) -> None:
+        """Add what moves a linear score over the patients that it was learned from."""
         encoder: CovariateEncoder = model.encoder_
         patients = f"the {len(self.X):,} patients of both arms that the model was fitted to"
         self.analysis.add(

@@ -33,6 +33,7 @@ from trialml.harm import follow_harm, learn_harm, weigh_harm
 from trialml.learning import Learning
 from trialml.planning import plan_next_trial
 from trialml.result import Result
+from trialml.risk_learning import learn_risk
 from trialml.survival.leakage import Leakage, leakage
 
 __all__ = ["DataLook", "analyse", "look_at_data", "read_adverse_events", "read_harm", "read_trial"]
@@ -250,7 +251,7 @@ def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
     effect = compare(analysis, look.quality)
     learning = Learning(analysis, look.quality)
     heterogeneity = learning.ask_heterogeneity()
-    learning.learn_risk()
+    learn_risk(learning)
     if harm is not None:
         learn_harm(analysis, harm.without(*look.quality.not_used))
     held, by_stratum = learning.learn_response(heterogeneity)

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, with_limits
+from trialml.survival.aalen_johansen import aalen_johansen, incidence_limits
 from trialml.survival.calibration import calibration_slope, observed_over_expected
+from trialml.survival.ipcw import Outcome, checked_outcome
 from trialml.survival.kaplan_meier import kaplan_meier
+from trialml.survival.product_limit import step_at
 from trialml.survival.ties import not_after
-from trialml.validation.crossvalidation import HeldOut
+from trialml.validation.crossvalidation import ArmUse, HeldOut
 
 __all__ = ["Calibration", "calibration"]
 
@@ -30,11 +33,12 @@ class Calibration(Result):
     title = "Calibration of the risk model"
     figure_size = (5.2, 5.0)
     methods = (
-        "Calibration at the horizon compares Kaplan-Meier risks with predicted risks, overall (observed over expected) and "
-        "in five groups of predicted risk; the slope is the coefficient of log(-log(1 - predicted risk)) in a Cox model of "
-        "the events up to the horizon (1 is perfect, below 1 the predictions are too extreme), averaged over repeats. In the rest a "
-        "predicted risk is the average over repeats of the patient's out-of-fold predictions. Observed over expected and the slope are "
-        "given over both arms and in each; new patients are given their risk under control, for which the control arm's figures speak."
+        "Calibration at the horizon compares Kaplan-Meier (with competing events Aalen-Johansen) risks with predicted risks, overall "
+        "(observed over expected) and in five groups of predicted risk; the slope is the coefficient of log(-log(1 - predicted risk)) "
+        "in a Cox model (with competing events Fine and Gray's) of the events up to the horizon (1 is perfect, below 1 the predictions "
+        "are too extreme), averaged over repeats. In the rest a predicted risk is the average over repeats of the patient's "
+        "out-of-fold predictions. Where the model was judged on both arms, observed over expected and the slope are given over both and "
+        "in each; for a risk under control the control arm's figures speak."
     )
     references = (
         "Crowson CS, Atkinson EJ, Therneau TM. Assessing calibration of prognostic risk scores. Stat Methods Med "
@@ -50,6 +54,8 @@ class Calibration(Result):
     slope_by_arm: Mapping[str, Estimate]
     horizon: float
     unit: str
+    arm: ArmUse = "covariate"
+    """The arm's part in the model."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row a group of predicted risk."""
@@ -67,11 +73,17 @@ class Calibration(Result):
 
     def text(self) -> str:
         """Return observed over expected and the slope, over both arms and under control."""
+        whom = "of the control arm" if self.arm == "control arm" else "of both arms"
+        said = (
+            f"By {self.horizon:g} {self.unit} the observed over the mean predicted risk is {self.ratio.text()} and the "
+            f"calibration slope {self.slope.text()} ({format_count(self.slope.n or 0)} patients {whom}, "
+            f"{format_count(self.slope.events or 0)} events by then; cross-fitted, the predictions taken as fixed)."
+        )
+        if self.arm == "control arm":
+            return said
+        given = ", whose risk new patients are given," if self.arm == "covariate" else ""
         return (
-            f"By {self.horizon:g} {self.unit} the observed (Kaplan-Meier) over the mean predicted risk is {self.ratio.text()} and the "
-            f"calibration slope {self.slope.text()} ({format_count(self.slope.n or 0)} patients of both arms, "
-            f"{format_count(self.slope.events or 0)} events by then; cross-fitted, the predictions taken as fixed). In the control arm "
-            f"alone, whose risk new patients are given, they are {self.ratio_under_control.text()} and {self.slope_under_control.text()} "
+            f"{said} In the control arm alone{given} they are {self.ratio_under_control.text()} and {self.slope_under_control.text()} "
             f"({format_count(self.slope_under_control.events or 0)} events)."
         )
 
@@ -142,6 +154,8 @@ def calibration(
     horizon: float,
     unit: str,
     groups: int = 5,
+    competing: NDArray[np.bool_] | None = None,
+    arm: ArmUse = "covariate",
 ) -> Calibration:
     """Compare out-of-fold risks with Kaplan-Meier risks, over both arms and in each.
 
@@ -155,6 +169,10 @@ def calibration(
         Where risks are read.
     groups
         Groups of equal size by predicted risk; fewer where predictions are tied.
+    competing
+        True where another event ended follow-up, shape (n,); None for no such.
+    arm
+        The arm's part in the model.
 
     Returns
     -------
@@ -163,50 +181,43 @@ def calibration(
     """
     arms = {"control": ~treated, "experimental": treated}
     every = np.ones(len(time), dtype=np.bool_)
+    outcome = checked_outcome(time, event, competing)
     return Calibration(
-        groups=_by_group(time, event, held.risk.mean(axis=0), horizon, groups),
-        ratio=_ratio(time, event, held.risk, horizon, every),
-        slope=_slope(time, event, held.risk, horizon, every),
-        ratio_by_arm={arm: _ratio(time, event, held.risk, horizon, who) for arm, who in arms.items()},
-        slope_by_arm={arm: _slope(time, event, held.risk, horizon, who) for arm, who in arms.items()},
+        groups=_by_group(outcome, held.risk.mean(axis=0), horizon, groups),
+        ratio=_ratio(outcome, held.risk, horizon, every),
+        slope=_slope(outcome, held.risk, horizon, every),
+        ratio_by_arm={arm: _ratio(outcome, held.risk, horizon, who) for arm, who in arms.items()},
+        slope_by_arm={arm: _slope(outcome, held.risk, horizon, who) for arm, who in arms.items()},
         horizon=horizon,
         unit=unit,
+        arm=arm,
     )
 
 
-def _known(
-    event: NDArray[np.bool_], time: NDArray[np.float64], horizon: float, who: NDArray[np.bool_]
-) -> dict[str, Any]:
-    return {"n": int(who.sum()), "events": int((event & not_after(time, horizon))[who].sum()), "kind": "crossfit"}
+def _known(outcome: Outcome, horizon: float, who: NDArray[np.bool_]) -> dict[str, Any]:
+    happened = outcome.event & not_after(outcome.time, horizon)
+    return {"n": int(who.sum()), "events": int(happened[who].sum()), "kind": "crossfit"}
 
 
-def _ratio(
-    time: NDArray[np.float64],
-    event: NDArray[np.bool_],
-    risks: NDArray[np.float64],
-    horizon: float,
-    who: NDArray[np.bool_],
-) -> Estimate:
-    known = _known(event, time, horizon, who)
+def _ratio(outcome: Outcome, risks: NDArray[np.float64], horizon: float, who: NDArray[np.bool_]) -> Estimate:
+    known = _known(outcome, horizon, who)
     if not known["events"]:
         return Estimate(math.nan, scale="observed over expected", **known)
-    found = observed_over_expected(time[who], event[who], risks[:, who].mean(axis=0), horizon)
+    found = observed_over_expected(
+        outcome.time[who], outcome.event[who], risks[:, who].mean(axis=0), horizon, competing=outcome.competing[who]
+    )
     return Estimate(found.value, found.low, found.high, scale="observed over expected", se=found.se, **known)
 
 
-def _slope(
-    time: NDArray[np.float64],
-    event: NDArray[np.bool_],
-    risks: NDArray[np.float64],
-    horizon: float,
-    who: NDArray[np.bool_],
-) -> Estimate:
-    known = _known(event, time, horizon, who)
+def _slope(outcome: Outcome, risks: NDArray[np.float64], horizon: float, who: NDArray[np.bool_]) -> Estimate:
+    known = _known(outcome, horizon, who)
     # Repeat by repeat: predictions averaged over repeats are less extreme than those of any one model.
     values, errors = [], []
     for risk in risks[:, who]:
         try:
-            one, error = calibration_slope(time[who], event[who], risk, horizon)
+            one, error = calibration_slope(
+                outcome.time[who], outcome.event[who], risk, horizon, competing=outcome.competing[who]
+            )
         except AnalysisError:
             return Estimate(math.nan, scale="calibration slope", **known)
         values.append(one)
@@ -216,25 +227,19 @@ def _slope(
     return Estimate(value, value - half, value + half, scale="calibration slope", se=se, **known)
 
 
-def _by_group(
-    time: NDArray[np.float64], event: NDArray[np.bool_], risk: NDArray[np.float64], horizon: float, groups: int
-) -> pd.DataFrame:
+def _by_group(outcome: Outcome, risk: NDArray[np.float64], horizon: float, groups: int) -> pd.DataFrame:
     edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
     place = np.searchsorted(edges, risk, side="left")
     names = _between(edges)
     rows = []
     for group in np.unique(place):
         who = place == group
-        if not not_after(horizon, time[who].max()):
-            observed = low = high = math.nan
-        else:
-            at = kaplan_meier(time[who], event[who]).at(horizon)
-            observed, low, high = 1 - at.value, 1 - at.high, 1 - at.low
+        observed, low, high = _observed(Outcome(*(part[who] for part in outcome)), horizon)
         rows.append(
             {
                 "group": names[group],
                 "n": int(who.sum()),
-                "events": float((event[who] & not_after(time[who], horizon)).sum()),
+                "events": float(_known(outcome, horizon, who)["events"]),
                 "predicted": float(risk[who].mean()),
                 "observed": observed,
                 "low": low,
@@ -244,6 +249,19 @@ def _by_group(
     frame = pd.DataFrame(rows)
     frame.loc[suppressed([int(events) for events in frame["events"]]), "events"] = math.nan
     return frame
+
+
+def _observed(outcome: Outcome, horizon: float) -> tuple[float, float, float]:
+    """Return the observed risk by the horizon with its limits, NaN where nobody is followed so long."""
+    if not not_after(horizon, outcome.time.max()):
+        return math.nan, math.nan, math.nan
+    if not outcome.competing.any():
+        at = kaplan_meier(outcome.time, outcome.event).at(horizon)
+        return 1 - at.value, 1 - at.high, 1 - at.low
+    curves = aalen_johansen(outcome.time, outcome.event + 2 * outcome.competing, 2)
+    risk, se = (step_at(curves.time, part[:, 0], horizon, initial=0.0) for part in (curves.incidence, curves.se))
+    low, high = incidence_limits(risk, se, "log-log", Z95)
+    return float(risk), float(low), float(high)
 
 
 def _between(edges: NDArray[np.float64]) -> list[str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
-from trialml.survival.product_limit import product_limit, step_at
+from trialml.survival.ipcw import Outcome, checked_outcome, observed_risk
 
-__all__ = ["HeldOut", "RiskModel", "crossvalidate_risk"]
+__all__ = ["ArmUse", "HeldOut", "RiskModel", "crossvalidate_risk", "null_risks"]
 
 Floats = NDArray[np.float64]
+ArmUse = Literal["covariate", "blinded", "control arm"]
+"""The arm's part in a risk model: a covariate, not looked at, or the control arm's patients alone."""
 
 
 class RiskModel(Protocol):
@@ -42,6 +44,8 @@ class HeldOut(NamedTuple):
         Kaplan-Meier risk of the patient's own arm in the training folds, shape (repeats, n).
     fold
         The fold of each patient, shape (repeats, n).
+    over_time
+        Predicted risks at several times, shape (repeats, n, times); no times where none were asked for.
     """
 
     risk: Floats
@@ -49,6 +53,7 @@ class HeldOut(NamedTuple):
     null_risk: Floats
     null_risk_by_arm: Floats
     fold: NDArray[np.intp]
+    over_time: Floats = np.empty((0, 0, 0))
 
 
 def crossvalidate_risk(
@@ -63,6 +68,8 @@ def crossvalidate_risk(
     folds: int,
     repeats: int,
     seed: int,
+    competing: NDArray[np.bool_] | None = None,
+    times: Sequence[float] = (),
     advance: Callable[[], None] = lambda: None,
 ) -> HeldOut:
     """Fit on all folds but one, predict the one left out, in turn, `repeats` times.
@@ -83,6 +90,10 @@ def crossvalidate_risk(
         Where risks are read.
     folds, repeats, seed
         The repeats have seeds of their own, spawned from `seed`.
+    competing
+        True where another event ended follow-up, after which the event cannot happen, shape (n,); None for no such.
+    times
+        Where risks are read besides, for `HeldOut.over_time`.
     advance
         Called after each fold.
 
@@ -92,28 +103,56 @@ def crossvalidate_risk(
         Every patient is predicted once in each repeat.
     """
     shape = (repeats, len(time))
-    held = HeldOut(
-        risk=np.empty(shape),
-        log_hazard=np.empty(shape),
-        null_risk=np.empty(shape),
-        null_risk_by_arm=np.empty(shape),
-        fold=np.empty(shape, dtype=np.intp),
-    )
+    risk, score, fold = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.intp)
+    over_time = np.empty((*shape, len(times)))
     for repeat, source in enumerate(np.random.SeedSequence(seed).spawn(repeats)):
-        held.fold[repeat] = fold_labels(cells, folds, np.random.default_rng(source))
-        for train, test in splits(held.fold[repeat]):
-            model = fit(train)
-            held.risk[repeat, test] = model.risk(X.iloc[test], horizon)
-            held.log_hazard[repeat, test] = model.log_hazard(X.iloc[test])
-            held.null_risk[repeat, test] = _risk(time[train], event[train], horizon)
-            for arm in (False, True):
-                own = train[treated[train] == arm]
-                same = test[treated[test] == arm]
-                held.null_risk_by_arm[repeat, same] = _risk(time[own], event[own], horizon)
+        fold[repeat] = fold_labels(cells, folds, np.random.default_rng(source))
+        for train, test in splits(fold[repeat]):
+            model, unseen = fit(train), X.iloc[test]
+            risk[repeat, test] = model.risk(unseen, horizon)
+            score[repeat, test] = model.log_hazard(unseen)
+            for place, at in enumerate(times):
+                over_time[repeat, test, place] = model.risk(unseen, at)
             advance()
-    return held
+    nulls = null_risks(time, event, treated, fold, horizon, competing=competing)
+    return HeldOut(risk, score, *nulls, fold, over_time)
 
 
-def _risk(time: Floats, event: NDArray[np.bool_], horizon: float) -> float:
-    curve = product_limit(time, event)
-    return 1.0 - float(step_at(curve.time, curve.survival, horizon))
+def null_risks(
+    time: Floats,
+    event: NDArray[np.bool_],
+    treated: NDArray[np.bool_],
+    fold: NDArray[np.intp],
+    horizon: float,
+    *,
+    competing: NDArray[np.bool_] | None = None,
+) -> tuple[Floats, Floats]:
+    """Return what giving everybody one risk comes to: that of the training folds, and that of the own arm in them.
+
+    Parameters
+    ----------
+    time, event, treated, competing
+        As in `crossvalidate_risk`, each of shape (n,).
+    fold
+        The fold of each patient, shape (repeats, n).
+    horizon
+        Where the risk is read.
+
+    Returns
+    -------
+    everybody, by_arm : ndarray of shape (repeats, n)
+        Kaplan-Meier, with competing events Aalen-Johansen risks.
+    """
+    outcome = checked_outcome(time, event, competing)
+    everybody, by_arm = np.empty(fold.shape), np.empty(fold.shape)
+    for repeat, labels in enumerate(fold):
+        for train, test in splits(labels):
+            everybody[repeat, test] = _risk(outcome, train, horizon)
+            for arm in np.unique(treated[test]):
+                same = test[treated[test] == arm]
+                by_arm[repeat, same] = _risk(outcome, train[treated[train] == arm], horizon)
+    return everybody, by_arm
+
+
+def _risk(outcome: Outcome, rows: Any, horizon: float) -> float:
+    return float(observed_risk(Outcome(*(part[rows] for part in outcome)), horizon))

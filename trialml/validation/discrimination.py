@@ -13,7 +13,7 @@ from trialml.errors import AnalysisError
 from trialml.result import Z95, Estimate, Result, format_count, with_limits
 from trialml.survival.concordance import concordance
 from trialml.survival.ties import not_after
-from trialml.validation.crossvalidation import HeldOut
+from trialml.validation.crossvalidation import ArmUse, HeldOut
 
 __all__ = ["Discrimination", "discrimination"]
 
@@ -26,9 +26,10 @@ class Discrimination(Result):
     methods = (
         "Discrimination is Harrell's C, with pairs compared within a test fold only, weighted by their number and averaged over "
         "folds and repeats; its standard error comes from the patients' influences averaged over repeats. It does not "
-        "include the variability of refitting the model on other patients. In pairs from both arms the arm, a covariate of the "
-        "model, orders patients too; pairs within an arm show what the baseline covariates order. Harrell's C depends on "
-        "the censoring and the follow-up: it is not to be compared with that of another trial."
+        "include the variability of refitting the model on other patients. In pairs from both arms the arm, where it is a covariate of "
+        "the model, orders patients too; pairs within an arm show what the baseline covariates order. A patient with a competing "
+        "event is taken as never having the event. Harrell's C depends on the censoring and the follow-up: it is not to be "
+        "compared with that of another trial."
     )
     references = (
         "Harrell FE, Califf RM, Pryor DB, Lee KL, Rosati RA. Evaluating the yield of medical tests. JAMA 1982;247:2543-2546.",
@@ -42,6 +43,8 @@ class Discrimination(Result):
     """Within each arm alone: what the covariates order, the arm apart."""
     horizon: float
     unit: str
+    arm: ArmUse = "covariate"
+    """The arm's part in the model."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row an estimate."""
@@ -59,11 +62,21 @@ class Discrimination(Result):
         """Return the cross-fitted C, the C within arms and the optimism."""
         gap = self.apparent.value - self.crossfit.value
         too_good = f", too good by {gap:.3f}" if gap >= 0.0005 else ""
+        counts = f"{format_count(self.crossfit.n or 0)} patients, {format_count(self.crossfit.events or 0)} events by then; cross-fitted"
+        if self.arm == "control arm":
+            return (
+                f"On control patients not used for fitting, Harrell's C up to {self.horizon:g} {self.unit} is {self.crossfit.text()} "
+                f"({counts}). Its apparent value is {self.apparent.value:.3f}{too_good}."
+            )
+        both = (
+            "where the arm, a covariate of the model, orders them too"
+            if self.arm == "covariate"
+            else "of which the model does not know the arm"
+        )
         return (
             f"On patients not used for fitting, Harrell's C up to {self.horizon:g} {self.unit} is {self.without_arm.text()} among pairs "
             f"within an arm, where the baseline covariates alone order patients, and {self.crossfit.text()} among pairs from both arms, "
-            f"where the arm, a covariate of the model, orders them too ({format_count(self.crossfit.n or 0)} patients, "
-            f"{format_count(self.crossfit.events or 0)} events by then; cross-fitted). The apparent value of the latter is "
+            f"{both} ({counts}). The apparent value of the latter is "
             f"{self.apparent.value:.3f}{too_good}."
         )
 
@@ -77,9 +90,18 @@ class Discrimination(Result):
         """Return the estimates as words."""
         rows = [
             ("Within an arm (baseline covariates alone)", self.without_arm.text(), self.without_arm.kind),
-            ("Both arms (the arm orders too)", self.crossfit.text(), self.crossfit.kind),
+            (
+                "Both arms (the arm orders too)" if self.arm == "covariate" else "Both arms",
+                self.crossfit.text(),
+                self.crossfit.kind,
+            ),
             ("Both arms, on the patients it was fitted to", self.apparent.text(), self.apparent.kind),
         ]
+        if self.arm == "control arm":
+            rows = [
+                ("Control arm", self.crossfit.text(), self.crossfit.kind),
+                ("Control arm, on the patients it was fitted to", self.apparent.text(), self.apparent.kind),
+            ]
         return pd.DataFrame(rows, columns=["Patients compared", "Harrell's C (95% CI)", "Kind"])
 
 
@@ -92,6 +114,8 @@ def discrimination(
     *,
     horizon: float,
     unit: str,
+    competing: NDArray[np.bool_] | None = None,
+    arm: ArmUse = "covariate",
 ) -> Discrimination:
     """Estimate Harrell's C from out-of-fold predictions.
 
@@ -105,6 +129,10 @@ def discrimination(
         The final model's scores of the patients it was fitted to, shape (n,).
     horizon, unit
         Pairs whose first event is later than the horizon are left out.
+    competing
+        True where another event ended follow-up, shape (n,); None for no such.
+    arm
+        The arm's part in the model.
 
     Returns
     -------
@@ -116,9 +144,10 @@ def discrimination(
     AnalysisError
         If no two patients of one fold and group are comparable.
     """
-    both = _crossfit_c(time, event, held, np.zeros(len(time), dtype=np.intp), horizon)
-    within = _crossfit_c(time, event, held, treated.astype(np.intp), horizon)
-    own = concordance(time, event, apparent_log_hazard, tau=horizon)
+    others = np.zeros(len(time), dtype=np.bool_) if competing is None else competing
+    both = _crossfit_c(time, event, others, held, np.zeros(len(time), dtype=np.intp), horizon)
+    within = _crossfit_c(time, event, others, held, treated.astype(np.intp), horizon)
+    own = concordance(time, event, apparent_log_hazard, tau=horizon, competing=others)
     counts: dict[str, Any] = {
         "n": len(time),
         "events": int((event & not_after(time, horizon)).sum()),
@@ -131,6 +160,7 @@ def discrimination(
         without_arm=_estimate(*within, kind="crossfit", **counts),
         horizon=horizon,
         unit=unit,
+        arm=arm,
     )
 
 
@@ -140,10 +170,17 @@ def _estimate(value: float, se: float, **known: Any) -> Estimate:
 
 
 def _crossfit_c(
-    time: NDArray[np.float64], event: NDArray[np.bool_], held: HeldOut, group: NDArray[np.intp], tau: float
+    time: NDArray[np.float64],
+    event: NDArray[np.bool_],
+    competing: NDArray[np.bool_],
+    held: HeldOut,
+    group: NDArray[np.intp],
+    tau: float,
 ) -> tuple[float, float]:
     """Average C over folds, groups and repeats; the influences are averaged over repeats before they are squared."""
     values, influences = [], []
+    # A competing event is an outcome without the event: such a patient is followed for ever.
+    followed = np.where(competing, np.inf, time)
     for score, fold in zip(held.log_hazard, held.fold, strict=True):
         total, pairs, influence = 0.0, 0.0, np.zeros(len(time))
         for label in np.unique(fold):
@@ -152,9 +189,9 @@ def _crossfit_c(
                 # A small group may hold no comparable pair: nobody is followed beyond its first event by tau.
                 happened = rows[event[rows] & not_after(time[rows], tau)]
                 first = time[happened].min(initial=np.inf)
-                if not (~not_after(time[rows], first) | (not_after(first, time[rows]) & ~event[rows])).any():
+                if not (~not_after(followed[rows], first) | (not_after(first, followed[rows]) & ~event[rows])).any():
                     continue
-                one = concordance(time[rows], event[rows], score[rows], tau=tau)
+                one = concordance(time[rows], event[rows], score[rows], tau=tau, competing=competing[rows])
                 total += one.comparable * one.value
                 pairs += one.comparable
                 influence[rows] += one.comparable * one.influence

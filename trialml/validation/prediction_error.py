@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trialml.result import Z95, Estimate, Result, format_count, format_number, with_limits
 from trialml.survival.brier import brier
 from trialml.survival.ties import not_after
-from trialml.validation.crossvalidation import HeldOut
+from trialml.validation.crossvalidation import ArmUse, HeldOut
 
 __all__ = ["PredictionError", "prediction_error"]
 
@@ -26,8 +26,8 @@ class PredictionError(Result):
     methods = (
         "Prediction error at the horizon is the Brier score, weighted by the inverse probability of remaining uncensored "
         "(Kaplan-Meier of the censoring times of all patients); the index of prediction accuracy (IPA) is the share by which it "
-        "is smaller than that of a Kaplan-Meier risk learned on the same training folds and given to everybody, or, within an arm, "
-        "of the arm's own Kaplan-Meier risk, so that the baseline covariates alone earn it."
+        "is smaller than that of a Kaplan-Meier risk (with competing events an Aalen-Johansen risk) learned on the same training "
+        "folds and given to everybody, or, within an arm, of the arm's own, so that the baseline covariates alone earn it."
     )
     references = (
         "Graf E, Schmoor C, Sauerbrei W, Schumacher M. Assessment and comparison of prognostic classification schemes for "
@@ -43,6 +43,8 @@ class PredictionError(Result):
     """Against each arm's own Kaplan-Meier risk: what the baseline covariates alone are worth."""
     horizon: float
     unit: str
+    arm: ArmUse = "covariate"
+    """The arm's part in the model."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row an estimate."""
@@ -59,10 +61,16 @@ class PredictionError(Result):
 
     def text(self) -> str:
         """Return the Brier score and the index of prediction accuracy."""
-        return (
+        said = (
             f"At {self.horizon:g} {self.unit} the cross-fitted Brier score is {self.model.text()}, against {format_number(self.null.value)} "
             f"for giving everybody the same risk: an index of prediction accuracy of {100 * self.ipa.value:.1f} % "
-            f"(95% CI {100 * self.ipa.low:.1f} to {100 * self.ipa.high:.1f}). Against giving everybody the risk of the arm, so that the "
+            f"(95% CI {100 * self.ipa.low:.1f} to {100 * self.ipa.high:.1f})"
+        )
+        if self.arm == "control arm":
+            counts = f"{format_count(self.model.n or 0)} control patients, {format_count(self.model.events or 0)} events by then"
+            return f"{said} ({counts})."
+        return (
+            f"{said}. Against giving everybody the risk of the arm, so that the "
             f"baseline covariates alone count, it is {100 * self.ipa_within_arm.value:.1f} % "
             f"({100 * self.ipa_within_arm.low:.1f} to {100 * self.ipa_within_arm.high:.1f}; {format_count(self.model.n or 0)} patients of "
             f"both arms, {format_count(self.model.events or 0)} events by then)."
@@ -94,11 +102,20 @@ class PredictionError(Result):
                 self.ipa_within_arm.kind,
             ),
         ]
+        if self.arm == "control arm":
+            rows.pop()
         return pd.DataFrame(rows, columns=["Measure", "Value (95% CI)", "Kind"])
 
 
 def prediction_error(
-    time: NDArray[np.float64], event: NDArray[np.bool_], held: HeldOut, *, horizon: float, unit: str
+    time: NDArray[np.float64],
+    event: NDArray[np.bool_],
+    held: HeldOut,
+    *,
+    horizon: float,
+    unit: str,
+    competing: NDArray[np.bool_] | None = None,
+    arm: ArmUse = "covariate",
 ) -> PredictionError:
     """Estimate the Brier score and the IPA from out-of-fold risks.
 
@@ -110,6 +127,10 @@ def prediction_error(
         Out-of-fold predictions.
     horizon, unit
         Where risks are read.
+    competing
+        True where another event ended follow-up, shape (n,); None for no such.
+    arm
+        The arm's part in the model.
 
     Returns
     -------
@@ -121,9 +142,9 @@ def prediction_error(
     AnalysisError
         If fewer than 10 patients are followed beyond the horizon.
     """
-    model, model_influence = _average(time, event, held.risk, horizon)
-    null, null_influence = _average(time, event, held.null_risk, horizon)
-    by_arm, by_arm_influence = _average(time, event, held.null_risk_by_arm, horizon)
+    model, model_influence = _average(time, event, competing, held.risk, horizon)
+    null, null_influence = _average(time, event, competing, held.null_risk, horizon)
+    by_arm, by_arm_influence = _average(time, event, competing, held.null_risk_by_arm, horizon)
     known = {"n": len(time), "events": int((event & not_after(time, horizon)).sum())}
 
     def estimate(value: float, influence: Floats, scale: str) -> Estimate:
@@ -142,10 +163,13 @@ def prediction_error(
         ipa_within_arm=accuracy(by_arm, by_arm_influence, "index of prediction accuracy within arm"),
         horizon=horizon,
         unit=unit,
+        arm=arm,
     )
 
 
-def _average(time: Floats, event: NDArray[np.bool_], risks: Floats, horizon: float) -> tuple[float, Floats]:
+def _average(
+    time: Floats, event: NDArray[np.bool_], competing: NDArray[np.bool_] | None, risks: Floats, horizon: float
+) -> tuple[float, Floats]:
     """Return the Brier score averaged over repeats and each patient's average influence on it."""
-    scores = [brier(time, event, risk, horizon) for risk in risks]
+    scores = [brier(time, event, risk, horizon, competing=competing) for risk in risks]
     return float(np.mean([one.value for one in scores])), np.mean([one.influence for one in scores], axis=0)
