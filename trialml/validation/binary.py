@@ -27,7 +27,7 @@ from trialml.validation.measured import (
     measured_table,
 )
 
-__all__ = ["BinaryPerformance", "binary_performance"]
+__all__ = ["BinaryPerformance", "binary_performance", "known_events", "wilson"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -152,12 +152,7 @@ def binary_performance(
     ----------
     Brier GW. Verification of forecasts expressed in terms of probability. Mon Weather Rev 1950;78:1-3.
     """
-    flags = np.asarray(event)
-    if flags.ndim != 1 or flags.size == 0 or pd.isna(flags).any() or not np.isin(flags, (0, 1)).all():
-        raise DataError(
-            "event must be True (happened) or False, known of each patient: leave out or impute the unknown"
-        )
-    happened = flags.astype(bool)
+    happened = known_events(event)
     if happened.all() or not happened.any():
         raise AnalysisError(
             f"{int(happened.sum())} of {happened.size} patients have the event: performance needs some with and some without"
@@ -186,6 +181,22 @@ def binary_performance(
     return BinaryPerformance(measured_rows(found, first, error), threshold, kind, n, int(happened.sum()))
 
 
+def known_events(event: Any) -> Flags:
+    """Return whether the event happened, shape ``(n,)``, or refuse.
+
+    Raises
+    ------
+    DataError
+        If an event is missing, or neither true nor false.
+    """
+    flags = np.asarray(event)
+    if flags.ndim != 1 or flags.size == 0 or pd.isna(flags).any() or not np.isin(flags, (0, 1)).all():
+        raise DataError(
+            "event must be True (happened) or False, known of each patient: leave out or impute the unknown"
+        )
+    return flags.astype(bool)
+
+
 def _judge(happened: Flags, risk: Floats, threshold: float, fold: NDArray[np.intp]) -> dict[str, Measured]:
     said = risk >= threshold
     every = np.ones(happened.size, dtype=bool)
@@ -206,17 +217,21 @@ def _losses(happened: Flags, risk: Floats) -> dict[str, Floats]:
         return {"Brier score": (happened - risk) ** 2, "logarithmic loss": -np.log(given)}
 
 
+def wilson(share: float, n: int) -> tuple[float, float, float]:
+    """Return a share of n with Wilson's limits, which stay within 0 and 1."""
+    scale = 1 + Z95**2 / n
+    middle = (share + Z95**2 / (2 * n)) / scale
+    half = Z95 / scale * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
+    return share, max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 def _proportion(member: Flags, among: Flags) -> Measured:
-    """Return the share with Wilson's limits, which stay within 0 and 1."""
     m, n = int(among.sum()), among.size
     if m == 0:
         return Measured(math.nan, math.nan, math.nan, math.nan, np.full(n, np.nan))
     share = float((member & among).sum()) / m
-    scale = 1 + Z95**2 / m
-    middle = (share + Z95**2 / (2 * m)) / scale
-    half = Z95 / scale * math.sqrt(share * (1 - share) / m + Z95**2 / (4 * m**2))
     se = math.sqrt(share * (1 - share) / m)
-    return Measured(share, max(middle - half, 0.0), min(middle + half, 1.0), se, among * (member - share) * (n / m))
+    return Measured(*wilson(share, m), se, among * (member - share) * (n / m))
 
 
 def _f1(happened: Flags, said: Flags) -> Measured:
