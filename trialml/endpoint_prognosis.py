@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.effects.not_done import NotDone
+from trialml.endpoint_judging import MODEL_WORDS, OutcomePatients, Unseen, judge_by_bootstrap, judge_outcome
 from trialml.endpoint_learning import OutcomeLearning
-from trialml.errors import AnalysisError
 from trialml.explain.linear import Explanation, explain_linear
 from trialml.learning import ARM
 from trialml.models import model_named
@@ -22,38 +21,20 @@ from trialml.models.linear_design import LinearDesign
 from trialml.models.sample_adequacy import sample_adequacy
 from trialml.result import format_number
 from trialml.stratifier import RiskPart, Stratifier
-from trialml.validation.binary import binary_performance
 from trialml.validation.held_predictions import crossvalidate
 from trialml.validation.model_comparison import choose_model
-from trialml.validation.observed import Observed, ObservedBinary, ObservedContinuous
-from trialml.validation.optimism import Optimism, optimism_of
-from trialml.validation.stability import stability_of
+from trialml.validation.observed import ObservedBinary, ObservedContinuous
 
-__all__ = ["MODEL_WORDS", "learn_prognosis"]
+__all__ = ["learn_prognosis"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Fit = Callable[[Rows], Any]
 
-MODEL_WORDS = "the risk model"
-QUICK_BOOTSTRAPS = 20
 ASSUMED_R_SQUARED = 0.3
 """What a model of a continuous endpoint is taken to explain where its sample size is judged: not taken from these data."""
-_COMPARISON, _BOOTSTRAP = 41, 42
-"""The steps of the comparison's folds and of the bootstrap samples."""
-
-
-class _Patients(NamedTuple):
-    """Whom the model is learned from and judged on, with their outcome as its models take it; each of n rows."""
-
-    X: pd.DataFrame
-    covariates: pd.DataFrame
-    y: NDArray[Any]
-    outcome: Floats
-    treated: NDArray[np.bool_]
-    cells: NDArray[np.str_]
-    observed: Observed
-    words: str
+_COMPARISON = 41
+"""The step of the comparison's folds."""
 
 
 def learn_prognosis(learning: OutcomeLearning) -> None:
@@ -72,20 +53,17 @@ def learn_prognosis(learning: OutcomeLearning) -> None:
     analysis, asked = learning.analysis, learning.analysis.study.models.risk
     patients = _patients(learning)
     fits = {one: _fit(learning, patients, one) for one in (analysis.study.risk_model, *asked.candidates)}
-    name, value = _held(learning, patients, fits)
+    name, unseen = _unseen(learning, patients, fits)
     model = fits[name](np.arange(len(patients.X)))
     _describe(learning, patients, name, model)
-    if learning.binary:
-        for threshold in asked.thresholds or (0.5,):
-            judged = binary_performance(patients.y, {MODEL_WORDS: value}, threshold=threshold, kind="crossfit")
-            analysis.add(judged, "risk")
-    _judge_by_bootstrap(learning, patients, fits[name])
+    judge_outcome(analysis, patients, unseen)
+    judge_by_bootstrap(analysis, patients, fits[name])
     _explain(learning, patients, model)
     part = RiskPart(name, model, arm=asked.treatment, output=_output(learning))
     analysis.risk = Stratifier(learning.trial.name, learning.unit, learning.contract, risk=part)
 
 
-def _patients(learning: OutcomeLearning) -> _Patients:
+def _patients(learning: OutcomeLearning) -> OutcomePatients:
     arm = learning.analysis.study.models.risk.treatment
     who = ~learning.treated if arm == "control arm" else np.ones(len(learning.X), dtype=np.bool_)
     covariates, treated, y = learning.X[who], learning.treated[who], learning.y[who]
@@ -93,51 +71,38 @@ def _patients(learning: OutcomeLearning) -> _Patients:
     observed = ObservedBinary(y) if learning.binary else ObservedContinuous(y, learning.unit)
     whose = "the control arm" if arm == "control arm" else "both arms"
     words = f"the {len(X):,} patients of {whose} that the model was fitted to"
-    return _Patients(X, covariates, y, learning.outcome[who], treated, learning.cells[who], observed, words)
+    return OutcomePatients(X, covariates, y, learning.outcome[who], treated, learning.cells[who], observed, words)
 
 
-def _fit(learning: OutcomeLearning, patients: _Patients, name: str) -> Fit:
+def _fit(learning: OutcomeLearning, patients: OutcomePatients, name: str) -> Fit:
     """Return what learns a model from the patients of some rows, imputation and tuning included."""
     estimator, seed = model_named(name, "risk", learning.endpoint.kind).estimator, learning.analysis.seed(3)
     treatment = ARM if learning.analysis.study.models.risk.treatment == "covariate" else None
     return lambda rows: estimator(treatment=treatment, seed=seed).fit(patients.X.iloc[rows], patients.y[rows])
 
 
-def _held(learning: OutcomeLearning, patients: _Patients, fits: dict[str, Fit]) -> tuple[str, Floats]:
-    """Return the model that is used and one repeat's predictions of patients not seen, by the whole way of choosing it.
-
-    An average over repeats would be the performance of an average of models, better than any one's.
-    """
+def _unseen(learning: OutcomeLearning, patients: OutcomePatients, fits: dict[str, Fit]) -> tuple[str, Unseen]:
+    """Return the model that is used, and predictions of patients not seen, by the whole way of choosing it."""
     analysis, asked = learning.analysis, learning.analysis.study.models.risk
     repeats, default = analysis.repeats("risk"), analysis.study.risk_model
     shared: dict[str, Any] = {"cells": patients.cells, "folds": asked.folds, "repeats": repeats}
     if len(fits) == 1:
         with analysis.watcher.step("Risk model, cross-validated", asked.folds * repeats) as advance:
             known = {"treated": patients.treated, "seed": analysis.seed(4), "advance": advance, **shared}
-            return default, crossvalidate(fits[default], patients.X, patients.observed, **known).value[0]
+            held = crossvalidate(fits[default], patients.X, patients.observed, **known)
+        return default, Unseen(held.value, held.null, held.null_by_arm if _two_arms(patients) else None, held.fold)
     inner: dict[str, Any] = {"inner_folds": asked.folds, "inner_repeats": 1 if analysis.quick else 2}
     with analysis.watcher.step("Risk models, compared in nested folds", asked.folds * repeats) as advance:
         known = {"default": default, "seed": analysis.seed(_COMPARISON), "advance": advance, **shared, **inner}
         comparison, nested = choose_model(fits, patients.X, patients.observed, **known)
     analysis.add(comparison, "risk")
-    taken = nested.chosen[0, nested.fold[0]]
-    return comparison.chosen, np.take_along_axis(nested.value[:, 0], taken[None], axis=0)[0]
+    taken = np.take_along_axis(nested.chosen, nested.fold, axis=1)
+    value = np.take_along_axis(nested.value, taken[None], axis=0)[0]
+    return comparison.chosen, Unseen(value, nested.null, None, nested.fold)
 
 
-def _judge_by_bootstrap(learning: OutcomeLearning, patients: _Patients, fit: Fit) -> None:
-    """Add the performance corrected for optimism, and how far predictions move between bootstrap models."""
-    analysis, asked = learning.analysis, learning.analysis.study.models.risk
-    samples = min(asked.bootstrap, QUICK_BOOTSTRAPS) if analysis.quick else asked.bootstrap
-    given: dict[str, Any] = {"bootstraps": samples, "seed": analysis.seed(_BOOTSTRAP)}
-    with analysis.watcher.step("Risk model, bootstrap", 2 * samples) as advance:
-        given["advance"] = advance
-        analysis.add(optimism_of(fit, patients.X, patients.observed, **given), "risk")
-        try:
-            analysis.add(stability_of(fit, patients.X, patients.observed, **given), "risk")
-        except AnalysisError as error:
-            analysis.add(
-                NotDone(f"Stability of the risk model beside '{Optimism.title}'", str(error).rstrip(".")), "risk"
-            )
+def _two_arms(patients: OutcomePatients) -> bool:
+    return len(np.unique(patients.treated)) > 1
 
 
 def _output(learning: OutcomeLearning) -> str:
@@ -147,7 +112,7 @@ def _output(learning: OutcomeLearning) -> str:
     return "probability" if learning.endpoint.higher_is_better else "risk"
 
 
-def _describe(learning: OutcomeLearning, patients: _Patients, name: str, model: Any) -> None:
+def _describe(learning: OutcomeLearning, patients: OutcomePatients, name: str, model: Any) -> None:
     """Add what the model is, and whether there are enough patients for it."""
     binary, n = learning.binary, len(patients.X)
     events = int(patients.outcome.sum()) if binary else n
@@ -189,7 +154,7 @@ def _coefficients(learning: OutcomeLearning, model: Any, n: int, events: int) ->
     )
 
 
-def _explain(learning: OutcomeLearning, patients: _Patients, model: Any) -> None:
+def _explain(learning: OutcomeLearning, patients: OutcomePatients, model: Any) -> None:
     """Add what moves a linear score over the patients that it was learned from."""
     if not isinstance(model, LinearDesign):
         why = "SHAP values are given for linear scores alone, and permutation importance for a time to event"

@@ -62,11 +62,6 @@ def refuse_unready(study: Study) -> None:
         )
     for name in (study.risk_model, *study.models.risk.candidates):
         model_named(name, "risk", endpoint.kind)
-    if not study.models.risk.bootstrap:
-        raise StudyFileError(
-            f"[models.risk] bootstrap = 0, but on a {endpoint.kind} endpoint the verdict on the risk model rests on its performance "
-            "corrected by the bootstrap: give 100 or more."
-        )
     response = model_named(study.models.response.model, "response")
     if not issubclass(response.estimator, ScoresRegression):
         raise StudyFileError(

@@ -83,12 +83,12 @@ def _model_finding(facts: OutcomeFacts) -> Finding:
         return Finding(
             "Risk model: patients ordered rightly",
             f"{100 * lead.value:.0f} % of pairs (95% CI {100 * lead.low:.0f} to {100 * lead.high:.0f})",
-            "area under the ROC curve, corrected for optimism by the bootstrap; 50 % is chance",
+            "area under the ROC curve, arm and covariates together, on patients not used for fitting; 50 % is chance",
         )
     return Finding(
         "Risk model: variance explained",
         f"{100 * lead.value:.0f} % (95% CI {100 * lead.low:.0f} to {100 * lead.high:.0f})",
-        "R-squared, corrected for optimism by the bootstrap; 0 % is no better than one mean for everybody",
+        f"{lead.scale}, on patients not used for fitting; 0 % is no better than a mean for everybody",
     )
 
 
@@ -141,7 +141,7 @@ def _certainty(analysis: Analysis, facts: OutcomeFacts) -> list[str]:
     )
     sure = [
         f"The comparison of {experimental} with {control} is randomised; the primary analysis is {adjusted}, the other one stands beside it.",
-        f"The performance of the risk model is corrected for optimism, but is that in patients of the same trial: calibration slope {interval_words(facts.slope)}.",
+        f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope {interval_words(facts.slope)}.",
     ]
     flow = analysis.only(AnalysisSet)
     left = flow.read - flow.analysed

@@ -8,12 +8,15 @@ from trialml.analysis import Analysis
 from trialml.design.outcome_enrichment import OutcomeEnrichment
 from trialml.effects.heterogeneity import Heterogeneity
 from trialml.effects.primary_outcome import PrimaryOutcome
+from trialml.endpoint_judging import MODEL_WORDS
 from trialml.models.coefficients import Coefficients
 from trialml.models.learned_model import LearnedModel
 from trialml.result import Estimate, format_count
 from trialml.strata.outcome_effects import OutcomeStratumEffects
 from trialml.validation.benefit import BenefitCalibration
-from trialml.validation.optimism import Optimism
+from trialml.validation.binary import BinaryPerformance
+from trialml.validation.binary_calibration import BinaryCalibration
+from trialml.validation.continuous import ContinuousPerformance
 from trialml.verdicts import (
     BAND,
     FEWEST_EVENTS,
@@ -38,9 +41,9 @@ class OutcomeFacts:
     plan: OutcomeEnrichment
     benefit: BenefitCalibration
     lead: Estimate
-    """The area under the ROC curve, or R-squared; corrected for optimism by the bootstrap."""
-    slope: Estimate
-    """The calibration slope, likewise."""
+    """The area under the ROC curve, or R-squared within arms; on patients not used for fitting."""
+    calibration: dict[str, Estimate]
+    """Slopes and, of a binary endpoint, observed over expected, by name, likewise; the slope of all patients first."""
     informative: int
     """Events, or of a continuous endpoint patients."""
     per_parameter: float
@@ -53,7 +56,7 @@ class OutcomeFacts:
             *analysis.about(LearnedModel),
         )
         risk = next(found for found in described if found.subject == "risk")
-        lead, slope = _performance(analysis)
+        lead, calibration = _performance(analysis)
         return cls(
             analysis.only(PrimaryOutcome),
             analysis.only(Heterogeneity),
@@ -61,10 +64,15 @@ class OutcomeFacts:
             analysis.only(OutcomeEnrichment),
             analysis.only(BenefitCalibration),
             lead,
-            slope,
+            calibration,
             risk.events,
             risk.events_per_parameter,
         )
+
+    @property
+    def slope(self) -> Estimate:
+        """The calibration slope of all patients."""
+        return self.calibration["the calibration slope"]
 
     @property
     def binary(self) -> bool:
@@ -90,12 +98,12 @@ def outcome_verdicts(analysis: Analysis) -> Verdicts:
 
 
 def _risk_verdict(facts: OutcomeFacts) -> str:
-    name = "AUC" if facts.binary else "R-squared"
+    name = "AUC" if facts.binary else facts.lead.scale.replace("²", "-squared")
     short = _shortcomings(facts)
     lead, slope = facts.lead, facts.slope
     counted = "events" if facts.binary else "patients"
     return (
-        f"{'REVIEW' if short else 'PASS'}  {name} {lead.value:.3f} (95% CI {lead.low:.3f} to {lead.high:.3f}) corrected for optimism, "
+        f"{'REVIEW' if short else 'PASS'}  {name} {lead.value:.3f} (95% CI {lead.low:.3f} to {lead.high:.3f}) cross-fitted, "
         f"calibration slope {slope.value:.2f} (95% CI {slope.low:.2f} to {slope.high:.2f}), {format_count(facts.informative)} {counted}; "
         "internal validation only" + (f"; short of the policy in {', '.join(short)}" if short else "")
     )
@@ -105,7 +113,7 @@ def _shortcomings(facts: OutcomeFacts) -> list[str]:
     """Return what the promotion policy asks of a risk model and this one does not have."""
     asked = {
         "the AUC" if facts.binary else "R-squared": facts.lead.low >= (SMALLEST_C if facts.binary else 0.0),
-        "the calibration slope": BAND[0] <= facts.slope.value <= BAND[1],
+        **{name: BAND[0] <= one.value <= BAND[1] for name, one in facts.calibration.items()},
         "events" if facts.binary else "patients": facts.informative >= FEWEST_EVENTS,
         "events per parameter" if facts.binary else "patients per parameter": facts.per_parameter
         >= FEWEST_EVENTS_A_PARAMETER,
@@ -161,9 +169,15 @@ def _differences(facts: OutcomeFacts) -> str:
     return said + (", and the larger benefits in the higher strata are exploratory" if facts.gain_differs else "")
 
 
-def _performance(analysis: Analysis) -> tuple[Estimate, Estimate]:
-    """Return discrimination or R-squared, and the calibration slope, corrected for optimism."""
-    found = analysis.only(Optimism)
-    return found.estimate("AUC" if analysis.trial.endpoint.kind == "binary" else "R²"), found.estimate(
-        "calibration slope"
-    )
+def _performance(analysis: Analysis) -> tuple[Estimate, dict[str, Estimate]]:
+    """Return discrimination or R-squared, and what calibration is judged by, of patients not used for fitting."""
+    if analysis.trial.endpoint.kind == "continuous":
+        found = analysis.only(ContinuousPerformance)
+        within = "R² within arm" in set(found.measures["measure"])
+        lead = found.estimate("R² within arm" if within else "R²", MODEL_WORDS)
+        return lead, {"the calibration slope": found.estimate("calibration slope", MODEL_WORDS)}
+    known = analysis.only(BinaryCalibration)
+    named = {"the calibration slope": known.slope, "observed over expected": known.ratio}
+    calibrated = {name: by_arm["both arms"] for name, by_arm in named.items()}
+    under = {f"{name} under control": by_arm["control"] for name, by_arm in named.items() if "control" in by_arm}
+    return analysis.only(BinaryPerformance).estimate("AUC", MODEL_WORDS), calibrated | under

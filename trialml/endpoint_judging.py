@@ -1,0 +1,145 @@
+"""How good the risk model of a binary or continuous endpoint is: on patients not seen, and corrected for optimism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trialml.analysis import Analysis
+from trialml.effects.not_done import NotDone
+from trialml.errors import AnalysisError
+from trialml.validation.averaged import average_performance
+from trialml.validation.binary import binary_performance
+from trialml.validation.binary_calibration import binary_calibration
+from trialml.validation.calibration_curve import CalibrationCurve, binary_calibration_curve
+from trialml.validation.continuous import continuous_performance
+from trialml.validation.observed import Observed, ObservedBinary
+from trialml.validation.optimism import Optimism, optimism_of
+from trialml.validation.stability import stability_of
+
+__all__ = ["MODEL_WORDS", "OutcomePatients", "Unseen", "judge_by_bootstrap", "judge_outcome"]
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+MODEL_WORDS = "the risk model"
+QUICK_BOOTSTRAPS = 20
+_CURVE, _BOOTSTRAP = 9, 42
+"""The steps of the calibration curve's draws and of the bootstrap samples."""
+
+
+class OutcomePatients(NamedTuple):
+    """Whom the model is learned from and judged on, with their outcome as its models take it; each of n rows."""
+
+    X: pd.DataFrame
+    covariates: pd.DataFrame
+    y: NDArray[Any]
+    outcome: Floats
+    treated: NDArray[np.bool_]
+    cells: NDArray[np.str_]
+    observed: Observed
+    words: str
+
+    @property
+    def binary(self) -> bool:
+        """Whether the outcome is an event."""
+        return isinstance(self.observed, ObservedBinary)
+
+
+class Unseen(NamedTuple):
+    """Predictions for patients not seen, those of null models and the folds, each of shape (repeats, n).
+
+    Attributes
+    ----------
+    value, null, null_by_arm, fold
+        As in `HeldPredictions`; `null_by_arm` is None where it was not learned.
+    """
+
+    value: Floats
+    null: Floats
+    null_by_arm: Floats | None
+    fold: Rows
+
+    def nulls(self, repeat: int, what: str) -> dict[str, Floats]:
+        """Return the null models' predictions of a repeat, as keywords that start with `what`."""
+        found = {what: self.null[repeat]}
+        return found if self.null_by_arm is None else found | {f"{what}_by_arm": self.null_by_arm[repeat]}
+
+
+def judge_outcome(analysis: Analysis, patients: OutcomePatients, unseen: Unseen) -> None:
+    """Add how good the predictions for patients not seen are, averaged over repeats.
+
+    Parameters
+    ----------
+    analysis
+        The results so far; the new ones are added.
+    patients, unseen
+        Whom the model is judged on, and their out-of-fold predictions.
+    """
+    repeats = range(len(unseen.value))
+    if not patients.binary:
+        unit = patients.observed.unit
+        judged = [
+            continuous_performance(
+                patients.y,
+                {MODEL_WORDS: unseen.value[one]},
+                unit=unit,
+                kind="crossfit",
+                **unseen.nulls(one, "null_mean"),
+            )
+            for one in repeats
+        ]
+        analysis.add(average_performance(judged), "risk")
+        return
+    for threshold in analysis.study.models.risk.thresholds or (0.5,):
+        found = [
+            binary_performance(
+                patients.y,
+                {MODEL_WORDS: unseen.value[one]},
+                threshold=threshold,
+                kind="crossfit",
+                fold=unseen.fold[one],
+                **unseen.nulls(one, "null_risk"),
+            )
+            for one in repeats
+        ]
+        analysis.add(average_performance(found), "risk")
+    both_arms = len(np.unique(patients.treated)) > 1
+    treated = patients.treated if both_arms else None
+    analysis.add(binary_calibration(patients.y, unseen.value, kind="crossfit", treated=treated), "risk")
+    try:
+        # One repeat: an average over repeats would be the curve of an average of models, better than any one's.
+        curve = binary_calibration_curve(patients.y, unseen.value[0], kind="crossfit", seed=analysis.seed(_CURVE))
+        analysis.add(curve, "risk")
+    except AnalysisError as error:
+        analysis.add(NotDone(CalibrationCurve.title, str(error).rstrip(".")), "risk")
+
+
+def judge_by_bootstrap(analysis: Analysis, patients: OutcomePatients, fit: Callable[[Rows], Any]) -> None:
+    """Add the performance corrected for optimism, and how far predictions move between bootstrap models.
+
+    Parameters
+    ----------
+    analysis, patients
+        As in `judge_outcome`.
+    fit
+        Repeats the learning on some rows.
+    """
+    asked = analysis.study.models.risk
+    samples = min(asked.bootstrap, QUICK_BOOTSTRAPS) if analysis.quick else asked.bootstrap
+    if not samples:
+        return
+    given: dict[str, Any] = {"bootstraps": samples, "seed": analysis.seed(_BOOTSTRAP)}
+    try:
+        with analysis.watcher.step("Risk model, bootstrap", 2 * samples) as advance:
+            corrected = optimism_of(fit, patients.X, patients.observed, advance=advance, **given)
+            stable = stability_of(fit, patients.X, patients.observed, advance=advance, **given)
+    except AnalysisError as error:
+        analysis.add(NotDone(Optimism.title, str(error).rstrip(".")), "risk")
+        return
+    analysis.add(corrected, "risk")
+    analysis.add(stable, "risk")
