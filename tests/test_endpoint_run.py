@@ -1,0 +1,244 @@
+"""A run on a binary and on a continuous endpoint: its flow, its words, its models for new patients, and what it refuses."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trialml import read_study
+from trialml.design.outcome_enrichment import OutcomeEnrichment
+from trialml.effects.continuous import mean_difference
+from trialml.effects.heterogeneity import Heterogeneity
+from trialml.effects.outcome_subgroups import OutcomeSubgroups
+from trialml.effects.primary_outcome import PrimaryOutcome
+from trialml.effects.standardisation import StandardisedContrast
+from trialml.endpoint_verdicts import OutcomeFacts
+from trialml.errors import ModelInputError, StudyFileError
+from trialml.publish import prepare_output, publish
+from trialml.result import Result
+from trialml.run_params import run_params
+from trialml.strata.outcome_effects import OutcomeStratumEffects
+from trialml.stratifier import Stratifier
+from trialml.study import analyse
+from trialml.validation.benefit import BenefitCalibration
+from trialml.validation.binary import BinaryPerformance
+from trialml.validation.binary_calibration import BinaryCalibration
+from trialml.validation.continuous import ContinuousPerformance
+from trialml.validation.optimism import Optimism
+from trialml.wording import limitations, run_verdicts, summarise
+
+NONE = {f"endpoints.{key}": None for key in ("time", "event", "horizon", "tau", "unit")}
+CONTINUOUS = {
+    **NONE,
+    "endpoints.kind": "continuous",
+    "endpoints.value": "score",
+    "endpoints.unit": "points",
+    "endpoints.name": "score",
+    "endpoints.label": "Score at week 8",
+    "endpoints.direction": "lower is better",
+    "effects.adjust_for": ["marker"],
+    "effects.subgroups": ["prior", "region"],
+    "models.risk.bootstrap": 20,
+}
+BINARY = {
+    **NONE,
+    "endpoints.kind": "binary",
+    "endpoints.event": "responded",
+    "endpoints.name": "response",
+    "endpoints.label": "Response by week 8",
+    "endpoints.direction": "event is benefit",
+    "models.risk.thresholds": [0.3, 0.6],
+    "models.risk.bootstrap": 20,
+}
+SURVIVAL_WORDS = re.compile(r"hazard|RMST|restricted mean|log-rank|event-free|Kaplan|Cox|censor", re.IGNORECASE)
+
+
+def add_outcomes(frame):
+    """A score that the marker raises and the new drug lowers, and a response that is likelier where the score is low."""
+    draw = np.random.default_rng(17)
+    marker = pd.to_numeric(frame["marker"]).fillna(0.0)
+    new = (frame["arm"] == "new").astype(float)
+    score = 50 + 4 * marker + 2 * frame["prior"].astype(float) - new * (5 + 2 * marker) + draw.normal(0, 5, len(frame))
+    frame["score"] = score.round(2)
+    frame["responded"] = (draw.random(len(frame)) < 1 / (1 + np.exp((score - 48) / 4))).astype(int)
+
+
+def run(write_study, folder, study, rows=420, **asked):
+    path = write_study(folder, rows=rows, change=add_outcomes, study=study)
+    return analyse(read_study(path), quick=True, **asked)
+
+
+@pytest.fixture(scope="module")
+def continuous(write_study, tmp_path_factory):
+    return run(write_study, tmp_path_factory.mktemp("continuous"), CONTINUOUS)
+
+
+@pytest.fixture(scope="module")
+def binary(write_study, tmp_path_factory):
+    return run(write_study, tmp_path_factory.mktemp("binary"), BINARY)
+
+
+@pytest.fixture(params=["continuous", "binary"])
+def done(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_the_primary_analysis_of_a_mean_is_adjusted_for_what_the_study_file_names(continuous):
+    found, trial = continuous.only(PrimaryOutcome), continuous.trial.only("old", "new")
+    assert found.direction == "better"
+    assert found.difference.value < 0
+    assert found.difference.n == len(trial)
+    plain = mean_difference(trial.value, trial.treated)
+    assert found.difference.se < plain.se
+    assert 0 < found.r_squared < 1
+    adjusted = continuous.about(StandardisedContrast)[0]
+    assert adjusted.estimate("mean_difference").value == pytest.approx(found.difference.value)
+    assert len(continuous.about(StandardisedContrast)) == 2
+    assert "(secondary)" in continuous.about(StandardisedContrast)[1].heading()
+
+
+def test_the_primary_analysis_of_an_event_is_stratified_as_the_randomisation(binary):
+    found = binary.only(PrimaryOutcome)
+    assert found.test == "Cochran-Mantel-Haenszel test"
+    assert found.direction == "better"
+    assert found.difference.value > 0
+
+
+def test_subgroups_are_those_of_the_study_file(continuous):
+    found = continuous.only(OutcomeSubgroups)
+    assert found.tests["factor"].tolist() == ["prior", "region"]
+
+
+def test_a_benefit_is_above_0_whichever_way_is_better(done):
+    """A lower score is better in one trial, a response in the other: the arms' difference changes sign, the benefit does not."""
+    plan = done.only(OutcomeEnrichment).plans.iloc[0]
+    assert plan["benefit"] > 0
+    assert plan["benefit"] == pytest.approx(abs(done.only(PrimaryOutcome).difference.value))
+    strata = done.only(OutcomeStratumEffects)
+    assert (strata.rows["benefit"] * strata.rows["share"]).sum() > 0
+    arms = strata.rows["experimental_mean"] - strata.rows["control_mean"]
+    sign = 1 if done.trial.endpoint.higher_is_better else -1
+    assert np.corrcoef(sign * arms, strata.rows["benefit"])[0, 1] > 0
+    assert done.only(BenefitCalibration).scale == strata.scale
+
+
+def test_the_model_is_judged_on_patients_not_seen_and_by_the_bootstrap(continuous, binary):
+    found = continuous.only(ContinuousPerformance)
+    assert found.estimate("R²", "the risk model").value > 0
+    assert found.kind == "crossfit"
+    assert [one.threshold for one in binary.about(BinaryPerformance)] == [0.3, 0.6]
+    assert {"both arms", "control"} <= set(binary.only(BinaryCalibration).slope)
+    for done in (continuous, binary):
+        assert len(done.only(Optimism).samples) == 20
+
+
+def test_words_fit_the_endpoint_and_no_other(done):
+    said = [result.heading() + " " + result.text() for result in done.results if result.chapter != "data"]
+    summary = summarise(done)
+    said += [summary.question, summary.verdict, *summary.next_steps, *summary.certainty]
+    said += [f"{one.label} {one.value} {one.detail}" for one in summary.answer]
+    verdicts = run_verdicts(done)
+    said += [verdicts.risk, verdicts.response, verdicts.decision, *limitations(done)]
+    wrong = [words for words in said if SURVIVAL_WORDS.search(words)]
+    allowed = "was simulated for a time to event"
+    assert [words for words in wrong if allowed not in words] == []
+    if done.trial.endpoint.kind == "continuous":
+        assert "AUC" not in verdicts.risk
+        assert " events" not in verdicts.risk
+    assert "Patients did better with new than with old" in verdicts.decision
+
+
+def test_the_facts_are_those_of_the_results(done):
+    facts = OutcomeFacts.of(done)
+    assert facts.heterogeneity is done.only(Heterogeneity)
+    risk = next(one for one in done.results if getattr(one, "subject", "") == "risk")
+    assert facts.informative == risk.events
+    assert facts.per_parameter == risk.events_per_parameter
+
+
+def test_every_result_survives_its_storage(done):
+    for result in done.results:
+        again = Result.from_dict(json.loads(json.dumps(result.to_dict())))
+        assert again.text() == result.text()
+
+
+def test_a_report_and_its_cards_are_written(done, tmp_path):
+    prepare_output(tmp_path)
+    published = publish(done, tmp_path, ["trialml", "run"])
+    page = published.report.read_text(encoding="utf-8")
+    assert "<h2" in page
+    assert "nan" not in re.sub(r"<[^>]*>", " ", page).split()
+    assert done.trial.endpoint.label in published.card["risk"]
+
+
+def test_parameters_name_kind_and_direction_and_no_time(done):
+    for subject in ("risk", "response"):
+        params = run_params(done, subject)
+        assert params["endpoint.kind"] == done.trial.endpoint.kind
+        assert params["endpoint.direction"] == done.trial.endpoint.direction
+        assert not {"horizon", "tau", "censoring_model"} & set(params)
+        assert ("cohort.events" in params) == (done.trial.endpoint.kind == "binary")
+    assert run_params(done, "risk")["model.name"] in ("linear_ridge", "logistic_ridge")
+
+
+def test_new_patients_are_scored_by_what_was_stored(done, tmp_path):
+    new = done.trial.only("old", "new").baseline.head(40)
+    for part, name in ((done.risk, "risk"), (done.response, "response")):
+        part.write(tmp_path / name)
+        again = Stratifier.read(tmp_path / name)
+        pd.testing.assert_frame_equal(again.predict(new), part.predict(new))
+        assert [column for column, _ in part.columns()] == list(part.predict(new).columns)
+    output = "expected_outcome" if done.trial.endpoint.kind == "continuous" else "probability"
+    scored = done.risk.predict(new)
+    model = done.risk.risk.estimator
+    assert scored[output].to_numpy() == pytest.approx(model.predict(new.assign(treated=0.0)))
+    with pytest.raises(ModelInputError, match="has no follow-up"):
+        done.risk.predict(new, {"horizon": 30})
+
+
+def test_an_event_that_is_harm_gives_a_risk(write_study, tmp_path):
+    found = run(write_study, tmp_path, {**BINARY, "endpoints.direction": "event is harm"})
+    assert found.risk.columns()[0] == ("risk", "double")
+    assert found.only(PrimaryOutcome).direction == "worse"
+    assert "Patients did worse" in run_verdicts(found).decision
+    assert found.only(OutcomeEnrichment).plans["note"].iloc[0].startswith("no trial")
+
+
+def test_a_candidate_and_the_control_arm_alone(write_study, tmp_path):
+    asked = {"models.risk.candidates": ["boosted_continuous"], "models.risk.treatment": "control arm"}
+    found = run(write_study, tmp_path, {**CONTINUOUS, **asked})
+    control = int((found.trial.only("old", "new").frame["arm"] == "old").sum())
+    assert found.only(ContinuousPerformance).n == control
+    assert found.risk.risk.estimator.treatment is None
+    assert any(type(result).__name__ == "ModelComparison" for result in found.results)
+
+
+def test_a_run_gives_the_same_numbers_again(write_study, tmp_path, continuous):
+    again = run(write_study, tmp_path, CONTINUOUS)
+    for first, second in zip(continuous.results, again.results, strict=True):
+        assert first.text() == second.text()
+
+
+REFUSED = {
+    "no direction": ({"endpoints.direction": None}, "direction is missing.*'higher is better' or 'lower is better'"),
+    "a direction of another kind": ({"endpoints.direction": "event is harm"}, "does not suit a continuous endpoint"),
+    "a risk model of another kind": ({"models.risk.model": "cox_ridge"}, "is for a time to event endpoint"),
+    "an adjustment for no covariate": ({"effects.adjust_for": ["markr"]}, "no covariate.*'marker'"),
+    "an adjustment twice": ({"effects.adjust_for": ["marker", "marker"]}, "lists 'marker' twice"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_study_file_that_such_a_run_cannot_use_is_refused(write_study, tmp_path, case):
+    changed, words = REFUSED[case]
+    path = write_study(tmp_path, rows=60, change=add_outcomes, study={**CONTINUOUS, **changed})
+    with pytest.raises(StudyFileError, match=words):
+        analyse(read_study(path), quick=True)
+
+
+def test_an_adjustment_of_a_time_to_event_is_refused(write_study, tmp_path):
+    path = write_study(tmp_path, study={"effects.adjust_for": ["marker"]})
+    with pytest.raises(StudyFileError, match="adjust_for is for a binary or continuous endpoint"):
+        read_study(path)
