@@ -14,7 +14,7 @@ from trialml.data.analysis_set import analysis_set
 from trialml.data.baseline import baseline_table
 from trialml.data.quality import data_quality
 from trialml.data.roles import Records, Treatment
-from trialml.errors import AnalysisError, DataError
+from trialml.errors import AnalysisError, DataError, StudyFileError
 from trialml.study import analyse, read_trial
 
 TREATMENT = Treatment("TRT01P", "Placebo", "Active", (), {}, 0.5, ())
@@ -90,7 +90,7 @@ def test_derived_values_are_counted(read):
 
 
 @pytest.mark.parametrize("study", [CHANGE, RESPONSE], ids=["continuous", "binary"])
-def test_another_kind_of_endpoint_is_checked_and_described_but_not_run(read, write_adam, study, capsys):
+def test_another_kind_of_endpoint_is_checked_and_described_and_run_where_its_direction_is_said(read, write_adam, study, capsys):
     trial, flow = analysis_set(read(study))
     assert flow.analysed == 240
     assert len(flow.table()) > 5
@@ -99,9 +99,9 @@ def test_another_kind_of_endpoint_is_checked_and_described_but_not_run(read, wri
     path = write_adam(study=study)
     assert main(["check", str(path)]) == 0
     capsys.readouterr()
-    assert main(["run", str(path)]) == 1
-    assert "a whole run analyses a time to event" in capsys.readouterr().err
-    with pytest.raises(AnalysisError, match="trialml check"):
+    assert main(["run", str(path)]) == 2
+    assert "[[endpoints]] direction is missing" in capsys.readouterr().err
+    with pytest.raises(StudyFileError, match="which way is better for the patient"):
         analyse(read_study(path))
 
 
