@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from trialml.effects.binary import binary_contrast
     from trialml.effects.continuous import continuous_contrast
     from trialml.effects.contrast import contrast
+    from trialml.effects.endpoint_scores import crossfit_outcome_scores
     from trialml.effects.heterogeneity import heterogeneity_test
+    from trialml.effects.outcome_heterogeneity import outcome_heterogeneity_test
     from trialml.effects.scores import crossfit_scores
     from trialml.effects.standardisation import standardised_contrast
     from trialml.effects.subgroups import subgroup_effects
@@ -88,6 +90,7 @@ __all__ = [
     "continuous_contrast",
     "contrast",
     "cox",
+    "crossfit_outcome_scores",
     "crossfit_scores",
     "cumulative_incidence",
     "data_quality",
@@ -100,6 +103,7 @@ __all__ = [
     "logrank",
     "maxcombo",
     "nelson_aalen",
+    "outcome_heterogeneity_test",
     "permuted_blocks",
     "plan_enrichment",
     "plan_means",
@@ -149,7 +153,9 @@ _MODULES = {
     "effects.binary": ("binary_contrast",),
     "effects.continuous": ("continuous_contrast",),
     "effects.contrast": ("contrast",),
+    "effects.endpoint_scores": ("crossfit_outcome_scores",),
     "effects.heterogeneity": ("heterogeneity_test",),
+    "effects.outcome_heterogeneity": ("outcome_heterogeneity_test",),
     "effects.scores": ("crossfit_scores",),
     "effects.standardisation": ("standardised_contrast",),
     "effects.subgroups": ("subgroup_effects",),

@@ -227,6 +227,7 @@ def test_bad_input_is_refused_in_words():
         ({"allocation": (0.4, 0.3, 0.3), "treated": treated * 3}, "no arm's number: pass 0 for control and 1 to 2"),
         ({"X": X.assign(drug=np.where(treated, "new", "old"))}, "The covariate 'drug' is the treatment"),
         ({"X": X.assign(off=1 - treated)}, "The covariate 'off' is the treatment"),
+        ({"X": X.assign(dose=np.where(np.arange(120) % 3 == 0, np.nan, 5.0 * treated))}, "'dose' is the treatment"),
     ):
         with pytest.raises(DataError, match=message):
             crossfit_outcome_scores(**(given | change))

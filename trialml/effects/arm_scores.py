@@ -148,7 +148,7 @@ def refuse_small_arms(arms: Arms) -> None:
 
 
 def refuse_arm_as_covariate(X: pd.DataFrame, codes: NDArray[np.intp]) -> None:
-    """Refuse a covariate that is the arm under another name: it is constant in every arm and not over all.
+    """Refuse a covariate that is the arm under another name: its known values are constant in every arm and not over all.
 
     Raises
     ------
@@ -157,10 +157,14 @@ def refuse_arm_as_covariate(X: pd.DataFrame, codes: NDArray[np.intp]) -> None:
     """
     if len(X) != len(codes):
         raise DataError(f"X has {len(X)} rows for {len(codes)} patients: pass one row a patient")
+    members = [codes == arm for arm in range(int(codes.max()) + 1)]
     for name in X.columns:
         values = pd.factorize(X[name], use_na_sentinel=True)[0]
-        first = values[np.unique(codes, return_index=True)[1]]
-        if (first != first[0]).any() and (values == first[np.searchsorted(np.unique(codes), codes)]).all():
+        known = values >= 0
+        of_arms = [values[who & known] for who in members]
+        first = {int(one[0]) for one in of_arms if one.size}
+        # Of a handful of known values chance alone can tell the arms apart.
+        if known.sum() >= FEWEST_IN_AN_ARM and len(first) > 1 and all((one == one[:1]).all() for one in of_arms):
             raise DataError(
                 f"The covariate '{name}' is the treatment: it has one value in each arm; leave it out of the covariates."
             )
