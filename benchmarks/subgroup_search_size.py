@@ -41,7 +41,7 @@ def binary_p(share: float, known: bool, seed: int) -> float:
     outcome = (draw.random(N) < risk).astype(float)
     expected = risk if known else outcome.mean()
     scores = (arm - share) / (share * (1 - share)) * (outcome - expected)
-    return search_scores(scores, X, scale="risk difference", plan=PLAN).p
+    return search_scores(scores, arm, X, allocation=share, scale="risk difference", plan=PLAN).p
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 from trialml.errors import AnalysisError, DataError
 from trialml.strata.found_subgroups import SubgroupSearch, hidden_counts
 from trialml.strata.search_candidates import SearchPlan, candidate_subgroups
-from trialml.strata.search_scales import HazardScale, ScoreScale
+from trialml.strata.search_scales import HazardScale, ScoreScale, permuted_arms
 from trialml.strata.subgroup_search import _statistics, search_hazard_ratios, search_scores, step_down
 from trialml.survival.cox import fit_cox, score_residuals
 
@@ -75,11 +75,8 @@ def test_the_whole_search_is_brute_force_over_the_same_permutations():
     first, second = (X[name].to_numpy() >= np.sort(X[name])[74] for name in ("x0", "x1"))
     corners = [a & b for a, b in itertools.product((first, ~first), (second, ~second))]
     scale = HazardScale(time, event, arm, np.unique(cells, return_inverse=True)[1], np.zeros(150))
-    generator = np.random.default_rng(np.random.SeedSequence(1).spawn(2)[0])
-    arms = np.tile(arm, (39, 1))
-    for cell in (0, 1):
-        rows = np.flatnonzero(scale.cells == cell)
-        arms[:, rows] = generator.permuted(arms[:, rows], axis=1)
+    arms = permuted_arms(arm, scale.cells, 39, np.random.default_rng(np.random.SeedSequence(1).spawn(2)[0]))
+    assert all((arms[:, cells == cell].sum(axis=1) == arm[cells == cell].sum()).all() for cell in ("low", "high"))
 
     def statistics(one):
         treated = one.astype(float)[:, None]
@@ -96,22 +93,27 @@ def test_the_whole_search_is_brute_force_over_the_same_permutations():
     assert found.limit == pytest.approx(np.quantile(np.abs(z[1:]).max(axis=1), 0.95), rel=1e-5)
 
 
-def test_scores_are_studentised_about_the_mean_and_signs_flip_at_random():
+@pytest.mark.parametrize("allocation", [0.5, 2 / 3])
+def test_scores_are_studentised_about_the_mean_and_their_weights_are_drawn_anew(allocation):
+    """Scores ``(A - p) e / (p (1 - p))`` with known e: each resample is that of a permuted arm, less means; random signs at 1:1."""
     draw = np.random.default_rng(4)
     X = pd.DataFrame({"x": draw.normal(size=100).round(1)})
-    score = draw.normal(size=100) * np.exp(X["x"].to_numpy())
-    scale = ScoreScale(score, "risk difference", "")
+    arm = draw.permutation(np.arange(100) < 100 * allocation)
+    score = (arm - allocation) / (allocation * (1 - allocation)) * draw.normal(size=100) * np.exp(X["x"].to_numpy())
+    scale = ScoreScale(score, arm, np.arange(100) % 2, allocation, "risk difference", "")
     candidates = candidate_subgroups(X, QUICK)
+    r = score - score.mean()
     z = _statistics(scale.residuals(np.arange(100))[None], np.ones((1, 100)), candidates, by_information=False)[0]
     for place in range(len(candidates.words)):
         g = candidates.member(place).astype(float)
-        r = score - score.mean()
         assert z[place] == pytest.approx((r @ (g - g.mean())) / math.sqrt((r**2) @ (g - g.mean()) ** 2), rel=1e-5)
-    flipped = scale.resampled(50, np.random.default_rng(1))
-    signs = flipped - flipped.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(signs.sum(axis=1), 0, atol=1e-9)
-    shift = np.abs(flipped)[:, :1] - np.abs(score - score.mean())[0]
-    assert np.abs(np.abs(flipped) - np.abs(score - score.mean())).max() <= np.abs(shift).max() + 1e-9
+    arms = permuted_arms(arm, scale.cells, 50, np.random.default_rng(1))
+    assert (arms[:, ::2].sum(axis=1) == arm[::2].sum()).all()
+    expected = np.array([(one - allocation) * r / (arm - allocation) for one in arms])
+    found = scale.resampled(50, np.random.default_rng(1))
+    np.testing.assert_allclose(found, expected - expected.mean(axis=1, keepdims=True), rtol=1e-12, atol=1e-12)
+    if allocation == 0.5:
+        np.testing.assert_allclose(np.abs(expected), np.tile(np.abs(r), (50, 1)), rtol=1e-12)
 
 
 def rejections(trials, seed, **kind):
@@ -161,7 +163,8 @@ def test_trap_44_the_cross_fitted_effect_of_noise_does_not_differ_between_the_ha
         draw = np.random.default_rng([8, seed])
         X = pd.DataFrame(draw.normal(size=(150, 5)).round(1), columns=list("abcde"))
         plan = SearchPlan(cuts=3, pair_cuts=1, permutations=19, repeats=2, shown=1)
-        found = search_scores(draw.normal(size=150), X, scale="difference of means", plan=plan)
+        arm = np.arange(150) % 2 == 0
+        found = search_scores(draw.normal(size=150), arm, X, allocation=0.5, scale="difference of means", plan=plan)
         row = found.candidates.iloc[0]
         naive.append(math.copysign(1, row["z"]) * (row["inside"] - row["outside"]))
         crossfit.append(found.crossfit.value - found.crossfit_outside.value)
@@ -226,6 +229,9 @@ def test_an_arm_without_events_in_a_subgroup_has_no_effect_there():
 
 def test_bad_input_is_refused_in_words():
     time, event, arm, X = trial(13, n=200)
+    known = {"allocation": 0.5, "scale": "risk difference"}
+    with pytest.raises(DataError, match="allocation is 2, but"):
+        search_scores(np.arange(200.0), arm, X, allocation=2.0, scale="risk difference", plan=QUICK)
     with pytest.raises(AnalysisError, match="'copy' tells the arms apart: it is the treatment itself"):
         search_hazard_ratios(time, event, arm, X.assign(copy=~arm * 1.0), plan=QUICK)
     with pytest.raises(AnalysisError, match="every covariate has one value"):
@@ -236,11 +242,11 @@ def test_bad_input_is_refused_in_words():
         search_hazard_ratios(time, event, arm, X, plan=SearchPlan(smallest_share=0.4, fewest_events=90))
     wide = pd.DataFrame(np.random.default_rng(1).normal(size=(200, 30)))
     with pytest.raises(AnalysisError, match="more than 20,000: search fewer"):
-        search_scores(np.arange(200.0), wide, scale="s", plan=SearchPlan(pair_cuts=5, smallest_share=0.05))
+        search_scores(np.arange(200.0), arm, wide, **known, plan=SearchPlan(pair_cuts=5, smallest_share=0.05))
     with pytest.raises(AnalysisError, match="all scores are 2"):
-        search_scores(np.full(200, 2.0), X, scale="risk difference", plan=QUICK)
+        search_scores(np.full(200, 2.0), arm, X, **known, plan=QUICK)
     with pytest.raises(DataError, match="1 missing or infinite"):
-        search_scores(np.append(np.arange(199.0), np.nan), X, scale="risk difference", plan=QUICK)
+        search_scores(np.append(np.arange(199.0), np.nan), arm, X, **known, plan=QUICK)
     with pytest.raises(DataError, match="X has 199 rows for 200 patients"):
         search_hazard_ratios(time, event, arm, X.iloc[1:], plan=QUICK)
     with pytest.raises(DataError, match=r"smallest_share is 0\.7"):

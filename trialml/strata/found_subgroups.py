@@ -72,7 +72,10 @@ class SubgroupSearch(Result):
                 "within the stratification factors"
             )
         else:
-            tested = "the studentised sum of doubly robust scores less their mean, referred to random signs of these"
+            tested = (
+                "the studentised sum of doubly robust scores less their mean, referred to permutations of the treatment in their weights "
+                "within the stratification factors"
+            )
         return (
             f"Every candidate subgroup, one covariate cut at quantiles or the corner of two such cuts, was tested by {tested}; p-values are adjusted "
             "for all candidates by step-down max|z| (Westfall and Young), so that the probability of declaring any subgroup where the "

@@ -77,10 +77,7 @@ class HazardScale(NamedTuple):
 
     def resampled(self, draws: int, generator: np.random.Generator) -> Floats:
         """Permute the treatment within cells."""
-        arms = np.tile(self.treated, (draws, 1))
-        for cell in np.unique(self.cells):
-            rows = np.flatnonzero(self.cells == cell)
-            arms[:, rows] = generator.permuted(arms[:, rows], axis=1)
+        arms = permuted_arms(self.treated, self.cells, draws, generator)
         return self._arms(arms, np.arange(self.time.size))
 
     def _known(self, inside: Flags) -> tuple[Floats, Flags, Floats]:
@@ -117,9 +114,12 @@ class HazardScale(NamedTuple):
 
 
 class ScoreScale(NamedTuple):
-    """Doubly robust scores, shape (n,), what they estimate and their unit: effects are mean scores."""
+    """Doubly robust scores, arms and cells of the randomisation, each of shape (n,): effects are mean scores."""
 
     score: Floats
+    treated: Flags
+    cells: NDArray[Any]
+    allocation: float
     scale: str
     unit: str
 
@@ -130,18 +130,20 @@ class ScoreScale(NamedTuple):
 
     @property
     def balance(self) -> NDArray[np.str_]:
-        """Nothing: a score has no arm."""
-        return np.full(self.score.size, "")
+        """The arm."""
+        return self.treated.astype(np.str_)
 
     def residuals(self, rows: Rows) -> Floats:
         """Return the residuals of some patients."""
         return np.asarray(self.score[rows] - self.score[rows].mean())
 
     def resampled(self, draws: int, generator: np.random.Generator) -> Floats:
-        """Flip signs at random, and take the mean off again."""
-        signs = generator.integers(0, 2, (draws, self.score.size)) * 2.0 - 1.0
-        flipped = signs * self.residuals(np.arange(self.score.size))
-        return np.asarray(flipped - flipped.mean(axis=1, keepdims=True))
+        """Permute the treatment within cells in each score's weight, and take the mean off again."""
+        weight, drawn = (
+            one - self.allocation for one in (self.treated, permuted_arms(self.treated, self.cells, draws, generator))
+        )
+        moved = drawn / weight * self.residuals(np.arange(self.score.size))
+        return np.asarray(moved - moved.mean(axis=1, keepdims=True))
 
     def _mean(self, value: float, se: float, **known: Any) -> Estimate:
         return Estimate(value, value - Z95 * se, value + Z95 * se, se=se, scale=self.scale, unit=self.unit, **known)
@@ -155,3 +157,12 @@ class ScoreScale(NamedTuple):
         """Average the group's mean score over repeats."""
         value, se = group_mean(np.tile(self.score, (len(inside), 1)), inside)
         return self._mean(value, se, kind="crossfit", method="mean of the repeats, standard error of one")
+
+
+def permuted_arms(treated: Flags, cells: NDArray[Any], draws: int, generator: np.random.Generator) -> Flags:
+    """Return the arm permuted within the cells of the randomisation, shape (draws, n)."""
+    arms = np.tile(treated, (draws, 1))
+    for cell in np.unique(cells):
+        rows = np.flatnonzero(cells == cell)
+        arms[:, rows] = generator.permuted(arms[:, rows], axis=1)
+    return arms

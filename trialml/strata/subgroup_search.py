@@ -4,10 +4,12 @@ For patient i with residual r_i of the treatment's main effect (sum r = 0) and a
 
     z = sum(r over g) / sqrt(A - 2 c A + c^2 T),   A = sum(r^2 over g),  T = sum(r^2).
 
-On the hazard scale r is less the Cox treatment score residual, main effect fitted, and c = A / T, the subgroup's share of the
-information; it is resampled by permuting the treatment within the cells of the randomisation. On other scales r is the doubly robust
-score less its mean and c the share of patients; it is resampled by random signs, which leave each patient's spread where it is. Positive
-z is more benefit in the subgroup than outside. Adjusted p-values are step-down max|z| (Westfall and Young).
+On the hazard scale r is minus the Cox treatment score residual, main effect fitted, and c = A / T, the subgroup's share
+of the information; it is resampled by permuting the treatment within the cells of the randomisation. On other scales r is
+the doubly robust score less its mean and c the share of patients; with p the allocation probability and W the treatment,
+the score's weight (W - p) / (p (1 - p)) is drawn anew by permuting W within cells (random signs at 1:1), which leaves each
+patient's spread where it is. Positive z is more benefit in the subgroup than outside. Adjusted p-values are step-down
+max|z| (Westfall and Young).
 """
 
 from __future__ import annotations
@@ -84,22 +86,19 @@ def search_hazard_ratios(
     if index.shape != times.shape or not np.isfinite(index).all():
         raise DataError(f"offset has shape {index.shape} for {times.size} patients: pass one finite number a patient")
     plan = plan or SearchPlan()
-    candidates = _candidates(X, times.size, plan, flags, labels)
-    for place, met in enumerate(candidates.met.T):
-        if (met == arm).all() or (met != arm).all():
-            name = candidates.covariates[int(np.argmax(candidates.first == place))]
-            raise AnalysisError(
-                f"'{name}' tells the arms apart: it is the treatment itself, so take it out of the search"
-            )
+    candidates = _candidates(X, arm, plan, flags, labels)
     scale = HazardScale(times, flags, arm, codes, index)
     return _search(scale, candidates, plan, scale_words="hazard ratio", unit="", events=int(flags.sum()))
 
 
 def search_scores(
     scores: Any,
+    treated: Any,
     X: pd.DataFrame,
     *,
+    allocation: float,
     scale: str,
+    cells: Any = None,
     unit: str = "",
     plan: SearchPlan | None = None,
     labels: Mapping[str, str] | None = None,
@@ -110,8 +109,10 @@ def search_scores(
     ----------
     scores
         Cross-fitted doubly robust scores, higher is more benefit, shape (n,): of binary, continuous or censored outcomes.
-    X, plan, labels
+    treated, X, cells, plan, labels
         As in `search_hazard_ratios`; no events are asked for.
+    allocation
+        The known probability of the experimental arm.
     scale, unit
         What the scores estimate, in words ("risk difference"), and their unit.
 
@@ -133,19 +134,31 @@ def search_scores(
         raise DataError(
             f"scores have shape {values.shape} with {int((~np.isfinite(values)).sum())} missing or infinite: pass one finite number a patient"
         )
+    arm = checked_treated(treated, values.size)
+    _, codes = checked_labels(cells, values.size, "cells")
+    if not 0 < allocation < 1:
+        raise DataError(f"allocation is {allocation:g}, but the experimental arm's probability is between 0 and 1")
     plan = plan or SearchPlan()
-    candidates = _candidates(X, values.size, plan, None, labels)
+    candidates = _candidates(X, arm, plan, None, labels)
     if values.min() == values.max():
         raise AnalysisError(f"all scores are {values[0]:g}: there is nothing in which subgroups could differ")
-    return _search(ScoreScale(values, scale, unit), candidates, plan, scale_words=scale, unit=unit, events=None)
+    found = ScoreScale(values, arm, codes, allocation, scale, unit)
+    return _search(found, candidates, plan, scale_words=scale, unit=unit, events=None)
 
 
 def _candidates(
-    X: pd.DataFrame, n: int, plan: SearchPlan, event: Flags | None, labels: Mapping[str, str] | None
+    X: pd.DataFrame, arm: Flags, plan: SearchPlan, event: Flags | None, labels: Mapping[str, str] | None
 ) -> Candidates:
-    if not isinstance(X, pd.DataFrame) or len(X) != n:
-        raise DataError(f"X has {len(X)} rows for {n} patients: pass a data frame with one row a patient")
-    return candidate_subgroups(X, plan, event=event, labels=labels)
+    if not isinstance(X, pd.DataFrame) or len(X) != arm.size:
+        raise DataError(f"X has {len(X)} rows for {arm.size} patients: pass a data frame with one row a patient")
+    candidates = candidate_subgroups(X, plan, event=event, labels=labels)
+    for place, met in enumerate(candidates.met.T):
+        if (met == arm).all() or (met != arm).all():
+            name = candidates.covariates[int(np.argmax(candidates.first == place))]
+            raise AnalysisError(
+                f"'{name}' tells the arms apart: it is the treatment itself, so take it out of the search"
+            )
+    return candidates
 
 
 def _search(
