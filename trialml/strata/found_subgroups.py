@@ -167,23 +167,27 @@ class SubgroupSearch(Result):
     def draw(self, figure: Any) -> None:
         """Draw naive effects hollow, inside and outside each candidate, and the cross-fitted ones filled below."""
         axes = figure.subplots()
-        rows = [(row["subgroup"], row, False) for _, row in self.candidates.iterrows()]
+        rows = [(plain_text(row["subgroup"]), row, False) for _, row in self.candidates.iterrows()]
         if self.repeats:
             both = {"inside": self.crossfit, "outside": self.crossfit_outside}
             last = {name: one.value for name, one in both.items()}
             last |= {f"{name}_low": one.low for name, one in both.items()}
             last |= {f"{name}_high": one.high for name, one in both.items()}
-            rows.append(("the search, cross-fitted", pd.Series(last), True))
+            rows.append(("the search, cross-fitted:\nhalf with more benefit, and rest", pd.Series(last), True))
         for place, (_, row, filled) in enumerate(reversed(rows)):
             for name, colour, shift in (("inside", "experimental", 0.15), ("outside", "reference", -0.15)):
                 at = place + shift
                 axes.plot([row[f"{name}_low"], row[f"{name}_high"]], [at, at], color=COLOURS[colour], linewidth=1.2)
                 axes.plot(row[name], at, "o", color=COLOURS[colour], mfc=COLOURS[colour] if filled else "none", markersize=5,
                           label=name if place == 0 else None)  # fmt: skip
-        axes.set_yticks(range(len(rows)), [plain_text(words) for words, _, _ in reversed(rows)], fontsize=8)
+        axes.set_yticks(range(len(rows)), [words for words, _, _ in reversed(rows)], fontsize=8)
         axes.axvline(1 if self._ratio else 0, color="black", linewidth=0.8)
         if self._ratio:
             axes.set_xscale("log")
+            low, high = axes.get_xlim()
+            ticks = [tick for tick in (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if low <= tick <= high]
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
         side = "left of 1" if self._ratio else "right of 0"
         axes.set_xlabel(f"{plain_text(self.scale)} ({side} favours experimental)\nhollow: naive, too extreme")
         axes.legend(frameon=False, fontsize=8, loc="best")
