@@ -164,6 +164,7 @@ class PolicyValue(Result):
             for row in rows.itertuples()
         ]
         axes.set_yticks(range(len(rows)), words)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.axvline(0, color="black", linewidth=0.8)
         unit = f" ({plain_text(self.unit)})" if self.unit else ""
         axes.set_xlabel(f"Mean gain a patient{unit}: {plain_text(self.scale)}")
