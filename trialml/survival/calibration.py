@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy as np
 from trialml.errors import AnalysisError
 from trialml.result import Z95
 from trialml.survival.aalen_johansen import aalen_johansen
+from trialml.survival.binomial import BinomialLink, binomial_maximum, binomial_scores, inverse_link, linked
 from trialml.survival.cox_fit import fit_cox
 from trialml.survival.fine_gray_fit import fit_fine_gray
 from trialml.survival.ipcw import Censoring, Outcome, censoring_of, checked_horizon, checked_outcome, checked_risk
 from trialml.survival.product_limit import Curve, product_limit, step_at
 from trialml.survival.spline import restricted_cubic, spline_knots
-from trialml.survival.ties import Array, not_after
+from trialml.survival.ties import Array, Flags, not_after
 
 __all__ = [
     "CalibrationGaps",
@@ -26,10 +28,8 @@ __all__ = [
     "cloglog",
     "observed_over_expected",
     "smooth_calibration",
+    "smooth_curve",
 ]
-
-CLOSEST = 1e-9
-"""Risks nearer to 0 or 1 than this are taken to lie there."""
 
 
 class ObservedOverExpected(NamedTuple):
@@ -48,13 +48,15 @@ class SmoothCalibration(NamedTuple):
     Attributes
     ----------
     knots, coefficients
-        Of the restricted cubic spline in ``log(-log(1 - risk))``: shapes ``(k,)`` and ``(p,)``, intercept first.
+        Of the restricted cubic spline in the linked risk: shapes ``(k,)`` and ``(p,)``, intercept first.
     covariance
         Of the coefficients, shape ``(p, p)``.
     influence
         Each patient's influence on the coefficients, shape ``(n, p)``; the coefficients are means of these.
     risk, observed
         The predicted risks and the curve at them, shape ``(n,)``.
+    link
+        ``log(-log(1 - risk))`` or, of a binary endpoint, ``log(risk / (1 - risk))``.
     """
 
     knots: Array
@@ -63,13 +65,14 @@ class SmoothCalibration(NamedTuple):
     influence: Array
     risk: Array
     observed: Array
+    link: BinomialLink = "cloglog"
 
     def at(self, risk: Any) -> tuple[Array, Array, Array]:
         """Return the curve and its pointwise 95 % limits at predicted risks of shape ``(m,)``."""
-        X = _columns(cloglog(np.asarray(risk, dtype=float)), self.knots)
+        X = _columns(linked(risk, self.link), self.knots)
         eta = X @ self.coefficients
         half = Z95 * np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", X, self.covariance, X), 0.0))
-        return _risk_of(eta), _risk_of(eta - half), _risk_of(eta + half)
+        return tuple(inverse_link(one, self.link) for one in (eta, eta - half, eta + half))  # type: ignore[return-value]
 
 
 class CalibrationGaps(NamedTuple):
@@ -91,11 +94,7 @@ class CalibrationGaps(NamedTuple):
 
 def cloglog(risk: Array) -> Array:
     """Return ``log(-log(1 - risk))``, the linear predictor of proportional hazards up to a constant."""
-    return np.asarray(np.log(-np.log1p(-np.clip(risk, CLOSEST, 1 - CLOSEST))))
-
-
-def _risk_of(eta: Array) -> Array:
-    return np.asarray(-np.expm1(-np.exp(eta)))
+    return linked(risk, "cloglog")
 
 
 def observed_over_expected(
@@ -241,72 +240,63 @@ def smooth_calibration(
     outcome = checked_outcome(time, event, competing)
     risk = checked_risk(risk_at_horizon, outcome.time.size)
     beyond = checked_horizon(outcome.time, horizon)
-    score = cloglog(risk)
-    if np.ptp(score) <= 0:
-        raise AnalysisError(f"all predicted risks are {risk[0]:g}: a calibration curve needs risks that differ")
     happened = outcome.event & ~beyond
     model = censoring_of(outcome, censoring)
     weight = model.weights(beyond, horizon)
+    return smooth_curve(
+        happened, risk, weight, lambda part: model.influence(part, horizon), knots=knots, link="cloglog"
+    )
+
+
+def smooth_curve(
+    happened: Flags,
+    risk: Array,
+    weight: Array,
+    spread: Callable[[Array], Array],
+    *,
+    knots: int = 4,
+    link: BinomialLink,
+) -> SmoothCalibration:
+    """Return the smooth curve of a weighted yes-or-no outcome on the predicted risk.
+
+    Parameters
+    ----------
+    happened, risk, weight
+        Whether the event happened, the predicted risk and what the patient counts, shape ``(n,)``.
+    spread
+        Of ``part``, a number of each patient times the weight, the patients' influences through the weights on its mean.
+    knots
+        Of a restricted cubic spline in the linked risk: 3, 4 or 5.
+    link
+        Of the regression.
+
+    Raises
+    ------
+    AnalysisError
+        If fewer events, or patients without, than coefficients count, all risks are equal, or there is no maximum.
+    """
+    score = linked(risk, link)
+    if np.ptp(score) <= 0:
+        raise AnalysisError(f"all predicted risks are {risk[0]:g}: a calibration curve needs risks that differ")
     places = spline_knots(score, knots)
     X = _columns(score, places)
-    if happened.sum() < X.shape[1]:
+    events, free = int(happened.sum()), int((~happened & (weight > 0)).sum())
+    if min(events, free) < X.shape[1]:
         raise AnalysisError(
-            f"{int(happened.sum())} events by the horizon {horizon:g} cannot carry a calibration curve of {X.shape[1]} "
-            "coefficients: choose a later horizon or more patients"
+            f"{events} patients with the event and {free} without cannot carry a calibration curve of {X.shape[1]} "
+            "coefficients: use more patients, or another horizon where there is one"
         )
-    beta = _fit(X, happened, weight)
+    beta = binomial_maximum(X, happened, weight, link)
     eta = X @ beta
-    rows, bread = _scores(X, eta, happened, weight)
-    part = np.stack([one + model.influence(one, horizon) for one in rows.T], axis=1)
+    rows, bread = binomial_scores(X, eta, happened, weight, link)
+    part = np.stack([one + spread(one) for one in rows.T], axis=1)
     influence = np.linalg.solve(bread, part.T).T
     covariance = influence.T @ influence / risk.size**2
-    return SmoothCalibration(places, beta, covariance, influence, risk, _risk_of(eta))
+    return SmoothCalibration(places, beta, covariance, influence, risk, inverse_link(eta, link), link)
 
 
 def _columns(score: Array, knots: Array) -> Array:
     return np.column_stack((np.ones(score.size), restricted_cubic(score, knots)))
-
-
-def _fit(X: Array, happened: Any, weight: Array) -> Array:
-    """Return the maximum of the weighted likelihood by Fisher scoring, halved where a step would lower it."""
-    beta = np.zeros(X.shape[1])
-    mean = float(np.clip(weight @ happened / weight.sum(), CLOSEST, 1 - CLOSEST))
-    beta[0] = math.log(-math.log1p(-mean))
-    value = _likelihood(X @ beta, happened, weight)
-    for _ in range(100):
-        eta = X @ beta
-        risk = np.clip(_risk_of(eta), 1e-300, None)
-        pull = np.exp(eta)
-        score = X.T @ (weight * (happened - risk) * pull / risk)
-        information = (X * (weight * pull**2 * (1 - risk) / risk)[:, None]).T @ X
-        try:
-            step = np.linalg.solve(information, score)
-        except np.linalg.LinAlgError:
-            break
-        while (new := _likelihood(X @ (beta + step), happened, weight)) < value - 1e-12 * abs(value):
-            step = step / 2
-        beta, value = beta + step, new
-        if float(score @ step) < 1e-20 * max(abs(value), 1.0):
-            return beta
-    raise AnalysisError(
-        "the calibration curve has no maximum: the events are separated by the predicted risk or too few; use fewer "
-        "knots or more patients"
-    )
-
-
-def _likelihood(eta: Array, happened: Any, weight: Array) -> float:
-    rate = np.exp(np.minimum(eta, 700.0))
-    logs = np.where(happened, np.log(np.maximum(-np.expm1(-rate), 1e-300)), -rate)
-    return float(weight @ logs)
-
-
-def _scores(X: Array, eta: Array, happened: Any, weight: Array) -> tuple[Array, Array]:
-    """Return each patient's score, shape ``(n, p)``, and minus the mean derivative of these, shape ``(p, p)``."""
-    risk, pull = np.maximum(_risk_of(eta), 1e-300), np.exp(eta)
-    rows = X * (weight * (happened - risk) * pull / risk)[:, None]
-    slope = pull * (1 - risk)
-    bend = -slope * pull / risk + (happened - risk) * (pull / risk) * (1 - slope / risk)
-    return rows, -(X * (weight * bend)[:, None]).T @ X / eta.size
 
 
 def calibration_gaps(curve: SmoothCalibration, *, draws: int = 500, seed: int = 0) -> CalibrationGaps:
@@ -336,7 +326,7 @@ def calibration_gaps(curve: SmoothCalibration, *, draws: int = 500, seed: int = 
     """
     rng = np.random.default_rng(seed)
     n = curve.risk.size
-    X = _columns(cloglog(curve.risk), curve.knots)
+    X = _columns(linked(curve.risk, curve.link), curve.knots)
     found = np.abs(curve.observed - curve.risk)
     values = np.array([found.mean(), *np.quantile(found, (0.5, 0.9))])
     drawn = np.empty((draws, 3))
@@ -344,7 +334,7 @@ def calibration_gaps(curve: SmoothCalibration, *, draws: int = 500, seed: int = 
         weight = rng.exponential(size=n)
         weight /= weight.mean()
         moved = curve.coefficients + (weight - 1) @ curve.influence / n
-        gap = np.abs(_risk_of(X @ moved) - curve.risk)
+        gap = np.abs(inverse_link(X @ moved, curve.link) - curve.risk)
         drawn[b, 0] = weight @ gap / n
         order = np.argsort(gap)
         share = (np.cumsum(weight[order]) - weight[order] / 2) / n

@@ -14,11 +14,11 @@ from scipy import special
 
 from trialml.errors import DataError, nearest
 from trialml.result import COLOURS, Estimate, Result, counted, format_count, format_number, format_p, with_limits
-from trialml.survival.ipcw import censoring_of, checked_horizon, checked_outcome
 from trialml.validation.crossvalidation import RiskModel
-from trialml.validation.nested_crossvalidation import NestedRisks, nested_crossvalidation
+from trialml.validation.nested_crossvalidation import NestedPredictions, nested_predictions
+from trialml.validation.observed import SHORT, Observed, ObservedSurvival
 
-__all__ = ["CorrectedMean", "ModelComparison", "compare_models", "corrected_resampled"]
+__all__ = ["CorrectedMean", "ModelComparison", "choose_model", "compare_models", "corrected_resampled"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -93,8 +93,8 @@ class ModelComparison(Result):
 
     title = "Comparison of risk models"
     methods = (
-        "The candidates were fitted and tuned in the same folds of repeated nested cross-validation. Their Brier scores (weighted "
-        "for censoring) were compared with the default's by paired differences in each test fold, with the corrected resampled "
+        "The candidates were fitted and tuned in the same folds of repeated nested cross-validation. Their losses (the Brier score, weighted "
+        "for censoring; of a continuous endpoint the squared error) were compared with the default's by paired differences in each test fold, with the corrected resampled "
         "variance and Bonferroni's adjustment for the number of candidates. Another model than the default is chosen only where its "
         "adjusted interval lies below 0. The same choice was repeated from the training folds alone, and what was chosen judged on "
         "the test folds, so that the last number includes the choosing."
@@ -106,29 +106,34 @@ class ModelComparison(Result):
     )
 
     models: pd.DataFrame
-    """One row a candidate, the default first: model, brier, ipa, difference (of Brier scores, from the default), low, high
-    (simultaneous), se, p (adjusted), chosen_share (of the training sets that would choose it)."""
+    """One row a candidate, the default first: model, loss (its Brier score or mean squared error), gain (IPA or R²), difference (of
+    losses, from the default), low, high (simultaneous), se, p (adjusted), chosen_share (of the training sets that would
+    choose it)."""
     chosen: str
     default: str
-    brier_with_choice: float
-    """Brier score of whatever each training set chose."""
+    loss_with_choice: float
+    """Loss of whatever each training set chose."""
     cost: float
-    """Of the choosing: `brier_with_choice` less the chosen model's Brier score, with limits."""
+    """Of the choosing: `loss_with_choice` less the chosen model's loss, with limits."""
     cost_low: float
     cost_high: float
-    horizon: float
+    horizon: float | None
+    """Where risks are read; None where there is no follow-up."""
     unit: str
     folds: int
     repeats: int
     n: int
     events: int
+    loss: str = "Brier score"
+    gain: str = "IPA"
+    predicted: str = "risk"
 
     def frame(self) -> pd.DataFrame:
         """Return one row a candidate."""
         return self.models
 
     def difference(self, model: str) -> Estimate:
-        """Return a candidate's Brier score less the default's, with simultaneous limits.
+        """Return a candidate's loss less the default's, with simultaneous limits.
 
         Raises
         ------
@@ -139,14 +144,14 @@ class ModelComparison(Result):
         if model not in names or model == self.default:
             raise DataError(f"there is no candidate '{model}': {nearest(model, names[1:])}")
         row = self.models.iloc[names.index(model)]
-        return Estimate(float(row["difference"]), float(row["low"]), float(row["high"]), scale=f"Brier score less {self.default}'s",
+        return Estimate(float(row["difference"]), float(row["low"]), float(row["high"]), scale=f"{self.loss} less {self.default}'s",
                         kind="crossfit", se=float(row["se"]), n=self.n, events=self.events,
                         method="corrected resampled t, Bonferroni")  # fmt: skip
 
     @property
     def cost_of_choosing(self) -> Estimate:
-        """What the choosing adds to the chosen model's Brier score."""
-        return Estimate(self.cost, self.cost_low, self.cost_high, scale="Brier score", kind="crossfit", n=self.n,
+        """What the choosing adds to the chosen model's loss."""
+        return Estimate(self.cost, self.cost_low, self.cost_high, scale=self.loss, kind="crossfit", n=self.n,
                         events=self.events, method="corrected resampled t")  # fmt: skip
 
     def text(self) -> str:
@@ -157,22 +162,29 @@ class ModelComparison(Result):
         p = format_p(best["p"])
         p = p if p[0] in "<>" else f"= {p}"
         reason = (
-            f"the adjusted interval of its Brier score less that of {self.default} lies below 0: {gap}, p {p}"
+            f"the adjusted interval of its {self.loss} less that of {self.default} lies below 0: {gap}, p {p}"
             if self.chosen != self.default
             else f"no candidate's adjusted interval lies below 0; that of {best['model']}, the nearest, is {gap}, p {p}"
         )
         again = float(self.models.loc[self.models["model"] == self.chosen, "chosen_share"].iloc[0])
         return (
-            f"The model used is {self.chosen}, because {reason} (risks by {self.horizon:g} {self.unit}, {self.repeats} x {self.folds} "
-            f"folds, {format_count(self.n)} patients, {counted(self.events, 'event')} by then). {format_number(100 * again)} % of the "
-            f"training sets choose it too; choosing adds {self.cost_of_choosing.text()} to its Brier score."
+            f"The model used is {self.chosen}, because {reason} ({self._what()}). {format_number(100 * again)} % of the "
+            f"training sets choose it too; choosing adds {self.cost_of_choosing.text()} to its {self.loss}."
         )
 
+    def _what(self) -> str:
+        """Return what was predicted, in how many folds, of how many patients."""
+        folds = f"{self.repeats} x {self.folds} folds, {format_count(self.n)} patients"
+        if self.horizon is not None:
+            return f"risks by {self.horizon:g} {self.unit}, {folds}, {counted(self.events, 'event')} by then"
+        return f"predicted {self.predicted}s, {folds}" + (f", {counted(self.events, 'event')}" if self.events else "")
+
     def scalars(self) -> dict[str, float]:
-        """Return each difference with its limits, the cost of choosing, and Brier scores."""
-        named = {f"brier_{name}_less_{self.default}": self.difference(name) for name in self.models["model"][1:]}
-        numbers = with_limits(named | {"brier_cost_of_choosing": self.cost_of_choosing})
-        return numbers | {f"brier_{row.model}_crossfit": row.brier for row in self.models.itertuples()}
+        """Return each difference with its limits, the cost of choosing, and the losses."""
+        short = SHORT[self.loss]
+        named = {f"{short}_{name}_less_{self.default}": self.difference(name) for name in self.models["model"][1:]}
+        numbers = with_limits(named | {f"{short}_cost_of_choosing": self.cost_of_choosing})
+        return numbers | {f"{short}_{row.model}_crossfit": row.loss for row in self.models.itertuples()}
 
     def table(self) -> pd.DataFrame:
         """Return the candidates as words."""
@@ -180,8 +192,8 @@ class ModelComparison(Result):
         return pd.DataFrame(
             {
                 "Model": [f"{name} (used)" if name == self.chosen else name for name in rows["model"]],
-                "Brier score": rows["brier"].map(format_number),
-                "IPA": rows["ipa"].map(format_number),
+                f"{self.loss[0].upper()}{self.loss[1:]}": rows["loss"].map(format_number),
+                self.gain: rows["gain"].map(format_number),
                 f"Less {self.default} (adjusted 95% CI)": [
                     "" if name == self.default else self.difference(name).text() for name in rows["model"]
                 ],
@@ -201,18 +213,17 @@ class ModelComparison(Result):
         axes.errorbar(others["difference"], place, xerr=widths, fmt="o", color=COLOURS["experimental"], capsize=3)
         axes.axvline(0, color=COLOURS["reference"], linewidth=1)
         axes.set_yticks(place, others["model"])
-        axes.set_xlabel(f"Brier score less that of {self.default} (below 0 is better; adjusted 95% CI)")
+        axes.set_xlabel(
+            f"{self.loss[0].upper()}{self.loss[1:]} less that of {self.default} (below 0 is better; adjusted 95% CI)"
+        )
 
 
-def compare_models(
-    fits: Mapping[str, Callable[[Rows], RiskModel]],
+def choose_model(
+    fits: Mapping[str, Callable[[Rows], Any]],
     X: pd.DataFrame,
-    time: Any,
-    event: Any,
+    observed: Observed,
     *,
     cells: Any,
-    horizon: float,
-    unit: str,
     default: str | None = None,
     folds: int = 5,
     repeats: int = 10,
@@ -223,17 +234,15 @@ def compare_models(
     groups: Any = None,
     workers: int = 1,
     advance: Callable[[], None] = lambda: None,
-) -> ModelComparison:
+) -> tuple[ModelComparison, NestedPredictions]:
     """Choose among candidates: the default, unless another is better beyond doubt on patients not seen.
 
     Parameters
     ----------
     fits
         By name what, given training rows, learns everything on them; two or more.
-    X, time, event, cells, groups
-        As in `nested_crossvalidation`.
-    horizon, unit
-        Where risks are read.
+    X, observed, cells, groups
+        As in `nested_predictions`.
     default
         The candidate that needs no reason; the first by default.
     folds, repeats
@@ -243,13 +252,15 @@ def compare_models(
     level
         Of the simultaneous limits.
     seed, workers, advance
-        As in `nested_crossvalidation`; `advance` is called after each outer fold.
+        As in `nested_predictions`; `advance` is called after each outer fold.
 
     Returns
     -------
-    ModelComparison
-        The chosen model has the lowest Brier score of those whose simultaneous interval lies below 0. Censoring weights come
+    comparison : ModelComparison
+        The chosen model has the lowest loss of those whose simultaneous interval lies below 0. Censoring weights come
         from all patients, one curve for everybody, and are alike for all candidates.
+    held : NestedPredictions
+        The candidates' out-of-fold predictions, the default first, and what each training set chose.
 
     Raises
     ------
@@ -265,60 +276,68 @@ def compare_models(
             f"the default is '{first}' of the candidates {names}: name two or more, the default one of them"
         )
     ordered = {first: fits[first]} | dict(fits)
-    judge = _Losses(time, event, horizon)
     labels = np.asarray(cells).astype(str)
     patients = None if groups is None else np.asarray(groups)
 
     def choose(rows: Rows, inner_seed: int) -> int:
         inner = {name: _within(fit, rows) for name, fit in ordered.items()}
-        held = nested_crossvalidation(
-            inner, X.iloc[rows], judge.time[rows], judge.event[rows], cells=labels[rows], horizon=horizon, folds=inner_folds,
-            repeats=inner_repeats, seed=inner_seed, groups=None if patients is None else patients[rows],
+        own = observed.sample(rows)  # censoring too is learned from the training rows alone
+        held = nested_predictions(
+            inner, X.iloc[rows], own, cells=labels[rows], folds=inner_folds, repeats=inner_repeats, seed=inner_seed,
+            groups=None if patients is None else patients[rows],
         )  # fmt: skip
-        # Censoring too is learned from the training rows alone.
-        own = _Losses(judge.time[rows], judge.event[rows], horizon)
-        return _choice(own.by_fold(held), inner_folds, level)[0]
+        return _choice(_by_fold(own, held), inner_folds, level)[0]
 
-    held = nested_crossvalidation(ordered, X, judge.time, judge.event, cells=labels, horizon=horizon, folds=folds, repeats=repeats,
-                                  seed=seed, groups=groups, choose=choose, workers=workers, advance=advance)  # fmt: skip
-    losses = judge.by_fold(held)
+    held = nested_predictions(ordered, X, observed, cells=labels, folds=folds, repeats=repeats, seed=seed, groups=groups,
+                              choose=choose, workers=workers, advance=advance)  # fmt: skip
+    losses = _by_fold(observed, held)
     place, found = _choice(losses, folds, level)
     with_choice = np.take_along_axis(losses, held.chosen.reshape(1, -1), axis=0)[0]
     cost = corrected_resampled(with_choice - losses[place], 1 / (folds - 1), level=level)
-    return ModelComparison(
-        _rows(held, losses, found, judge.of(held.null_risk)), held.names[place], first,
-        float(with_choice.mean()), cost.value, cost.low, cost.high, horizon, unit, folds, repeats, len(X), judge.events,
+    comparison = ModelComparison(
+        _rows(held, losses, found, observed.losses(held.null)), held.names[place], first, float(with_choice.mean()), cost.value,
+        cost.low, cost.high, observed.horizon, observed.unit, folds, repeats, observed.n, observed.events, observed.loss,
+        observed.gain, observed.predicted,
     )  # fmt: skip
+    return comparison, held
 
 
-def _within(fit: Callable[[Rows], RiskModel], rows: Rows) -> Callable[[Rows], RiskModel]:
+def compare_models(
+    fits: Mapping[str, Callable[[Rows], RiskModel]],
+    X: pd.DataFrame,
+    time: Any,
+    event: Any,
+    *,
+    horizon: float,
+    unit: str,
+    competing: Any = None,
+    **settings: Any,
+) -> ModelComparison:
+    """Choose among risk models of a time to event: the comparison of `choose_model`.
+
+    Parameters
+    ----------
+    fits, X, settings
+        As in `choose_model`.
+    time, event, horizon, unit, competing
+        As in `ObservedSurvival`.
+    """
+    observed = ObservedSurvival(time, event, horizon=horizon, unit=unit, competing=competing)
+    return choose_model(fits, X, observed, **settings)[0]
+
+
+def _within(fit: Callable[[Rows], Any], rows: Rows) -> Callable[[Rows], Any]:
     """Return `fit` for places among `rows`."""
     return lambda own: fit(rows[own])
 
 
-class _Losses:
-    """Squared errors of risks, weighted for censoring by one curve of all patients."""
-
-    def __init__(self, time: Any, event: Any, horizon: float) -> None:
-        outcome = checked_outcome(time, event, None)
-        beyond = checked_horizon(outcome.time, horizon)
-        self.time, self.event = outcome.time, outcome.event
-        self.weight = censoring_of(outcome, None).weights(beyond, horizon)
-        self.happened = outcome.event & ~beyond
-        self.events = int(self.happened.sum())
-
-    def of(self, risk: Floats) -> Floats:
-        return np.asarray(self.weight * (self.happened - risk) ** 2)
-
-    def by_fold(self, held: NestedRisks) -> Floats:
-        """Return each candidate's mean loss in each test fold, shape (candidates, repeats * folds)."""
-        loss = self.of(held.risk)
-        parts = [
-            loss[:, repeat, own == label].mean(axis=1)
-            for repeat, own in enumerate(held.fold)
-            for label in np.unique(own)
-        ]
-        return np.stack(parts, axis=1)
+def _by_fold(observed: Observed, held: NestedPredictions) -> Floats:
+    """Return each candidate's mean loss in each test fold, shape (candidates, repeats * folds)."""
+    loss = observed.losses(held.value)
+    parts = [
+        loss[:, repeat, own == label].mean(axis=1) for repeat, own in enumerate(held.fold) for label in np.unique(own)
+    ]
+    return np.stack(parts, axis=1)
 
 
 def _choice(losses: Floats, folds: int, level: float) -> tuple[int, list[CorrectedMean]]:
@@ -331,15 +350,15 @@ def _choice(losses: Floats, folds: int, level: float) -> tuple[int, list[Correct
     return min(better, key=lambda k: found[k - 1].value, default=0), found
 
 
-def _rows(held: NestedRisks, losses: Floats, found: list[CorrectedMean], null: Floats) -> pd.DataFrame:
+def _rows(held: NestedPredictions, losses: Floats, found: list[CorrectedMean], null: Floats) -> pd.DataFrame:
     none = CorrectedMean(0.0, 0.0, 0, math.nan, math.nan, math.nan)
     gaps = [none, *found]
-    brier = losses.mean(axis=1)
+    loss = losses.mean(axis=1)
     return pd.DataFrame(
         {
             "model": held.names,
-            "brier": brier,
-            "ipa": 1 - brier / null.mean(),
+            "loss": loss,
+            "gain": 1 - loss / null.mean(),
             "difference": [one.value for one in gaps],
             "low": [one.low for one in gaps],
             "high": [one.high for one in gaps],

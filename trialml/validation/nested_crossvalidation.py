@@ -11,32 +11,53 @@ from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
 from trialml.errors import DataError
-from trialml.survival.product_limit import product_limit, step_at
 from trialml.validation.crossvalidation import RiskModel
+from trialml.validation.observed import Observed, ObservedSurvival
 from trialml.validation.parallel import in_order
 
-__all__ = ["NestedRisks", "nested_crossvalidation"]
+__all__ = ["NestedPredictions", "NestedRisks", "nested_crossvalidation", "nested_predictions"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 
-class NestedRisks(NamedTuple):
-    """Out-of-fold predictions of several ways of learning.
+class NestedPredictions(NamedTuple):
+    """Out-of-fold predictions of several ways of learning, of any kind of endpoint.
 
     Attributes
     ----------
     names
         The ways, in the order of the first axis of what follows.
-    risk, log_hazard
-        Risk at the horizon and the score that orders patients within a fold, shape ``(ways, repeats, n)``.
-    null_risk
-        Kaplan-Meier risk of the training folds, shape ``(repeats, n)``.
+    value, score
+        The risk or mean, and the score that orders patients within a fold, shape ``(ways, repeats, n)``.
+    null
+        The one prediction for everybody that the training folds teach, shape ``(repeats, n)``.
     fold
         The fold of each row, shape ``(repeats, n)``.
     chosen
         In each repeat and fold the place of the way that `choose` took from the training rows alone, shape
         ``(repeats, folds)``; -1 where nothing chose.
+    """
+
+    names: tuple[str, ...]
+    value: Floats
+    score: Floats
+    null: Floats
+    fold: Rows
+    chosen: Rows
+
+
+class NestedRisks(NamedTuple):
+    """`NestedPredictions` of a time to event, in its own words.
+
+    Attributes
+    ----------
+    names, fold, chosen
+        As there.
+    risk, log_hazard
+        Risk at the horizon and the score that orders patients within a fold, shape ``(ways, repeats, n)``.
+    null_risk
+        Kaplan-Meier, with competing events Aalen-Johansen risk of the training folds, shape ``(repeats, n)``.
     """
 
     names: tuple[str, ...]
@@ -57,14 +78,12 @@ class _Part(NamedTuple):
     seed: int
 
 
-def nested_crossvalidation(
-    fits: Mapping[str, Callable[[Rows], RiskModel]],
+def nested_predictions(
+    fits: Mapping[str, Callable[[Rows], Any]],
     X: pd.DataFrame,
-    time: Any,
-    event: Any,
+    observed: Observed,
     *,
     cells: Any,
-    horizon: float,
     folds: int,
     repeats: int,
     seed: int,
@@ -72,7 +91,7 @@ def nested_crossvalidation(
     choose: Callable[[Rows, int], int] | None = None,
     workers: int = 1,
     advance: Callable[[], None] = lambda: None,
-) -> NestedRisks:
+) -> NestedPredictions:
     """Fit each way on all folds but one and predict the one left out, in turn, `repeats` times.
 
     Parameters
@@ -82,12 +101,10 @@ def nested_crossvalidation(
         inner folds are then inside the outer ones.
     X
         Covariates with whatever else the models read, shape ``(n, p)``.
-    time, event
-        Follow-up times and True where the event happened, shape ``(n,)``.
+    observed
+        The outcomes of the n patients, which say what a model predicts and what the null model does.
     cells
         What folds are balanced by, such as arm and event, shape ``(n,)``.
-    horizon
-        Where risks are read.
     folds, repeats, seed
         Each repeat has a seed of its own, and each fold another for `choose`, all spawned from `seed`.
     groups
@@ -101,7 +118,7 @@ def nested_crossvalidation(
 
     Returns
     -------
-    NestedRisks
+    NestedPredictions
         Every row is predicted once in each repeat by each way.
 
     Raises
@@ -111,32 +128,53 @@ def nested_crossvalidation(
     AnalysisError
         If there are fewer patients than folds.
     """
-    times, flags = np.asarray(time, dtype=float), np.asarray(event, dtype=bool)
-    if not fits or len(X) != times.size:
+    if not fits or len(X) != observed.n:
         raise DataError(
-            f"there are {len(fits)} models for {len(X)} rows and {times.size} times: pass one row a time, and a model"
+            f"there are {len(fits)} models for {len(X)} rows and {observed.n} outcomes: pass one row an outcome, and a model"
         )
     fold, parts = _parts(cells, folds, repeats, seed, groups)
 
     def one(part: _Part) -> tuple[Floats, float, int]:
         test = X.iloc[part.test]
-        models = [fit(part.train) for fit in fits.values()]
-        predicted = np.array([[model.risk(test, horizon), model.log_hazard(test)] for model in models])
-        curve = product_limit(times[part.train], flags[part.train])
-        null = 1.0 - float(step_at(curve.time, curve.survival, horizon))
-        return predicted, null, -1 if choose is None else choose(part.train, part.seed)
+        predicted = np.array([observed.predict(fit(part.train), test) for fit in fits.values()])
+        return predicted, observed.null(part.train), -1 if choose is None else choose(part.train, part.seed)
 
-    shape = (len(fits), repeats, times.size)
-    risk, score, nulls = np.empty(shape), np.empty(shape), np.empty(shape[1:])
+    shape = (len(fits), repeats, observed.n)
+    value, score, nulls = np.empty(shape), np.empty(shape), np.empty(shape[1:])
     chosen = np.empty((repeats, folds), dtype=np.intp)
     for part, (predicted, null, taken) in zip(
         parts, in_order(one, parts, workers=workers, advance=advance), strict=True
     ):
-        risk[:, part.repeat, part.test] = predicted[:, 0]
+        value[:, part.repeat, part.test] = predicted[:, 0]
         score[:, part.repeat, part.test] = predicted[:, 1]
         nulls[part.repeat, part.test] = null
         chosen[part.repeat, part.label] = taken
-    return NestedRisks(tuple(fits), risk, score, nulls, fold, chosen)
+    return NestedPredictions(tuple(fits), value, score, nulls, fold, chosen)
+
+
+def nested_crossvalidation(
+    fits: Mapping[str, Callable[[Rows], RiskModel]],
+    X: pd.DataFrame,
+    time: Any,
+    event: Any,
+    *,
+    horizon: float,
+    competing: Any = None,
+    **settings: Any,
+) -> NestedRisks:
+    """`nested_predictions` of the risk of a time to event by a horizon.
+
+    Parameters
+    ----------
+    fits, X, settings
+        As there.
+    time, event, competing
+        As in `ObservedSurvival`.
+    horizon
+        Where risks are read.
+    """
+    observed = ObservedSurvival(time, event, horizon=horizon, competing=competing)
+    return NestedRisks(*nested_predictions(fits, X, observed, **settings))
 
 
 def _parts(cells: Any, folds: int, repeats: int, seed: int, groups: Any) -> tuple[Rows, list[_Part]]:

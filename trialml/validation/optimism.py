@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,22 +13,20 @@ from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number, with_limits
-from trialml.survival.concordance import concordance
 from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.cox_residuals import baseline_cumulative_hazard
-from trialml.survival.ipcw import censoring_of, checked_horizon, checked_outcome, observed_risk
 from trialml.survival.product_limit import step_at
 from trialml.validation.crossvalidation import RiskModel
+from trialml.validation.observed import SHORT, Observed, ObservedSurvival
 from trialml.validation.parallel import in_order
 
-__all__ = ["CoxPredictor", "Fit", "Optimism", "bootstrap_rows", "cox_fit", "optimism"]
+__all__ = ["CoxPredictor", "Fit", "Optimism", "bootstrap_rows", "cox_fit", "fitted_samples", "optimism", "optimism_of"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 Fit = Callable[[Rows], RiskModel]
-MEASURES = ("Harrell's C", "calibration slope", "Brier score", "IPA")
-SHORT = ("harrell_c", "calibration_slope", "brier", "ipa")
+Answer = TypeVar("Answer")
 MOST_FAILED = 0.1
 FEWEST = 20
 
@@ -55,7 +53,8 @@ class Optimism(Result):
     """Columns measure, apparent, optimism, corrected, low, high (of corrected), mc_error (of optimism and corrected)."""
     samples: pd.DataFrame
     """One row a bootstrap sample: of each measure ``<name> in sample`` and ``<name> in original``."""
-    horizon: float
+    horizon: float | None
+    """Where risks are read; None where there is no follow-up."""
     unit: str
     n: int
     events: int
@@ -67,37 +66,40 @@ class Optimism(Result):
         return self.measures
 
     def estimate(self, measure: str) -> Estimate:
-        """Return a corrected measure: ``"Harrell's C"``, ``"calibration slope"``, ``"Brier score"`` or ``"IPA"``.
+        """Return a corrected measure: ``"calibration slope"``, ``"IPA"`` and whatever else the endpoint has.
 
         Raises
         ------
         DataError
             If there is no such measure.
         """
-        if measure not in MEASURES:
-            raise DataError(f"there is no measure '{measure}': use one of {', '.join(MEASURES)}")
-        row = self.measures.iloc[MEASURES.index(measure)]
+        names = list(self.measures["measure"])
+        if measure not in names:
+            raise DataError(f"there is no measure '{measure}': use one of {', '.join(names)}")
+        row = self.measures.iloc[names.index(measure)]
         return Estimate(float(row["corrected"]), float(row["low"]), float(row["high"]), scale=measure, kind="corrected",
                         n=self.n, events=self.events, method=f"{len(self.samples)} bootstrap samples",
                         mc_error=float(row["mc_error"]))  # fmt: skip
 
     def text(self) -> str:
-        """Return the corrected measures, and how much was taken off the concordance."""
-        said = "; ".join(f"{name} {self.estimate(name).text()}" for name in MEASURES)
-        c = self.measures.iloc[0]
+        """Return the corrected measures, and how much was taken off the first."""
+        said = "; ".join(f"{name} {self.estimate(name).text()}" for name in self.measures["measure"])
+        first = self.measures.iloc[0]
+        short = "C" if first["measure"] == "Harrell's C" else first["measure"]
         lost = f" In {self.failed} samples the model could not be fitted." if self.failed else ""
+        events = f", {format_count(self.events)} events" if self.events else ""
+        at = f"; Brier score and IPA at {self.horizon:g} {self.unit}" if self.horizon is not None else ""
         return (
-            f"Corrected for optimism by {format_count(len(self.samples))} bootstrap samples ({format_count(self.n)} patients, "
-            f"{format_count(self.events)} events; Brier score and IPA at {self.horizon:g} {self.unit}): {said}. The optimism of the C is "
-            f"{format_number(c['optimism'])} (Monte Carlo error {format_number(c['mc_error'], 2)}), its apparent value "
-            f"{format_number(c['apparent'])}.{lost}"
+            f"Corrected for optimism by {format_count(len(self.samples))} bootstrap samples ({format_count(self.n)} patients{events}{at}): "
+            f"{said}. The optimism of the {short} is {format_number(first['optimism'])} (Monte Carlo error "
+            f"{format_number(first['mc_error'], 2)}), its apparent value {format_number(first['apparent'])}.{lost}"
         )
 
     def scalars(self) -> dict[str, float]:
         """Return the corrected measures with limits, and apparent values, optimisms and Monte Carlo errors."""
-        named = {f"{short}_corrected": self.estimate(name) for short, name in zip(SHORT, MEASURES, strict=True)}
-        numbers = with_limits(named)
-        for short, row in zip(SHORT, self.measures.itertuples(), strict=True):
+        names = {SHORT[name]: name for name in self.measures["measure"]}
+        numbers = with_limits({f"{short}_corrected": self.estimate(name) for short, name in names.items()})
+        for short, row in zip(names, self.measures.itertuples(), strict=True):
             numbers |= {f"{short}_apparent": row.apparent, f"{short}_optimism": row.optimism,
                         f"{short}_optimism_mc_error": row.mc_error}  # fmt: skip
         return numbers
@@ -111,13 +113,14 @@ class Optimism(Result):
                 f"{format_number(row.optimism)} ({format_number(row.mc_error, 2)})"
                 for row in self.measures.itertuples()
             ],
-            "Corrected (95% CI)": [self.estimate(name).text() for name in MEASURES],
+            "Corrected (95% CI)": [self.estimate(name).text() for name in self.measures["measure"]],
         }
         return pd.DataFrame(shown)
 
     def draw(self, figure: Any) -> None:
         """Draw each sample's model in its sample and in the original patients."""
-        for axes, name in zip(figure.subplots(1, len(MEASURES)), MEASURES, strict=True):
+        names = list(self.measures["measure"])
+        for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
             parts = [self.samples[f"{name} in sample"], self.samples[f"{name} in original"]]
             axes.boxplot(parts, widths=0.6, showfliers=False)
             axes.axhline(self.estimate(name).value, color=COLOURS["experimental"], linewidth=1)
@@ -205,6 +208,27 @@ def optimism(
     horizon: float,
     unit: str,
     tau: float | None = None,
+    competing: Any = None,
+    **settings: Any,
+) -> Optimism:
+    """Correct the performance of a risk model of a time to event in its own patients for optimism.
+
+    Parameters
+    ----------
+    fit, X, settings
+        As in `optimism_of`.
+    time, event, horizon, unit, competing, tau
+        As in `ObservedSurvival`.
+    """
+    observed = ObservedSurvival(time, event, horizon=horizon, unit=unit, competing=competing, tau=tau)
+    return optimism_of(fit, X, observed, **settings)
+
+
+def optimism_of(
+    fit: Callable[[Rows], Any],
+    X: pd.DataFrame,
+    observed: Observed,
+    *,
     bootstraps: int = 200,
     seed: int = 1,
     groups: Any = None,
@@ -212,7 +236,7 @@ def optimism(
     workers: int = 1,
     advance: Callable[[], None] = lambda: None,
 ) -> Optimism:
-    """Correct the performance of a risk model in its own patients for optimism.
+    """Correct the performance of a model in its own patients for optimism.
 
     Parameters
     ----------
@@ -222,12 +246,8 @@ def optimism(
         inner folds; a `fit` that makes folds of its own passes `rows` as `groups` to `data.folds.fold_labels`.
     X
         Covariates, shape ``(n, p)``, one row a patient unless `groups` says otherwise.
-    time, event
-        Follow-up times and True where the event happened, shape ``(n,)``.
-    horizon, unit
-        Where Brier score and IPA are read.
-    tau
-        Pairs of the C whose first event is later do not count; None keeps all.
+    observed
+        Outcomes of the n patients.
     bootstraps, seed
         Samples, and the seed from which each has its own.
     groups
@@ -248,72 +268,58 @@ def optimism(
     Raises
     ------
     AnalysisError
-        If the model cannot be fitted to more than a tenth of the samples, or a measure cannot be computed.
+        If more than a tenth of the samples have no model or no measures.
     """
-    outcome = checked_outcome(time, event, None)
-    n = outcome.time.size
+    n = observed.n
     if len(X) != n:
-        raise DataError(f"X has {len(X)} rows for {n} times: pass one row a patient")
+        raise DataError(f"X has {len(X)} rows for {n} outcomes: pass one row a patient")
     drawn = (
         bootstrap_rows(n, bootstraps, seed, groups) if samples is None else [np.asarray(s, np.intp) for s in samples]
     )
-    original = _Judge(outcome.time, outcome.event, horizon, tau)
-    apparent = original.measures(fit(np.arange(n)), X)
+    apparent = observed.judge(observed.predict(fit(np.arange(n)), X))
 
     def one(rows: Rows) -> Floats | None:
         try:
-            model = fit(rows)
+            model, own = fit(rows), observed.sample(rows)
+            inside = own.judge(own.predict(model, X.iloc[rows]))
         except AnalysisError:
             return None
-        own = _Judge(outcome.time[rows], outcome.event[rows], horizon, tau)
-        return np.stack([own.measures(model, X.iloc[rows]), original.measures(model, X)])
+        return np.stack([inside, observed.judge(observed.predict(model, X))])
 
-    answers = list(in_order(one, drawn, workers=workers, advance=advance))
-    kept = [answer for answer in answers if answer is not None]
-    failed = len(answers) - len(kept)
-    if failed > MOST_FAILED * len(answers):
+    both, failed = fitted_samples(one, drawn, workers, advance)
+    names = observed.measures
+    return Optimism(_corrected(names, apparent, np.stack(both)), _by_sample(names, np.stack(both)), observed.horizon,
+                    observed.unit, n, observed.all_events, failed)  # fmt: skip
+
+
+def fitted_samples(
+    one: Callable[[Rows], Answer | None], drawn: list[Rows], workers: int, advance: Callable[[], None]
+) -> tuple[list[Answer], int]:
+    """Return what each sample gives and how many gave nothing (None).
+
+    Raises
+    ------
+    AnalysisError
+        If more than a tenth gave nothing.
+    """
+    kept = [answer for answer in in_order(one, drawn, workers=workers, advance=advance) if answer is not None]
+    failed = len(drawn) - len(kept)
+    if failed > MOST_FAILED * len(drawn):
         raise AnalysisError(
-            f"the model could not be fitted to {failed} of {len(answers)} bootstrap samples: use fewer covariates or a penalty."
+            f"the model could not be fitted to {failed} of {len(drawn)} bootstrap samples: use fewer covariates or a penalty."
         )
-    both = np.stack(kept)
-    return Optimism(_corrected(apparent, both), _by_sample(both), horizon, unit, n, int(outcome.event.sum()), failed)
+    return kept, failed
 
 
-class _Judge:
-    """Some patients' outcomes with what every model's measures share."""
-
-    def __init__(self, time: Floats, event: Flags, horizon: float, tau: float | None) -> None:
-        self.time, self.event, self.horizon, self.tau = time, event, horizon, tau
-        outcome = checked_outcome(time, event, None)
-        beyond = checked_horizon(time, horizon)
-        self.weight = censoring_of(outcome, None).weights(beyond, horizon)
-        self.happened = event & ~beyond
-        self.null = float((self.weight * (self.happened - float(observed_risk(outcome, horizon))) ** 2).mean())
-
-    def _slope(self, score: Floats) -> float:
-        return float(CoxProblem(self.time, self.event, score[:, None]).fit(start=np.ones(1)).coefficients[0])
-
-    def measures(self, model: RiskModel, X: pd.DataFrame) -> Floats:
-        """Return C, slope, Brier score and IPA, shape ``(4,)``."""
-        score = np.asarray(model.log_hazard(X), dtype=float)
-        # A known risk of the score saves the second pass over the covariates.
-        risk = model.risk_of(score, self.horizon) if isinstance(model, CoxPredictor) else model.risk(X, self.horizon)
-        c = concordance(self.time, self.event, score, tau=self.tau).value
-        # A model of one score for everybody has no slope; 0 is what its predictions are worth.
-        slope = self._slope(score) if np.ptp(score) > 0 else 0.0
-        brier = float((self.weight * (self.happened - risk) ** 2).mean())
-        return np.array([c, slope, brier, 1 - brier / self.null if self.null > 0 else math.nan])
-
-
-def _corrected(apparent: Floats, both: Floats) -> pd.DataFrame:
+def _corrected(names: tuple[str, ...], apparent: Floats, both: Floats) -> pd.DataFrame:
     gap = both[:, 0] - both[:, 1]
     optimism_ = gap.mean(axis=0)
     low, high = np.quantile(both[:, 0], (0.025, 0.975), axis=0) - optimism_
-    slope = MEASURES.index("calibration slope")
+    slope = names.index("calibration slope")
     low[slope], high[slope] = np.quantile(both[:, 1, slope], (0.025, 0.975))
     return pd.DataFrame(
         {
-            "measure": MEASURES,
+            "measure": names,
             "apparent": apparent,
             "optimism": optimism_,
             "corrected": apparent - optimism_,
@@ -324,8 +330,8 @@ def _corrected(apparent: Floats, both: Floats) -> pd.DataFrame:
     )
 
 
-def _by_sample(both: Floats) -> pd.DataFrame:
+def _by_sample(names: tuple[str, ...], both: Floats) -> pd.DataFrame:
     places = ("in sample", "in original")
     return pd.DataFrame(
-        {f"{name} {place}": both[:, k, j] for j, name in enumerate(MEASURES) for k, place in enumerate(places)}
+        {f"{name} {place}": both[:, k, j] for j, name in enumerate(names) for k, place in enumerate(places)}
     )

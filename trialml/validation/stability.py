@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number
-from trialml.survival.cox_fit import fit_cox
-from trialml.survival.ipcw import checked_horizon, checked_outcome, observed_risk
-from trialml.validation.crossvalidation import RiskModel
-from trialml.validation.optimism import MOST_FAILED, Fit, bootstrap_rows
-from trialml.validation.parallel import in_order
+from trialml.validation.observed import SHORT, Observed, ObservedSurvival
+from trialml.validation.optimism import Fit, bootstrap_rows, fitted_samples
 
-__all__ = ["Stability", "prediction_stability"]
+__all__ = ["Stability", "prediction_stability", "stability_of"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+SHORT_HERE = {"MAPE": "mape", "calibration slope": "slope"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +42,22 @@ class Stability(Result):
     """One row a tenth of the original risk: risk (mean of the original model's), low, high (means of the patients' 2.5 and 97.5
     percentiles over the bootstrap models), instability (mean), n."""
     summaries: pd.DataFrame
-    """Columns measure (``MAPE``, ``calibration slope``, ``observed over expected``), value (mean over the bootstrap models), low, high
+    """Columns measure (``MAPE``, ``calibration slope``, ``observed over expected`` or, of a continuous endpoint, ``observed less
+    predicted mean``), value (mean over the bootstrap models), low, high
     (2.5 and 97.5 percentiles over them), mc_error (of value)."""
     chosen: pd.DataFrame
     """Columns model, share (of the bootstrap samples that choose it), mc_error; empty where nothing was chosen."""
     original_choice: str
     largest: float
     """The 95th percentile of the patients' instability."""
-    horizon: float
+    horizon: float | None
+    """Where risks are read; None where there is no follow-up."""
     unit: str
     bootstraps: int
     failed: int
     n: int
     events: int
+    predicted: str = "risk"
 
     def frame(self) -> pd.DataFrame:
         """Return summaries, tenths of risk and choices under each other, told apart by `part`."""
@@ -83,10 +84,10 @@ class Stability(Result):
         """Return how far risks move, how far calibration does, and how often the model is chosen again."""
         mape, slope = self.summaries.iloc[0], self.summaries.iloc[1]
         text = (
-            f"Over {format_count(self.bootstraps)} bootstrap models the risk by {self.horizon:g} {self.unit} of a patient moves by "
-            f"{format_number(100 * mape['value'])} percentage points on average (MAPE; 95 % of the models between "
-            f"{format_number(100 * mape['low'])} and {format_number(100 * mape['high'])}), for one patient in twenty by more than "
-            f"{format_number(100 * self.largest)}. In the {format_count(self.n)} original patients their calibration slopes range from "
+            f"Over {format_count(self.bootstraps)} bootstrap models the {self._named} of a patient moves by "
+            f"{self._amount(mape['value'])} on average (MAPE; 95 % of the models between {self._size(mape['low'])} and "
+            f"{self._size(mape['high'])}), for one patient in twenty by more than {self._size(self.largest)}. In the "
+            f"{format_count(self.n)} original patients their calibration slopes range from "
             f"{format_number(slope['low'])} to {format_number(slope['high'])} (95 % of them)."
         )
         for row in self.chosen[self.chosen["model"] == self.original_choice].itertuples():
@@ -96,11 +97,22 @@ class Stability(Result):
             )
         return text
 
+    @property
+    def _named(self) -> str:
+        """What is predicted, with its horizon."""
+        return self.predicted + (f" by {self.horizon:g} {self.unit}" if self.horizon is not None else "")
+
+    def _size(self, change: float) -> str:
+        return format_number(100 * change if self.predicted == "risk" else change)
+
+    def _amount(self, change: float) -> str:
+        return f"{self._size(change)} {'percentage points' if self.predicted == 'risk' else self.unit}".rstrip()
+
     def scalars(self) -> dict[str, float]:
         """Return MAPE, calibration slope and O/E of the bootstrap models with their ranges, and the share chosen again."""
         numbers: dict[str, float] = {}
-        for name, row in zip(("mape", "slope", "observed_over_expected"), self.summaries.itertuples(), strict=True):
-            key = f"stability_{name}"
+        for row in self.summaries.itertuples():
+            key = f"stability_{SHORT_HERE.get(row.measure) or SHORT[row.measure]}"
             numbers |= {key: row.value, f"{key}_low": row.low, f"{key}_high": row.high, f"{key}_mc_error": row.mc_error}
         again = self.chosen[self.chosen["model"] == self.original_choice]
         return numbers if again.empty else numbers | {"stability_chosen_again": float(again["share"].iloc[0])}
@@ -119,18 +131,19 @@ class Stability(Result):
         rows, colour = self.by_risk, COLOURS["experimental"]
         left.fill_between(rows["risk"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
         left.plot(rows["risk"], rows["risk"], color=COLOURS["reference"], linewidth=1)
-        left.set_ylabel("Risk from bootstrap models (95 % of them)")
+        left.set_ylabel(f"{self.predicted.capitalize()} from bootstrap models (95 % of them)")
         right.plot(rows["risk"], rows["instability"], marker="o", color=colour)
-        right.set_ylabel("Mean absolute difference of risk")
+        right.set_ylabel(f"Mean absolute difference of {self.predicted}")
         for axes in (left, right):
-            axes.set_xlabel(f"Risk by {self.horizon:g} {self.unit}, tenths of patients")
+            axes.set_xlabel(f"{self._named.capitalize()}, tenths of patients")
 
 
 class _Bootstrapped(NamedTuple):
     """One bootstrap model in the original patients."""
 
-    risk: Floats
+    value: Floats
     slope: float
+    balance: float
     choice: str
 
 
@@ -142,10 +155,31 @@ def prediction_stability(
     *,
     horizon: float,
     unit: str,
+    competing: Any = None,
+    **settings: Any,
+) -> Stability:
+    """Repeat the learning of a risk of a time to event in bootstrap samples: `stability_of`.
+
+    Parameters
+    ----------
+    fit, X, settings
+        As there.
+    time, event, horizon, unit, competing
+        As in `ObservedSurvival`.
+    """
+    observed = ObservedSurvival(time, event, horizon=horizon, unit=unit, competing=competing)
+    return stability_of(fit, X, observed, **settings)
+
+
+def stability_of(
+    fit: Callable[[Rows], Any],
+    X: pd.DataFrame,
+    observed: Observed,
+    *,
     bootstraps: int = 200,
     seed: int = 1,
     groups: Any = None,
-    choice: Callable[[RiskModel], str] | None = None,
+    choice: Callable[[Any], str] | None = None,
     workers: int = 1,
     advance: Callable[[], None] = lambda: None,
 ) -> Stability:
@@ -153,10 +187,8 @@ def prediction_stability(
 
     Parameters
     ----------
-    fit, X, time, event, groups
-        As in `validation.optimism`.
-    horizon, unit
-        Where risks are read.
+    fit, X, observed, groups
+        As in `optimism_of`.
     bootstraps, seed
         Samples, and the seed from which each has its own.
     choice
@@ -169,44 +201,40 @@ def prediction_stability(
     Returns
     -------
     Stability
-        ``MAPE = mean over patients and samples of |risk of the bootstrap model - risk of the original model|``.
+        ``MAPE = mean over patients and samples of |prediction of the bootstrap model - prediction of the original model|``.
 
     Raises
     ------
     AnalysisError
         If the model cannot be fitted to more than a tenth of the samples, or too few are followed beyond the horizon.
     """
-    outcome = checked_outcome(time, event, None)
-    n = outcome.time.size
-    beyond = checked_horizon(outcome.time, horizon)
+    n, events = observed.n, observed.events
     original = fit(np.arange(n))
-    risk = np.asarray(original.risk(X, horizon), dtype=float)
+    made = observed.predict(original, X)
 
     def one(rows: Rows) -> _Bootstrapped | None:
         try:
             model = fit(rows)
         except AnalysisError:
             return None
-        score = np.asarray(model.log_hazard(X), dtype=float)
-        slope = fit_cox(outcome.time, outcome.event, score[:, None]).coefficients[0] if np.ptp(score) > 0 else 0.0
-        return _Bootstrapped(np.asarray(model.risk(X, horizon)), float(slope), choice(model) if choice else "")
-
-    drawn = bootstrap_rows(n, bootstraps, seed, groups)
-    kept = [answer for answer in in_order(one, drawn, workers=workers, advance=advance) if answer is not None]
-    failed = bootstraps - len(kept)
-    if failed > MOST_FAILED * bootstraps:
-        raise AnalysisError(
-            f"the model could not be fitted to {failed} of {bootstraps} bootstrap samples: use fewer covariates or a penalty."
+        own = observed.predict(model, X)
+        return _Bootstrapped(
+            own.value, observed.slope(own), observed.in_the_large(own.value), choice(model) if choice else ""
         )
-    risks = np.stack([answer.risk for answer in kept])
-    instability = np.abs(risks - risk).mean(axis=0)
-    ratio = float(observed_risk(outcome, horizon)) / risks.mean(axis=1)
-    slopes = np.array([answer.slope for answer in kept])
-    measured = {"MAPE": np.abs(risks - risk).mean(axis=1), "calibration slope": slopes, "observed over expected": ratio}
+
+    kept, failed = fitted_samples(one, bootstrap_rows(n, bootstraps, seed, groups), workers, advance)
+    values = np.stack([answer.value for answer in kept])
+    apart = np.abs(values - made.value)
+    measured = {
+        "MAPE": apart.mean(axis=1),
+        "calibration slope": np.array([answer.slope for answer in kept]),
+        observed.balance: np.array([answer.balance for answer in kept]),
+    }
+    instability = apart.mean(axis=0)
     return Stability(
-        _by_risk(risk, risks, instability), _summaries(measured), _shares([answer.choice for answer in kept] if choice else []),
-        choice(original) if choice else "", float(np.quantile(instability, 0.95)), horizon, unit, len(kept), failed, n,
-        int((outcome.event & ~beyond).sum()),
+        _by_risk(made.value, values, instability), _summaries(measured), _shares([answer.choice for answer in kept] if choice else []),
+        choice(original) if choice else "", float(np.quantile(instability, 0.95)), observed.horizon, observed.unit, len(kept),
+        failed, n, events, observed.predicted,
     )  # fmt: skip
 
 
