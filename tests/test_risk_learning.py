@@ -9,8 +9,6 @@ import pytest
 from trialml import read_study
 from trialml.analysis import Analysis, Watcher
 from trialml.cli import main
-from trialml.data.analysis_set import analysis_set
-from trialml.data.quality import data_quality, examine
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.explain.linear import Explanation
 from trialml.explain.permutation import PermutationImportance
@@ -23,6 +21,7 @@ from trialml.stratifier import Stratifier
 from trialml.study import look_at_data
 from trialml.validation.calibration import Calibration
 from trialml.validation.discrimination import Discrimination
+from trialml.validation.model_comparison import ModelComparison
 from trialml.validation.optimism import Optimism
 from trialml.validation.performance import Performance
 from trialml.validation.prediction_error import PredictionError
@@ -121,13 +120,12 @@ def test_no_bootstrap_is_drawn_where_none_is_asked_for(learned):
     assert not analysis.about(Stability)
 
 
-def test_a_model_of_the_control_arm_never_sees_a_treated_patient(learned, write_study, tmp_path_factory):
+def test_a_model_of_the_control_arm_never_sees_a_treated_patient(write_study, tmp_path_factory):
     """The same control patients beside other treated ones give the same model and the same performance."""
 
     def spoil(frame):
         treated = frame.index[frame["arm"] == "new"]
-        frame.loc[treated, "days"] = 5 + np.arange(len(treated)) % 7
-        frame.loc[treated, "progressed"] = 1
+        frame.loc[treated, "days"] = frame.loc[treated, "days"].to_numpy()[::-1]
 
     found = []
     for change in (None, spoil):
@@ -139,9 +137,9 @@ def test_a_model_of_the_control_arm_never_sees_a_treated_patient(learned, write_
             study={"treatment.secondary": None, "models.risk.treatment": "control arm"},
         )
         study = read_study(path)
-        selected, _ = analysis_set(look_at_data(study).trial)
-        analysis = Analysis(study, selected, True, Watcher())
-        learn_risk(Learning(analysis, data_quality(selected, examine(selected))))
+        look = look_at_data(study)
+        analysis = Analysis(study, look.trial, True, Watcher())
+        learn_risk(Learning(analysis, look.quality))
         found.append(analysis)
     clean, spoilt = found
     controls = int((~clean.trial.treated).sum())
@@ -174,9 +172,57 @@ def test_too_few_events_in_the_control_arm_are_refused_in_words(write_study, tmp
     changes = {"treatment.secondary": None, "models.risk.treatment": "control arm"}
     study = read_study(write_study(tmp_path, rows=200, arms=("old", "new"), change=few, study=changes))
     look = look_at_data(study)
-    with pytest.raises(AnalysisError, match="6 patients of the control arm had the event 'progression', too few") as refused:
+    with pytest.raises(
+        AnalysisError, match="6 patients of the control arm had the event 'progression', too few"
+    ) as refused:
         learn_risk(Learning(Analysis(study, look.trial, True, Watcher()), look.quality))
     assert str(refused.value).endswith("Name an endpoint with more events, or learn from both arms.")
+
+
+@pytest.fixture(scope="module")
+def compared(learned):
+    return learned(candidates=["cox_elastic_net", "survival_forest"])
+
+
+def test_the_default_stays_unless_a_candidates_interval_excludes_zero(compared):
+    found = compared.only(ModelComparison)
+    assert list(found.models["model"]) == ["cox_ridge", "cox_elastic_net", "survival_forest"]
+    better = found.models.iloc[1:].query("high < 0")
+    assert found.chosen == ("cox_ridge" if better.empty else better.sort_values("difference")["model"].iloc[0])
+    assert compared.risk.risk.model == found.chosen
+    assert found.models["chosen_share"].sum() == pytest.approx(1.0)
+
+
+def test_the_performance_of_a_chosen_model_is_that_of_the_whole_procedure(compared):
+    """The mean Brier score of what each fold chose, as the comparison has it, is that of the predictions that were judged."""
+    found, error, over_time = (compared.only(kind) for kind in (ModelComparison, PredictionError, Performance))
+    assert error.model.value == pytest.approx(found.loss_with_choice, rel=1e-10)
+    assert over_time.measures["horizon"].max() == 365
+
+
+def test_a_candidate_that_is_better_beyond_doubt_is_used_and_explained(write_study, tmp_path):
+    """Risk that depends on a number's distance from its middle, which no straight line finds."""
+
+    def bend(frame):
+        draw = np.random.default_rng(3)
+        hazard = np.exp(2.5 * (np.abs(frame["age"].to_numpy(dtype=float) - 60) > 6) - 1.2)
+        days = np.ceil(draw.exponential(400 / hazard)).clip(1)
+        last = draw.uniform(400, 900, len(frame)).round()
+        frame["days"], frame["progressed"] = np.minimum(days, last).astype(int), (days <= last).astype(int)
+
+    changes = {"treatment.secondary": None, "models.risk.candidates": ["survival_forest"], "models.risk.bootstrap": 0}
+    path = write_study(tmp_path, rows=600, arms=("old", "new"), change=bend, study=changes)
+    study = read_study(path)
+    look = look_at_data(study)
+    analysis = Analysis(study, look.trial, True, Watcher())
+    learn_risk(Learning(analysis, look.quality))
+    found = analysis.only(ModelComparison)
+    assert found.chosen == "survival_forest"
+    assert found.difference("survival_forest").high < 0
+    assert analysis.risk.risk.model == analysis.only(LearnedModel).model == "survival_forest"
+    explained = analysis.only(PermutationImportance)
+    assert explained.importance["covariate"].iloc[0] == "age"
+    assert explained.importance["low"].iloc[0] > 0
 
 
 @pytest.mark.parametrize(
