@@ -104,6 +104,7 @@ def judge_by_bootstrap(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]
         "X": patients.X,
         "time": patients.time,
         "event": patients.event,
+        "competing": patients.competing,
         "bootstraps": samples,
         "seed": analysis.seed(_BOOTSTRAP),
         **patients.at,

@@ -16,6 +16,7 @@ from trialml.models.coefficients import coefficients_of
 from trialml.models.cox_model import CoxModel
 from trialml.models.learned_model import learned_model
 from trialml.models.sample_adequacy import sample_adequacy
+from trialml.risk_choosing import choose_risk_model
 from trialml.risk_judging import judge, judge_by_bootstrap
 from trialml.risk_patients import FittedRisk, RiskPatients, coefficients_model
 from trialml.stratifier import RiskPart, Stratifier
@@ -44,8 +45,12 @@ def learn_risk(learning: Learning) -> None:
     """
     patients = RiskPatients(learning)
     analysis, name = learning.analysis, learning.analysis.study.risk_model
-    fit, kept = patients.fit(name), list[FoldModel]()
-    held = _crossvalidate(patients, _keeping(fit, kept, patients))
+    if patients.asked.candidates:
+        name, held, kept = choose_risk_model(patients, name)
+        fit = patients.fit(name)
+    else:
+        fit, kept = patients.fit(name), []
+        held = _crossvalidate(patients, _keeping(fit, kept, patients))
     model = fit(np.arange(len(patients.X)))
     _describe(patients, model)
     judge(patients, held, model)

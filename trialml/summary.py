@@ -224,10 +224,18 @@ def _model_words(analysis: Analysis) -> str:
     assert part.risk is not None
     assert other is not None
     assert other.response is not None
+    names = (analysis.study.risk_model, *asked.risk.candidates)
     risk, response = model_named(part.risk.model, "risk").words, model_named(asked.response.model, "response").words
+    chosen = (
+        f" It was compared with {', '.join(name for name in names if name != part.risk.model)} in these folds; the performance on "
+        "patients not seen is that of the whole procedure, the choosing included, while the bootstrap repeats the learning of the "
+        "chosen model alone."
+        if asked.risk.candidates
+        else ""
+    )
     return (
         f"Risk: {risk}{_arm_words(part.risk.estimator)}. {ARM_WORDS[asked.risk.treatment]} It was cross-validated in {asked.risk.folds} "
-        f"folds, {analysis.repeats('risk')} times. Response: {response}; cross-validated in {asked.response.folds} folds, "
+        f"folds, {analysis.repeats('risk')} times.{chosen} Response: {response}; cross-validated in {asked.response.folds} folds, "
         f"{analysis.repeats('response')} times, everything learned again in each."
     )
 

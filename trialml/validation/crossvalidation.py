@@ -93,7 +93,7 @@ def crossvalidate_risk(
     competing
         True where another event ended follow-up, after which the event cannot happen, shape (n,); None for no such.
     times
-        Where risks are read besides, for `HeldOut.over_time`.
+        Where risks are read besides, for `HeldOut.over_time`; of a model with ``risks(X, times)`` in one call.
     advance
         Called after each fold.
 
@@ -111,8 +111,8 @@ def crossvalidate_risk(
             model, unseen = fit(train), X.iloc[test]
             risk[repeat, test] = model.risk(unseen, horizon)
             score[repeat, test] = model.log_hazard(unseen)
-            for place, at in enumerate(times):
-                over_time[repeat, test, place] = model.risk(unseen, at)
+            if len(times):
+                over_time[repeat, test] = _risks(model, unseen, times)
             advance()
     nulls = null_risks(time, event, treated, fold, horizon, competing=competing)
     return HeldOut(risk, score, *nulls, fold, over_time)
@@ -152,6 +152,13 @@ def null_risks(
                 same = test[treated[test] == arm]
                 by_arm[repeat, same] = _risk(outcome, train[treated[train] == arm], horizon)
     return everybody, by_arm
+
+
+def _risks(model: RiskModel, X: pd.DataFrame, times: Sequence[float]) -> Floats:
+    """Return the risks by several times, in one call where the model can, shape (n, times)."""
+    if hasattr(model, "risks"):
+        return np.asarray(model.risks(X, times))
+    return np.column_stack([model.risk(X, at) for at in times])
 
 
 def _risk(outcome: Outcome, rows: Any, horizon: float) -> float:

@@ -1,0 +1,258 @@
+"""The risk chapter of a run: every model of the folder, what it sees of the arm, and what a run refuses."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trialml import read_study
+from trialml.analysis import Analysis, Watcher
+from trialml.cli import main
+from trialml.errors import AnalysisError, StudyFileError
+from trialml.explain.linear import Explanation
+from trialml.explain.permutation import PermutationImportance
+from trialml.learning import Learning
+from trialml.models.coefficients import Coefficients
+from trialml.models.learned_model import LearnedModel
+from trialml.models.sample_adequacy import SampleAdequacy
+from trialml.risk_learning import learn_risk
+from trialml.stratifier import Stratifier
+from trialml.study import look_at_data
+from trialml.validation.calibration import Calibration
+from trialml.validation.discrimination import Discrimination
+from trialml.validation.model_comparison import ModelComparison
+from trialml.validation.optimism import Optimism
+from trialml.validation.performance import Performance
+from trialml.validation.prediction_error import PredictionError
+from trialml.validation.stability import Stability
+
+
+@pytest.fixture(scope="module")
+def learned(write_study, tmp_path_factory):
+    """A factory: the risk chapter alone of an invented trial, for changes of the study file."""
+
+    def learn(rows=300, **changes):
+        path = write_study(
+            tmp_path_factory.mktemp("risk"),
+            rows=rows,
+            arms=("old", "new"),
+            study={"treatment.secondary": None} | {f"models.risk.{key}": value for key, value in changes.items()},
+        )
+        study = read_study(path)
+        look = look_at_data(study)
+        analysis = Analysis(study, look.trial, True, Watcher())
+        learn_risk(Learning(analysis, look.quality))
+        return analysis
+
+    return learn
+
+
+MODELS = ("cox_ridge", "cox_elastic_net", "boosted_hazard", "survival_forest")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def done(request, learned):
+    return request.param, learned(model=request.param)
+
+
+def test_every_model_of_a_time_to_event_is_described_judged_and_explained(done):
+    name, analysis = done
+    linear = name.startswith("cox")
+    described = analysis.only(Coefficients if linear else LearnedModel)
+    assert described.subject == "risk"
+    assert described.events == int(analysis.trial.event.sum())
+    assert analysis.only(SampleAdequacy).events == described.events
+    for kind in (Discrimination, Calibration, PredictionError, Performance, Optimism, Stability):
+        found = analysis.only(kind)
+        assert all(np.isfinite(value) for value in found.scalars().values()), kind
+    assert analysis.only(Discrimination).crossfit.value > 0.5
+    explained = analysis.only(Explanation if linear else PermutationImportance)
+    assert explained.subject == "the risk model"
+    again = type(described).from_dict(json.loads(json.dumps(described.to_dict())))
+    assert again.text() == described.text()
+
+
+def test_every_model_of_a_time_to_event_scores_new_patients_after_it_was_stored(done, tmp_path):
+    name, analysis = done
+    analysis.risk.write(tmp_path)
+    again = Stratifier.read(tmp_path)
+    assert (again.risk.model, again.risk.arm) == (name, "covariate")
+    patients = analysis.trial.baseline.head(20)
+    scored, before = again.predict(patients), analysis.risk.predict(patients)
+    pd.testing.assert_frame_equal(scored, before)
+    assert ((scored["risk"] > 0) & (scored["risk"] < 1)).all()
+    # Under control: the arm's column is not asked of new patients.
+    control = patients.assign(treated=0.0)
+    np.testing.assert_allclose(scored["risk"], analysis.risk.risk.estimator.risk(control, 365.0))
+
+
+def test_performance_over_time_ends_with_the_scores_of_the_horizon(done):
+    _, analysis = done
+    found, error = analysis.only(Performance), analysis.only(PredictionError)
+    assert found.kind == "crossfit"
+    assert found.measures["horizon"].max() == 365
+    assert found.measures["horizon"].nunique() > 2
+    assert found.estimate("Brier score", "the risk model").value == pytest.approx(error.model.value, rel=1e-12)
+    assert not set(found.measures["measure"]) & {"Harrell's C", "Uno's C"}
+
+
+def test_the_bootstrap_learns_once_from_each_sample_for_two_results(learned, monkeypatch):
+    from trialml import risk_patients
+
+    seen = []
+    original = risk_patients.RiskPatients.fit
+
+    def counting(self, name):
+        fit = original(self, name)
+        return lambda rows: (seen.append(1), fit(rows))[1]
+
+    monkeypatch.setattr(risk_patients.RiskPatients, "fit", counting)
+    analysis = learned()
+    assert len(analysis.only(Optimism).samples) == analysis.only(Stability).bootstraps == 20
+    # Two folds twice, the final model, that of the bootstrap, and 20 samples.
+    assert len(seen) == 2 * 2 + 1 + 1 + 20
+
+
+def test_no_bootstrap_is_drawn_where_none_is_asked_for(learned):
+    analysis = learned(bootstrap=0)
+    assert not analysis.about(Optimism)
+    assert not analysis.about(Stability)
+
+
+def test_a_model_of_the_control_arm_never_sees_a_treated_patient(write_study, tmp_path_factory):
+    """The same control patients beside other treated ones give the same model and the same performance."""
+
+    def spoil(frame):
+        treated = frame.index[frame["arm"] == "new"]
+        frame.loc[treated, "days"] = frame.loc[treated, "days"].to_numpy()[::-1]
+
+    found = []
+    for change in (None, spoil):
+        path = write_study(
+            tmp_path_factory.mktemp("control"),
+            rows=300,
+            arms=("old", "new"),
+            change=change,
+            study={"treatment.secondary": None, "models.risk.treatment": "control arm"},
+        )
+        study = read_study(path)
+        look = look_at_data(study)
+        analysis = Analysis(study, look.trial, True, Watcher())
+        learn_risk(Learning(analysis, look.quality))
+        found.append(analysis)
+    clean, spoilt = found
+    controls = int((~clean.trial.treated).sum())
+    c = clean.only(Discrimination)
+    assert (c.crossfit.n, c.arm) == (controls, "control arm")
+    assert c.crossfit == c.without_arm == spoilt.only(Discrimination).crossfit
+    assert clean.only(Optimism).n == controls
+    assert clean.only(PredictionError).model == spoilt.only(PredictionError).model
+    assert clean.risk.risk.estimator.treatment is None
+    np.testing.assert_array_equal(clean.risk.risk.estimator.coefficients_, spoilt.risk.risk.estimator.coefficients_)
+    assert clean.risk.risk.arm == "control arm"
+
+
+def test_a_blinded_model_learns_from_both_arms_without_the_arm(learned):
+    analysis = learned(treatment="blinded")
+    model, c = analysis.risk.risk.estimator, analysis.only(Discrimination)
+    assert model.treatment is None
+    assert (c.crossfit.n, c.arm) == (300, "blinded")
+    assert "does not know the arm" in c.text()
+    assert "conditional on the others" in analysis.only(Coefficients).text()
+
+
+def test_too_few_events_in_the_control_arm_are_refused_in_words(write_study, tmp_path):
+    """The trial has events enough; its control arm has not."""
+
+    def few(frame):
+        happened = frame.index[(frame["progressed"] == 1) & (frame["arm"] == "old")]
+        frame.loc[happened[6:], "progressed"] = 0
+
+    changes = {"treatment.secondary": None, "models.risk.treatment": "control arm"}
+    study = read_study(write_study(tmp_path, rows=200, arms=("old", "new"), change=few, study=changes))
+    look = look_at_data(study)
+    with pytest.raises(
+        AnalysisError, match="6 patients of the control arm had the event 'progression', too few"
+    ) as refused:
+        learn_risk(Learning(Analysis(study, look.trial, True, Watcher()), look.quality))
+    assert str(refused.value).endswith("Name an endpoint with more events, or learn from both arms.")
+
+
+@pytest.fixture(scope="module")
+def compared(learned):
+    return learned(candidates=["cox_elastic_net", "survival_forest"])
+
+
+def test_the_default_stays_unless_a_candidates_interval_excludes_zero(compared):
+    found = compared.only(ModelComparison)
+    assert list(found.models["model"]) == ["cox_ridge", "cox_elastic_net", "survival_forest"]
+    better = found.models.iloc[1:].query("high < 0")
+    assert found.chosen == ("cox_ridge" if better.empty else better.sort_values("difference")["model"].iloc[0])
+    assert compared.risk.risk.model == found.chosen
+    assert found.models["chosen_share"].sum() == pytest.approx(1.0)
+
+
+def test_the_performance_of_a_chosen_model_is_that_of_the_whole_procedure(compared):
+    """The mean Brier score of what each fold chose, as the comparison has it, is that of the predictions that were judged."""
+    found, error, over_time = (compared.only(kind) for kind in (ModelComparison, PredictionError, Performance))
+    assert error.model.value == pytest.approx(found.loss_with_choice, rel=1e-10)
+    assert over_time.measures["horizon"].max() == 365
+
+
+def test_a_candidate_that_is_better_beyond_doubt_is_used_and_explained(write_study, tmp_path):
+    """Risk that depends on a number's distance from its middle, which no straight line finds."""
+
+    def bend(frame):
+        draw = np.random.default_rng(3)
+        hazard = np.exp(2.5 * (np.abs(frame["age"].to_numpy(dtype=float) - 60) > 6) - 1.2)
+        days = np.ceil(draw.exponential(400 / hazard)).clip(1)
+        last = draw.uniform(400, 900, len(frame)).round()
+        frame["days"], frame["progressed"] = np.minimum(days, last).astype(int), (days <= last).astype(int)
+
+    changes = {"treatment.secondary": None, "models.risk.candidates": ["survival_forest"], "models.risk.bootstrap": 0}
+    path = write_study(tmp_path, rows=600, arms=("old", "new"), change=bend, study=changes)
+    study = read_study(path)
+    look = look_at_data(study)
+    analysis = Analysis(study, look.trial, True, Watcher())
+    learn_risk(Learning(analysis, look.quality))
+    found = analysis.only(ModelComparison)
+    assert found.chosen == "survival_forest"
+    assert found.difference("survival_forest").high < 0
+    assert analysis.risk.risk.model == analysis.only(LearnedModel).model == "survival_forest"
+    explained = analysis.only(PermutationImportance)
+    assert explained.importance["covariate"].iloc[0] == "age"
+    assert explained.importance["low"].iloc[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("bootstrap", 5, "bootstrap = 5, but it must be 0 .none. or at least 20"),
+        ("treatment", "both", r"\[models.risk\] treatment = 'both' will not do"),
+        ("candidates", ["survival_forest", "survival_forest"], "candidates lists 'survival_forest' twice"),
+    ],
+)
+def test_settings_of_the_risk_model_that_will_not_do_are_refused(write_study, tmp_path, key, value, sentence):
+    with pytest.raises(StudyFileError, match=sentence):
+        read_study(write_study(tmp_path, study={f"models.risk.{key}": value}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"model": "logistic_ridge"},
+            "model = 'logistic_ridge' is for a binary endpoint, but this one is time to event",
+        ),
+        ({"candidates": ["fine_gray_ridge"]}, "candidates = 'fine_gray_ridge' is for a competing risks endpoint"),
+        ({"candidates": ["survival_forrest"]}, "candidates = 'survival_forrest' does not exist; the nearest name"),
+        ({"candidates": ["cox_ridge"]}, "candidates lists 'cox_ridge', which is the model that they are compared with"),
+    ],
+)
+def test_a_model_of_another_kind_of_endpoint_is_refused_before_the_data_are_read(
+    write_study, tmp_path, capsys, changes, sentence
+):
+    path = write_study(tmp_path, data="", study={f"models.risk.{key}": value for key, value in changes.items()})
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert sentence in capsys.readouterr().err
