@@ -2,18 +2,22 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from trialml import read_study
+from trialml.analysis import Analysis, Watcher
 from trialml.design.outcome_enrichment import OutcomeEnrichment
-from trialml.effects.continuous import mean_difference
+from trialml.effects.continuous import ContinuousContrast, mean_difference
 from trialml.effects.heterogeneity import Heterogeneity
 from trialml.effects.outcome_subgroups import OutcomeSubgroups
 from trialml.effects.primary_outcome import PrimaryOutcome
 from trialml.effects.standardisation import StandardisedContrast
+from trialml.endpoint_comparing import compare_outcome
+from trialml.endpoint_run import refuse_unready
 from trialml.endpoint_verdicts import OutcomeFacts
 from trialml.errors import ModelInputError, StudyFileError
 from trialml.publish import prepare_output, publish
@@ -21,14 +25,17 @@ from trialml.result import Result
 from trialml.run_params import run_params
 from trialml.strata.outcome_effects import OutcomeStratumEffects
 from trialml.stratifier import Stratifier
-from trialml.study import analyse
+from trialml.study import analyse, look_at_data
 from trialml.validation.benefit import BenefitCalibration
 from trialml.validation.binary import BinaryPerformance
 from trialml.validation.binary_calibration import BinaryCalibration
 from trialml.validation.continuous import ContinuousPerformance
+from trialml.validation.net_benefit import NetBenefit
 from trialml.validation.optimism import Optimism
+from trialml.validation.outcome_by_group import OutcomeGroups
 from trialml.wording import limitations, run_verdicts, summarise
 
+ROOT = Path(__file__).parents[1]
 NONE = {f"endpoints.{key}": None for key in ("time", "event", "horizon", "tau", "unit")}
 CONTINUOUS = {
     **NONE,
@@ -50,6 +57,7 @@ BINARY = {
     "endpoints.label": "Response by week 8",
     "endpoints.direction": "event is benefit",
     "models.risk.thresholds": [0.3, 0.6],
+    "models.risk.groups": ["prior", "site"],
     "models.risk.bootstrap": 20,
 }
 SURVIVAL_WORDS = re.compile(r"hazard|RMST|restricted mean|log-rank|event-free|Kaplan|Cox|censor", re.IGNORECASE)
@@ -198,8 +206,14 @@ def test_new_patients_are_scored_by_what_was_stored(done, tmp_path):
         done.risk.predict(new, {"horizon": 30})
 
 
-def test_an_event_that_is_harm_gives_a_risk(write_study, tmp_path):
+def test_the_model_is_judged_within_the_groups_of_the_study_file(binary):
+    assert [one.factor for one in binary.about(OutcomeGroups)] == ["prior", "site"]
+    assert not binary.about(NetBenefit)
+
+
+def test_an_event_that_is_harm_gives_a_risk_and_a_decision_curve(write_study, tmp_path):
     found = run(write_study, tmp_path, {**BINARY, "endpoints.direction": "event is harm"})
+    assert found.only(NetBenefit).kind == "crossfit"
     assert found.risk.columns()[0] == ("risk", "double")
     assert found.only(PrimaryOutcome).direction == "worse"
     assert "Patients did worse" in run_verdicts(found).decision
@@ -219,6 +233,23 @@ def test_a_run_gives_the_same_numbers_again(write_study, tmp_path, continuous):
     again = run(write_study, tmp_path, CONTINUOUS)
     for first, second in zip(continuous.results, again.results, strict=True):
         assert first.text() == second.text()
+
+
+def test_the_example_says_what_r_says_of_the_same_patients():
+    """The difference is R's (analysis of covariance by arm, `tests/reference/outcomes.json`), the shares of the arms the data's."""
+    study = read_study(ROOT / "examples" / "actg175_cd4" / "study.toml")
+    look = look_at_data(study)
+    refuse_unready(study)
+    done = Analysis(study, look.trial, True, Watcher())
+    found = compare_outcome(done, look.quality)
+    wanted = json.loads((ROOT / "tests" / "reference" / "outcomes.json").read_text())
+    assert found.difference.value == pytest.approx(wanted["covariance"]["value"], rel=1e-8)
+    assert found.direction == "better"
+    plain = next(result for result in done.results if isinstance(result, ContinuousContrast))
+    assert plain.estimate("mean_difference").low == pytest.approx(wanted["welch"]["low"], rel=1e-8)
+    assert plain.estimate("stratified_mean_difference").se == pytest.approx(wanted["stratified"]["se"], rel=1e-8)
+    subgroups = done.only(OutcomeSubgroups).tests.set_index("factor")
+    assert subgroups.loc["Prior antiretroviral therapy", "p"] == pytest.approx(wanted["subgroups"]["p"], rel=1e-8)
 
 
 REFUSED = {

@@ -10,15 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis
+from trialml.data.rare_levels import group_words
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
 from trialml.validation.averaged import average_performance
 from trialml.validation.binary import binary_performance
 from trialml.validation.binary_calibration import binary_calibration
+from trialml.validation.binary_net_benefit import binary_decision_curve
 from trialml.validation.calibration_curve import CalibrationCurve, binary_calibration_curve
 from trialml.validation.continuous import continuous_performance
 from trialml.validation.observed import Observed, ObservedBinary
 from trialml.validation.optimism import Optimism, optimism_of
+from trialml.validation.outcome_by_group import outcome_by_group
 from trialml.validation.stability import stability_of
 
 __all__ = ["MODEL_WORDS", "OutcomePatients", "Unseen", "judge_by_bootstrap", "judge_outcome"]
@@ -37,6 +40,7 @@ class OutcomePatients(NamedTuple):
 
     X: pd.DataFrame
     covariates: pd.DataFrame
+    labels: dict[str, str]
     y: NDArray[Any]
     outcome: Floats
     treated: NDArray[np.bool_]
@@ -64,9 +68,9 @@ class Unseen(NamedTuple):
     null_by_arm: Floats | None
     fold: Rows
 
-    def nulls(self, repeat: int, what: str) -> dict[str, Floats]:
+    def nulls(self, repeat: int, what: str) -> dict[str, Any]:
         """Return the null models' predictions of a repeat, as keywords that start with `what`."""
-        found = {what: self.null[repeat]}
+        found: dict[str, Any] = {what: self.null[repeat]}
         return found if self.null_by_arm is None else found | {f"{what}_by_arm": self.null_by_arm[repeat]}
 
 
@@ -94,6 +98,7 @@ def judge_outcome(analysis: Analysis, patients: OutcomePatients, unseen: Unseen)
             for one in repeats
         ]
         analysis.add(average_performance(judged), "risk")
+        _judge_groups(analysis, patients, unseen.value[0])
         return
     for threshold in analysis.study.models.risk.thresholds or (0.5,):
         found = [
@@ -111,12 +116,28 @@ def judge_outcome(analysis: Analysis, patients: OutcomePatients, unseen: Unseen)
     both_arms = len(np.unique(patients.treated)) > 1
     treated = patients.treated if both_arms else None
     analysis.add(binary_calibration(patients.y, unseen.value, kind="crossfit", treated=treated), "risk")
+    # One repeat: an average over repeats would be the performance of an average of models, better than any one's.
+    value = unseen.value[0]
     try:
-        # One repeat: an average over repeats would be the curve of an average of models, better than any one's.
-        curve = binary_calibration_curve(patients.y, unseen.value[0], kind="crossfit", seed=analysis.seed(_CURVE))
+        curve = binary_calibration_curve(patients.y, value, kind="crossfit", seed=analysis.seed(_CURVE))
         analysis.add(curve, "risk")
     except AnalysisError as error:
         analysis.add(NotDone(CalibrationCurve.title, str(error).rstrip(".")), "risk")
+    thresholds = analysis.study.models.risk.thresholds
+    if thresholds and not analysis.trial.endpoint.higher_is_better:
+        # Acting on a probability is acting against harm; of a benefit there is nothing to prevent.
+        decided: dict[str, Any] = {"thresholds": thresholds, "kind": "crossfit"}
+        analysis.add(binary_decision_curve(patients.y, {MODEL_WORDS: value}, patients.treated, **decided), "risk")
+    _judge_groups(analysis, patients, value)
+
+
+def _judge_groups(analysis: Analysis, patients: OutcomePatients, value: Floats) -> None:
+    """Add performance within the groups that the study file names."""
+    for name in analysis.study.models.risk.groups:
+        asked: dict[str, Any] = {"factor": patients.labels.get(name, name), "kind": "crossfit"}
+        asked |= {"binary": patients.binary, "unit": "" if patients.binary else patients.observed.unit}
+        groups = group_words(patients.covariates[name])
+        analysis.add(outcome_by_group(patients.y, value, groups, **asked), "risk")
 
 
 def judge_by_bootstrap(analysis: Analysis, patients: OutcomePatients, fit: Callable[[Rows], Any]) -> None:

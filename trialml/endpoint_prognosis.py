@@ -71,7 +71,9 @@ def _patients(learning: OutcomeLearning) -> OutcomePatients:
     observed = ObservedBinary(y) if learning.binary else ObservedContinuous(y, learning.unit)
     whose = "the control arm" if arm == "control arm" else "both arms"
     words = f"the {len(X):,} patients of {whose} that the model was fitted to"
-    return OutcomePatients(X, covariates, y, learning.outcome[who], treated, learning.cells[who], observed, words)
+    return OutcomePatients(
+        X, covariates, learning.labels, y, learning.outcome[who], treated, learning.cells[who], observed, words
+    )
 
 
 def _fit(learning: OutcomeLearning, patients: OutcomePatients, name: str) -> Fit:

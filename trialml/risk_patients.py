@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.data.rare_levels import rare_levels
+from trialml.data.rare_levels import group_words
 from trialml.errors import AnalysisError
 from trialml.learning import ARM, Learning
 from trialml.models import Model, model_named
@@ -136,10 +136,7 @@ class RiskPatients:
 
     def groups(self, name: str) -> tuple[NDArray[np.str_], str]:
         """Return each patient's group by a column, rare ones joined, missing values a group of their own; and its words."""
-        column = self.covariates[name]
-        words = column.map({0: "no", 1: "yes"} if pd.api.types.is_numeric_dtype(column) else str)
-        words = words.where(column.notna(), "missing")
-        return words.mask(words.isin(rare_levels(words)), "other").to_numpy(dtype=np.str_), self.labels.get(name, name)
+        return group_words(self.covariates[name]), self.labels.get(name, name)
 
     def times_so_far(self) -> tuple[float, ...]:
         """Return sixths of the horizon by which 20 patients or more have had the event, the horizon itself in any case."""

@@ -90,7 +90,9 @@ def test_derived_values_are_counted(read):
 
 
 @pytest.mark.parametrize("study", [CHANGE, RESPONSE], ids=["continuous", "binary"])
-def test_another_kind_of_endpoint_is_checked_and_described_and_run_where_its_direction_is_said(read, write_adam, study, capsys):
+def test_another_kind_of_endpoint_is_checked_and_described_and_run_where_its_direction_is_said(
+    read, write_adam, study, capsys
+):
     trial, flow = analysis_set(read(study))
     assert flow.analysed == 240
     assert len(flow.table()) > 5

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trialml.data.disclosure import SMALLEST_CELL
 from trialml.data.findings import Finding
 from trialml.data.trial import Covariate, Trial
 
-__all__ = ["join_rare_levels", "rare_levels"]
+__all__ = ["group_words", "join_rare_levels", "rare_levels"]
 
 _BETWEEN = " / "
 
@@ -100,3 +101,10 @@ def _renamed(cells: pd.Series, trial: Trial) -> pd.Series:
             part[place] = words.get(part[place], part[place])
     renamed = np.array([_BETWEEN.join(part) for part in parts], dtype=object)
     return pd.Series(renamed[places], index=cells.index, name=cells.name, dtype=object)
+
+
+def group_words(column: pd.Series) -> NDArray[np.str_]:
+    """Return each patient's group by a binary or categorical covariate, shape (n,): rare ones joined, missing ones a group of their own."""
+    words = column.map({0: "no", 1: "yes"} if pd.api.types.is_numeric_dtype(column) else str)
+    words = words.where(column.notna(), "missing")
+    return words.mask(words.isin(rare_levels(words)), "other").to_numpy(dtype=np.str_)
