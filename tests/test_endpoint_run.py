@@ -269,6 +269,12 @@ def test_a_study_file_that_such_a_run_cannot_use_is_refused(write_study, tmp_pat
         analyse(read_study(path), quick=True)
 
 
+def test_a_window_with_times_is_sent_to_the_run_of_a_time_to_event(write_study, tmp_path):
+    path = write_study(tmp_path, rows=60, change=add_outcomes, study={**BINARY, "endpoints.time": "days"})
+    with pytest.raises(StudyFileError, match="'time to event' with horizon = the window"):
+        read_study(path)
+
+
 def test_an_adjustment_of_a_time_to_event_is_refused(write_study, tmp_path):
     path = write_study(tmp_path, study={"effects.adjust_for": ["marker"]})
     with pytest.raises(StudyFileError, match="adjust_for is for a binary or continuous endpoint"):

@@ -203,6 +203,11 @@ class EndpointTable(FileTable):
                 f"[endpoints] direction = '{self.direction}' does not suit a {self.kind} endpoint: write "
                 + " or ".join(f"'{one}'" for one in suited)
             )
+        if self.kind == "binary" and not from_folder and (self.time is not None or self.within is not None):
+            raise ValueError(
+                "[endpoints] kind = 'binary' is a yes or no that is known of everybody: run an event within a window as kind = 'time to "
+                "event' with horizon = the window, which makes up for patients censored before its end; or take time and within out"
+            )
         if self.of_adverse_events and self.kind == "continuous":
             raise ValueError("[endpoints] kind = 'continuous' cannot be made of adverse events: give another kind")
         if from_folder and self.kind != "time to event" and not self.of_adverse_events and self.dataset is None:
