@@ -21,11 +21,12 @@ from trialml.endpoint_run import refuse_unready
 from trialml.endpoint_verdicts import OutcomeFacts
 from trialml.errors import ModelInputError, StudyFileError
 from trialml.publish import prepare_output, publish
-from trialml.result import Result
+from trialml.result import CHAPTERS, Result
 from trialml.run_params import run_params
 from trialml.strata.outcome_effects import OutcomeStratumEffects
 from trialml.stratifier import Stratifier
 from trialml.study import analyse, look_at_data
+from trialml.tracking.records import Metric, Undefined, records_of
 from trialml.validation.benefit import BenefitCalibration
 from trialml.validation.binary import BinaryPerformance
 from trialml.validation.binary_calibration import BinaryCalibration
@@ -189,6 +190,21 @@ def test_parameters_name_kind_and_direction_and_no_time(done):
         assert not {"horizon", "tau", "censoring_model"} & set(params)
         assert ("cohort.events" in params) == (done.trial.endpoint.kind == "binary")
     assert run_params(done, "risk")["model.name"] in ("linear_ridge", "logistic_ridge")
+
+
+def test_the_metrics_that_the_guide_names_are_logged(continuous, binary):
+    page = (
+        (ROOT / "docs" / "guide" / "tracking.md").read_text(encoding="utf-8").partition("## Binary and continuous")[2]
+    )
+    named = [word for word in re.findall(r"`([^`\s]+)`", page) if word.partition("/")[0] in CHAPTERS]
+    logged = {
+        record.name
+        for done in (continuous, binary)
+        for record in records_of(done.results)
+        if isinstance(record, Metric | Undefined)
+    }
+    assert len(named) > 15
+    assert [name for name in named if name not in logged] == []
 
 
 def test_new_patients_are_scored_by_what_was_stored(done, tmp_path):

@@ -83,6 +83,10 @@ class StandardisedContrast(EndpointContrast):
         "2013;7:295-318.",
     )
 
+    def scalars(self) -> dict[str, float]:
+        """Return every estimate with its limits, under ``adjusted_`` and its name."""
+        return {f"adjusted_{name}": value for name, value in super().scalars().items()}
+
 
 class _Design(NamedTuple):
     outcome: Floats
