@@ -243,9 +243,9 @@ BAD_STUDY = {
         {"tracking.uri": "http://me:secret@host"},
         ["[tracking] uri carries a login", "--tracking-uri"],
     ),
-    "a risk model that a run cannot explain": (
-        {"models.risk.model": "boosted_hazard"},
-        ["name cox_ridge or cox_elastic_net"],
+    "a risk model of another kind of endpoint": (
+        {"models.risk.model": "logistic_ridge"},
+        ["is for a binary endpoint, but this one is time to event", "cox_ridge"],
     ),
     "unknown risk model": ({"models.risk.model": "cox_rigde"}, ["[models.risk] model = 'cox_rigde'", "'cox_ridge'"]),
     "unknown response model": ({"models.response.model": "forest"}, ["[models.response] model = 'forest'"]),

@@ -1,6 +1,8 @@
 """The risk chapter of a run: every model of the folder, what it sees of the arm, and what a run refuses."""
 
+import html
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -16,12 +18,16 @@ from trialml.learning import Learning
 from trialml.models.coefficients import Coefficients
 from trialml.models.learned_model import LearnedModel
 from trialml.models.sample_adequacy import SampleAdequacy
+from trialml.publish import publish
 from trialml.risk_learning import learn_risk
 from trialml.stratifier import Stratifier
-from trialml.study import look_at_data
+from trialml.study import analyse, look_at_data
+from trialml.survival.aalen_johansen import aalen_johansen
+from trialml.validation.by_group import GroupPerformance
 from trialml.validation.calibration import Calibration
 from trialml.validation.discrimination import Discrimination
 from trialml.validation.model_comparison import ModelComparison
+from trialml.validation.net_benefit import NetBenefit
 from trialml.validation.optimism import Optimism
 from trialml.validation.performance import Performance
 from trialml.validation.prediction_error import PredictionError
@@ -53,7 +59,10 @@ MODELS = ("cox_ridge", "cox_elastic_net", "boosted_hazard", "survival_forest")
 
 @pytest.fixture(scope="module", params=MODELS)
 def done(request, learned):
-    return request.param, learned(model=request.param)
+    # Boosting is too slow for a bootstrap in a test.
+    return request.param, learned(
+        model=request.param, **({"bootstrap": 0} if request.param == "boosted_hazard" else {})
+    )
 
 
 def test_every_model_of_a_time_to_event_is_described_judged_and_explained(done):
@@ -63,7 +72,8 @@ def test_every_model_of_a_time_to_event_is_described_judged_and_explained(done):
     assert described.subject == "risk"
     assert described.events == int(analysis.trial.event.sum())
     assert analysis.only(SampleAdequacy).events == described.events
-    for kind in (Discrimination, Calibration, PredictionError, Performance, Optimism, Stability):
+    bootstrap = () if name == "boosted_hazard" else (Optimism, Stability)
+    for kind in (Discrimination, Calibration, PredictionError, Performance, *bootstrap):
         found = analysis.only(kind)
         assert all(np.isfinite(value) for value in found.scalars().values()), kind
     assert analysis.only(Discrimination).crossfit.value > 0.5
@@ -256,3 +266,166 @@ def test_a_model_of_another_kind_of_endpoint_is_refused_before_the_data_are_read
     path = write_study(tmp_path, data="", study={f"models.risk.{key}": value for key, value in changes.items()})
     assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
+
+
+COMPETING = ("cause_specific_cox", "fine_gray_ridge", "boosted_competing")
+
+
+@pytest.fixture(scope="module", params=COMPETING)
+def among_competing(request, write_study, tmp_path_factory):
+    """A third of the events are deaths, after which nobody progresses."""
+
+    def die(frame):
+        happened = frame.index[frame["progressed"] == 1]
+        frame.loc[happened[::3], "progressed"] = 2
+
+    model = {} if request.param == COMPETING[0] else {"models.risk.model": request.param}
+    model |= {"models.risk.bootstrap": 0} if request.param == "boosted_competing" else {}
+    path = write_study(
+        tmp_path_factory.mktemp("competing"),
+        rows=400,
+        arms=("old", "new"),
+        change=die,
+        study=model
+        | {
+            "treatment.secondary": None,
+            "endpoints.event_values": [1],
+            "endpoints.censored_values": [0],
+            "endpoints.competing_values": {"Death": [2]},
+            "models.risk.groups": ["prior"],
+            "models.risk.thresholds": [0.3, 0.5],
+        },
+    )
+    study = read_study(path)
+    look = look_at_data(study)
+    analysis = Analysis(study, look.trial, True, Watcher())
+    learn_risk(Learning(analysis, look.quality))
+    return request.param, analysis
+
+
+def test_an_endpoint_among_competing_events_gets_a_model_of_the_absolute_risk(among_competing):
+    """Against Aalen and Johansen's incidence: one less Kaplan-Meier would be a risk that nobody runs."""
+    name, analysis = among_competing
+    trial = analysis.trial
+    assert analysis.study.risk_model == analysis.risk.risk.model == name
+    assert set(np.unique(trial.cause)) == {0, 1, 2}
+    curves = aalen_johansen(trial.time, trial.cause, 2)
+    observed = float(curves.incidence[np.searchsorted(curves.time, 365.0, side="right") - 1, 0])
+    both = trial.baseline.assign(treated=trial.treated.astype(float))
+    assert analysis.risk.risk.estimator.risk(both, 365.0).mean() == pytest.approx(observed, abs=0.02)
+    calibrated = analysis.only(Calibration)
+    assert calibrated.ratio.value * np.mean(calibrated.groups["predicted"]) == pytest.approx(observed, abs=0.02)
+    bootstrap = () if name == "boosted_competing" else (Optimism, Stability)
+    for kind in (Discrimination, Calibration, PredictionError, Performance, NetBenefit, *bootstrap):
+        assert all(np.isfinite(value) for value in analysis.only(kind).scalars().values()), kind
+    assert analysis.only(GroupPerformance).factor == "prior"
+    described = analysis.only(LearnedModel if name == "boosted_competing" else Coefficients)
+    assert described.events == int((trial.cause == 1).sum())
+
+
+def test_a_model_among_competing_events_scores_new_patients_after_it_was_stored(among_competing, tmp_path):
+    _, analysis = among_competing
+    analysis.risk.write(tmp_path)
+    patients = analysis.trial.baseline.head(15)
+    pd.testing.assert_frame_equal(Stratifier.read(tmp_path).predict(patients), analysis.risk.predict(patients))
+
+
+def test_words_of_the_model_say_whose_hazard_a_coefficient_changes(among_competing):
+    name, analysis = among_competing
+    text = analysis.only(LearnedModel if name == "boosted_competing" else Coefficients).text()
+    said = {
+        "cause_specific_cox": "Cause-specific hazard ratios of the event",
+        "fine_gray_ridge": "Subdistribution hazard ratios of the event",
+        "boosted_competing": "one sequence for the event and one for the competing events",
+    }
+    assert said[name] in text
+
+
+CODES = {"endpoints.event_values": [1], "endpoints.censored_values": [0]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"endpoints.competing_values": {"Death": [2]}}, "competing_values. needs event_values and censored_values"),
+        (
+            CODES | {"endpoints.competing_values": {"Death": [1]}},
+            "gives the code '1' to 'Death', but it means something",
+        ),
+        (
+            CODES | {"endpoints.competing_values": {"Death": [2], "Transplant": [2]}},
+            "gives the code '2' to 'Transplant', but it means something else",
+        ),
+        (
+            CODES | {"endpoints.competing_values": {"Death": [2]}, "models.risk.model": "cox_ridge"},
+            "is for a time to event endpoint, but this one is competing risks",
+        ),
+    ],
+)
+def test_competing_codes_that_contradict_are_refused(write_study, tmp_path, capsys, changes, sentence):
+    path = write_study(tmp_path, data="", study=changes)
+    assert main(["check", str(path)]) == 2
+    assert re.search(sentence, capsys.readouterr().err)
+
+
+def test_a_code_that_is_no_event_is_refused_by_its_row(write_study, tmp_path, capsys):
+    def odd(frame):
+        frame.loc[3, "progressed"] = 7
+
+    path = write_study(tmp_path, change=odd, study=CODES | {"endpoints.competing_values": {"Death": [2]}})
+    assert main(["check", str(path)]) == 1
+    assert "file row 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        (
+            {
+                "models.risk.model": "survival_forest",
+                "models.risk.treatment": "control arm",
+                "models.risk.bootstrap": 0,
+            },
+            (
+                "a survival forest",
+                "judged on the control arm alone",
+                "C-index in the control arm",
+                "Permutation importance",
+            ),
+            ("where the arm orders too", "whose risk new patients are given"),
+        ),
+        (
+            {
+                "endpoints.event_values": [1],
+                "endpoints.censored_values": [0],
+                "endpoints.competing_values": {"Death": [2]},
+                "models.risk.model": "fine_gray_ridge",
+                "models.risk.bootstrap": 0,
+            },
+            (
+                "subdistribution hazard ratio of the arm",
+                "Subdistribution hazard ratios of the event",
+                "Cumulative incidence",
+            ),
+            ("It has no coefficients",),
+        ),
+    ],
+    ids=["forest of the control arm", "Fine and Gray"],
+)
+def test_a_whole_run_says_what_its_model_is(write_study, tmp_path, changes, said, unsaid):
+    def die(frame):
+        if "endpoints.competing_values" in changes:
+            happened = frame.index[frame["progressed"] == 1]
+            frame.loc[happened[::3], "progressed"] = 2
+
+    path = write_study(
+        tmp_path, rows=400, arms=("old", "new"), change=die, study={"treatment.secondary": None} | changes
+    )
+    analysis = analyse(read_study(path), quick=True)
+    published = publish(analysis, tmp_path, ["trialml", "run", "study.toml"])
+    text = html.unescape(published.report.read_text()) + published.card["risk"]
+    for words in said:
+        assert words in text
+    for words in unsaid:
+        assert words not in text
+    assert f"models.risk.model {analysis.study.risk_model}" in text or "models.risk.model" in changes

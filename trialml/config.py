@@ -89,8 +89,8 @@ class Study(FileTable):
     def risk_kind(self) -> ModelKind:
         """What kind of endpoint the risk model is of: a time to event among competing ones is a kind of its own."""
         table = self.endpoints[0]
-        competes = table.kind == "time to event" and table.of_adverse_events and bool(table.competing)
-        return "competing risks" if competes else table.kind
+        among = bool(table.competing_values) or (table.of_adverse_events and bool(table.competing))
+        return "competing risks" if table.kind == "time to event" and among else table.kind
 
     @property
     def risk_model(self) -> str:

@@ -18,6 +18,7 @@ from trialml.data.adverse_events import AdverseEvents, adverse_events
 from trialml.data.analysis_set import AnalysisSet, analysis_set
 from trialml.data.baseline import baseline_table
 from trialml.data.cleaning_log import CleaningLog, cleaning_log
+from trialml.data.competing_causes import add_causes
 from trialml.data.missingness import Missingness, missingness
 from trialml.data.quality import DataQuality, data_quality, examine
 from trialml.data.quality_catalogue import Seen
@@ -63,6 +64,8 @@ def read_trial(study: Study) -> Trial:
     if study.endpoints[0].date is not None:
         assert data.time_zero is not None
         table = add_time(table, study.endpoints[0].date, data.time_zero, endpoint, rule=data.partial_dates)
+    if study.endpoints[0].competing_values:
+        table, endpoint = add_causes(table, endpoint, study.endpoints[0].competing_values, subject=data.subject)
     table = add_visits(table, study.visits, subject=data.subject, base=study.path.parent)
     return build_trial(table, endpoint=endpoint, **_roles(study))
 

@@ -198,9 +198,33 @@ def _check_event_codes(endpoint: EndpointTable) -> None:
             f"[[endpoints]] event = '{endpoint.event}' is ADaM's censoring flag, in which 0 means that the event happened: add "
             "event_values = [0] and censored_values = [1]"
         )
+    _check_competing_codes(endpoint)
     both = set(endpoint.event_values) & set(endpoint.censored_values)
     if both:
         raise ValueError(f"[[endpoints]] calls the code '{min(both)}' both event and censored: decide on one")
+
+
+def _check_competing_codes(endpoint: EndpointTable) -> None:
+    """Refuse codes of competing events where there is no time to event in one table, or that mean something else too."""
+    if not endpoint.competing_values:
+        return
+    place = "[endpoints.competing_values]"
+    if endpoint.kind != "time to event" or not endpoint.columns():
+        raise ValueError(f"{place} is for a time to event of one table: take it out")
+    if not endpoint.event_values:
+        raise ValueError(
+            f"{place} needs event_values and censored_values: list the codes of the event and of censoring"
+        )
+    taken = [*endpoint.event_values, *endpoint.censored_values]
+    for words, codes in endpoint.competing_values.items():
+        if not words.strip():
+            raise ValueError(f"{place} has an event without words: name it")
+        for code in codes:
+            if code in taken:
+                raise ValueError(
+                    f"{place} gives the code '{code}' to '{words}', but it means something else too: decide on one"
+                )
+            taken.append(code)
 
 
 def _check_population(study: Study) -> None:

@@ -156,6 +156,7 @@ class EndpointTable(FileTable):
     event: Column | None = None
     event_values: tuple[Code, ...] = ()
     censored_values: tuple[Code, ...] = ()
+    competing_values: dict[str, Annotated[tuple[Code, ...], Field(min_length=1)]] = {}
     value: Column | None = None
     dataset: Column | None = None
     parameter: Column | None = None
