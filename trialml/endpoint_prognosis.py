@@ -146,7 +146,7 @@ def _coefficients(learning: OutcomeLearning, model: Any, n: int, events: int) ->
         model.coefficients_,
         labels=learning.labels,
         subject="risk",
-        effect=f"{effect}, {given}.",
+        effect=f"{effect}, {given} ({'more' if learning.endpoint.higher_is_better else 'less'} is better).",
         ratio=learning.binary,
         ratio_name="Odds ratio",
         n=n,

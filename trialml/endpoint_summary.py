@@ -53,7 +53,7 @@ def _findings(analysis: Analysis, facts: OutcomeFacts) -> list[Finding]:
             f"{what}, {experimental} less {control}",
             interval_words(effect.difference),
             f"{format_count(effect.difference.n or 0)} patients; primary analysis, {effect.test}, p {equals(effect.p)} two-sided; "
-            f"{shown[1]} with {experimental}, {shown[0]} with {control}",
+            f"unadjusted {shown[1]} with {experimental}, {shown[0]} with {control}",
         ),
         Finding(
             "Does the effect differ between patients?",

@@ -107,4 +107,4 @@ def group_words(column: pd.Series) -> NDArray[np.str_]:
     """Return each patient's group by a binary or categorical covariate, shape (n,): rare ones joined, missing ones a group of their own."""
     words = column.map({0: "no", 1: "yes"} if pd.api.types.is_numeric_dtype(column) else str)
     words = words.where(column.notna(), "missing")
-    return words.mask(words.isin(rare_levels(words)), "other").to_numpy(dtype=np.str_)
+    return np.asarray(words.mask(words.isin(rare_levels(words)), "other"), dtype=np.str_)

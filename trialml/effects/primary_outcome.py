@@ -149,8 +149,7 @@ def primary_outcome(
     }
     if covariates is not None:
         difference, p, explained = _adjusted(values, arm, covariates, kind, cells, unit)
-        model = "logistic" if kind == "binary" else "linear"
-        test = f"Wald's test of standardised {'risks' if kind == 'binary' else 'means'} ({model} model, covariates of the study file)"
+        test = "Wald's test of standardised risks" if kind == "binary" else "analysis of covariance by arm"
         return PrimaryOutcome(difference, p, test, r_squared=explained, **common)
     difference, p, test = _binary(values, arm, cells) if kind == "binary" else _continuous(values, arm, cells, unit)
     return PrimaryOutcome(difference, p, test, r_squared=0.0, **common)
