@@ -19,7 +19,7 @@ from trialml.effects.standardisation import StandardisedContrast
 from trialml.endpoint_comparing import compare_outcome
 from trialml.endpoint_run import refuse_unready
 from trialml.endpoint_verdicts import OutcomeFacts
-from trialml.errors import ModelInputError, StudyFileError
+from trialml.errors import AnalysisError, ModelInputError, StudyFileError
 from trialml.publish import prepare_output, publish
 from trialml.result import CHAPTERS, Result
 from trialml.run_params import run_params
@@ -283,6 +283,65 @@ def test_a_study_file_that_such_a_run_cannot_use_is_refused(write_study, tmp_pat
     path = write_study(tmp_path, rows=60, change=add_outcomes, study={**CONTINUOUS, **changed})
     with pytest.raises(StudyFileError, match=words):
         analyse(read_study(path), quick=True)
+
+
+TOO_LITTLE = {
+    "an arm without events": (
+        BINARY,
+        lambda frame: frame.__setitem__("responded", frame["responded"].where(frame["arm"] != "old", 0)),
+        "happened in 0 of the 60 patients of the control arm 'old'",
+    ),
+    "few events": (
+        BINARY,
+        lambda frame: frame.__setitem__("responded", (frame.index < 24).astype(int)),
+        "happened in 16 of 120 patients .* at least 20 with and 20 without",
+    ),
+    "an adjustment for a constant": (
+        CONTINUOUS,
+        lambda frame: frame.__setitem__("marker", 1.0),
+        "adjust_for names 'marker', which has one value",
+    ),
+    "one value": (
+        CONTINUOUS,
+        lambda frame: frame.__setitem__("score", 4.0),
+        "values of the endpoint 'score' .* are the same",
+    ),
+    "the outcome as a covariate": (
+        CONTINUOUS,
+        lambda frame: frame.__setitem__("age", frame["score"] + 1e-6 * np.arange(len(frame))),
+        "it is the outcome, or was measured later",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LITTLE)
+def test_data_that_do_not_permit_such_a_run_are_refused_in_words(write_study, tmp_path, case):
+    study, change, words = TOO_LITTLE[case]
+
+    def changed(frame):
+        add_outcomes(frame)
+        change(frame)
+
+    path = write_study(tmp_path, rows=180, change=changed, study={**study, "models.risk.groups": []})
+    with pytest.raises(AnalysisError, match=words):
+        analyse(read_study(path), quick=True)
+
+
+def test_patients_without_an_outcome_are_counted_and_a_few_missing_covariates_leave_the_adjustment(
+    write_study, tmp_path
+):
+    def change(frame):
+        add_outcomes(frame)
+        frame.loc[frame.index[:12], "score"] = None
+
+    found = run_changed(write_study, tmp_path, change)
+    assert found.only(PrimaryOutcome).difference.n == len(found.trial.only("old", "new"))
+    assert "12 of 120 patients of the file are not analysed" in " ".join(summarise(found).certainty)
+
+
+def run_changed(write_study, folder, change):
+    path = write_study(folder, rows=120, change=change, study=CONTINUOUS)
+    return analyse(read_study(path), quick=True)
 
 
 def test_a_window_with_times_is_sent_to_the_run_of_a_time_to_event(write_study, tmp_path):

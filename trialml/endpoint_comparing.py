@@ -21,6 +21,9 @@ from trialml.models.encode import CovariateEncoder
 
 __all__ = ["compare_outcome"]
 
+FEWEST_MISSING = 20
+"""Patients without a covariate, and with it, from which on being without it is adjusted for too."""
+
 
 def compare_outcome(analysis: Analysis, quality: DataQuality) -> PrimaryOutcome:
     """Estimate the effect for the primary and the secondary contrasts, unadjusted and adjusted, then in subgroups.
@@ -45,6 +48,11 @@ def compare_outcome(analysis: Analysis, quality: DataQuality) -> PrimaryOutcome:
     treatment, endpoint = analysis.trial.treatment, analysis.trial.endpoint
     trial = analysis.trial.only(treatment.control, treatment.experimental)
     asked = analysis.study.effects.adjust_for
+    for name in asked:
+        if name in quality.not_used:
+            raise AnalysisError(
+                f"[effects] adjust_for names '{name}', which has one value in the primary contrast: take it out of adjust_for."
+            )
     found = primary_outcome(
         trial.outcome,
         trial.treated,
@@ -99,10 +107,21 @@ def _contrast(analysis: Analysis, quality: DataQuality, arm: str) -> None:
 
 
 def _columns(trial: Trial, names: tuple[str, ...]) -> pd.DataFrame:
-    """Return encoded covariates: filled in blind to arm and outcome, with an indicator for what was missing."""
+    """Return encoded covariates: filled in blind to arm and outcome, with an indicator for what was missing.
+
+    An indicator of a few patients is left out: it may have one value in an arm, or separate the arm's events from the rest,
+    and then there would be no adjusted analysis at all.
+    """
     baseline = trial.baseline[list(names)]
     encoder = CovariateEncoder().fit(baseline)
-    return pd.DataFrame(encoder.transform(baseline), columns=list(encoder.get_feature_names_out()))
+    columns = pd.DataFrame(encoder.transform(baseline), columns=list(encoder.get_feature_names_out()))
+    absent = baseline.isna().sum()
+    few = [
+        name
+        for covariate, what, name in encoder.columns_
+        if what == "missing" and min(absent[covariate], len(baseline) - absent[covariate]) < FEWEST_MISSING
+    ]
+    return columns.drop(columns=few)
 
 
 def _look_into_subgroups(analysis: Analysis, primary: Trial) -> None:

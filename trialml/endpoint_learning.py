@@ -197,11 +197,19 @@ def _binary_mean(X: pd.DataFrame, outcome: Floats, weights: Floats) -> Callable[
     try:
         fitted = LogisticRidge(penalties=(NUISANCE_PENALTY,)).fit(X, binary_outcome(outcome > 0, weights))
     except AnalysisError:
-        share = float(weights @ outcome / weights.sum())
-        return lambda others: np.full(len(others), share)
+        return _one_mean(outcome, weights)
     return fitted.risk
 
 
-def _mean(X: pd.DataFrame, outcome: Floats, _weights: Floats) -> Callable[[pd.DataFrame], Floats]:
-    """Fit the outcome model of one arm of a continuous endpoint."""
-    return LinearRidge().fit(X, outcome).predict
+def _mean(X: pd.DataFrame, outcome: Floats, weights: Floats) -> Callable[[pd.DataFrame], Floats]:
+    """Fit the outcome model of one arm of a continuous endpoint; too few patients for one leave the arm's mean."""
+    try:
+        fitted = LinearRidge().fit(X, outcome)
+    except AnalysisError:
+        return _one_mean(outcome, weights)
+    return fitted.predict
+
+
+def _one_mean(outcome: Floats, weights: Floats) -> Callable[[pd.DataFrame], Floats]:
+    mean = float(weights @ outcome / weights.sum())
+    return lambda others: np.full(len(others), mean)

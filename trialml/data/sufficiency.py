@@ -83,6 +83,17 @@ def _refuse_one_outcome(trial: Trial, primary: pd.DataFrame) -> None:
             f"The event '{trial.endpoint.name}' happened in {events:,} of {patients:,} patients of the primary contrast: check which "
             "code means that it happened (event_values in [[endpoints]])."
         )
+    for row in primary.itertuples():
+        if row.events in (0, row.patients):
+            raise AnalysisError(
+                f"The event '{trial.endpoint.name}' happened in {row.events:,} of the {row.patients:,} patients of the {row.role} arm '{row.arm}', "
+                "and a model of the arm's outcome needs some with and some without: check the event codes of this arm, or use more data."
+            )
+    if min(events, patients - events) < MINIMUM_EVENTS:
+        raise AnalysisError(
+            f"The event '{trial.endpoint.name}' happened in {events:,} of {patients:,} patients of the primary contrast; models and their "
+            f"validation need at least {MINIMUM_EVENTS} with and {MINIMUM_EVENTS} without: use more data."
+        )
 
 
 def _refuse_too_few_events(primary: pd.DataFrame) -> None:
