@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
-from trialml.data.folds import splits
+from trialml.data.folds import fold_labels, splits
+from trialml.models.column_bins import ColumnBins
+from trialml.models.linear_design import copies_of, refuse_perfect_prediction
 from trialml.models.tree_arrays import TreeArrays
 from trialml.models.tree_design import TreeDesign
 
@@ -70,10 +72,21 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
         self.design_ = TreeDesign.learn(X, self.treatment)
         return self.design_.matrix(X)
 
+    def _refuse_perfect_prediction(self, matrix: Floats, time: Floats, event: NDArray[np.bool_]) -> None:
+        refuse_perfect_prediction(*self.design_.known(matrix), time, event)
+
+    def _tuning_folds(self, X: pd.DataFrame, kind: NDArray[Any]) -> NDArray[np.intp]:
+        """Return folds of the tuning, balanced by arm and by outcome, the copies of a patient together, shape (n,)."""
+        if not self.folds:
+            return np.zeros(len(X), dtype=np.intp)
+        arm = np.full(len(X), "all") if self.treatment is None else X[self.treatment].to_numpy().astype(np.str_)
+        return fold_labels(np.char.add(arm, np.asarray(kind).astype(np.str_)), self.folds, self.seed, copies_of(X))
+
     def _grown(
         self,
         learner: Any,
         loss: Loss,
+        bins: ColumnBins,
         rows: Floats,
         outcome: NDArray[Any],
         weight: Floats,
@@ -87,6 +100,8 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
             An unfitted HistGradientBoosting estimator of scikit-learn with its loss.
         loss
             Total loss of outcomes, predictions and weights.
+        bins
+            What the rows hold in the place of values; a column more than these is taken as it is.
         fold
             The fold of each row's patient, shape (m,).
         """
@@ -94,7 +109,9 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
 
         # Threads that wait for each other take far longer than the work of a trial's few rows; the trees are the same.
         with threadpool_limits(1 if len(rows) < MANY_ROWS else None, user_api="openmp"):
-            return self._tuned(learner, loss, rows, outcome, weight, fold)
+            trees = self._tuned(learner, loss, rows, outcome, weight, fold)
+        bins.read_on_values(trees)
+        return trees
 
     def _tuned(
         self,
