@@ -81,7 +81,7 @@ def main() -> None:
     )
     print(f"scikit-learn {sklearn.__version__}, scikit-survival {sksurv.__version__}")
     print(f"{'':34s} {'fit s':>8s} {'read s':>8s} {'C':>8s} {'IBS':>8s}", flush=True)
-    for name in ("cox_ridge", "boosted_hazard", "survival_forest"):
+    for name in ("cox_ridge", "boosted_cox", "boosted_hazard", "survival_forest"):
         ours(name)
     for trees in (10, 100):
         process = multiprocessing.Process(target=peer, args=(trees,))

@@ -27,6 +27,10 @@ __all__ = ["MODEL", "BoostedCox"]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+# A trial's patients are few enough for a bin each, up to 255.
+_BINNING = {"verbosity": -1, "min_data_in_bin": 1, "feature_pre_filter": False}
+_NO_TREE: dict[str, Any] = {"tree_info": [{"tree_structure": {"leaf_value": 0.0}}]}
+
 
 class BoostedCox(ScoredByConcordance, Boosted):
     """Trees that add up to the log hazard given covariates, proportional over follow-up.
@@ -39,8 +43,10 @@ class BoostedCox(ScoredByConcordance, Boosted):
 
     Parameters
     ----------
-    treatment, iterations, learning_rate, leaves, fewest, ridge, folds, seed
+    treatment, iterations, learning_rate, leaves, ridge, folds, seed
         As in `Boosted`.
+    fewest : int
+        A leaf expects at least as many events (summed curvature) as this many patients have on average.
 
     Attributes
     ----------
@@ -81,17 +87,20 @@ class BoostedCox(ScoredByConcordance, Boosted):
         wanted = self.iterations
         if self.folds:
             wanted = self._best_number(matrix, time, event, self._tuning_folds(X, event))
-        self.trees_ = TreeArrays.of_lightgbm(_boosted(self._settings(), wanted, matrix, time, event).dump_model())
+        booster = _boosted(self._settings(event), wanted, matrix, time, event)
+        self.trees_ = TreeArrays.of_lightgbm(_NO_TREE if booster is None else booster.dump_model())
         score = self.trees_.total(matrix)
         self.baseline_times_, self.baseline_hazard_ = baseline_cumulative_hazard(time, event, score)
         self.horizon_limit_ = float(time.max())
         return self
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, event: Flags) -> dict[str, Any]:
         return {
             "learning_rate": self.learning_rate,
             "num_leaves": self.leaves,
-            "min_data_in_leaf": self.fewest,
+            # LightGBM counts no rows, but guesses them from the curvature, of which patients with early events have little.
+            "min_data_in_leaf": 1,
+            "min_sum_hessian_in_leaf": self.fewest * float(event.mean()),
             "lambda_l2": self.ridge,
             "seed": self.seed,
             # One thread adds up in one order, and a trial's rows are too few to share.
@@ -116,9 +125,18 @@ class BoostedCox(ScoredByConcordance, Boosted):
                 reached.append(whole.log_likelihood(score) - part.log_likelihood(score[train]))
                 return "left out", reached[-1], True
 
-            _boosted(self._settings(), self.iterations, matrix[train], time[train], event[train], matrix, left_out)
+            _boosted(
+                self._settings(event[train]),
+                self.iterations,
+                matrix[train],
+                time[train],
+                event[train],
+                matrix,
+                left_out,
+            )
             # Trees that find no split end the growing: further ones would change nothing.
-            total += np.pad(reached, (0, self.iterations - len(reached)), mode="edge")
+            if reached:
+                total += np.pad(reached, (0, self.iterations - len(reached)), mode="edge")
         return int(np.argmax(total)) + 1
 
     def log_hazard(self, X: pd.DataFrame) -> Floats:
@@ -177,7 +195,10 @@ def _boosted(
     watched: Floats | None = None,
     watch: Any = None,
 ) -> Any:
-    """Return LightGBM's booster of a Cox model; after each tree `watch` sees the scores of the rows `watched`."""
+    """Return LightGBM's booster of a Cox model, None where no column varies.
+
+    After each tree `watch` sees the scores of the rows `watched`.
+    """
     try:
         import lightgbm
     except ImportError as error:
@@ -185,14 +206,19 @@ def _boosted(
             "The model boosted_cox needs the package lightgbm, which is not installed: pip install 'trialml[boost]', or "
             "choose boosted_hazard, which needs nothing more."
         ) from error
+    known = np.where(np.isnan(matrix), np.inf, matrix)
+    if not len(matrix) or not (known.min(axis=0) < known.max(axis=0)).any():
+        return None
     likelihood = PredictorLikelihood(time, event)
 
     def slopes(score: Floats, _: Any) -> tuple[Floats, Floats]:
         found = likelihood.derivatives(score)
         return -found.gradient, found.curvature
 
-    data = lightgbm.Dataset(matrix, label=time, params={"verbosity": -1})
-    others = [] if watched is None else [lightgbm.Dataset(watched, label=np.zeros(len(watched)), reference=data)]
+    data = lightgbm.Dataset(matrix, label=time, params=dict(_BINNING))
+    others = []
+    if watched is not None:
+        others.append(lightgbm.Dataset(watched, label=np.zeros(len(watched)), reference=data, params=dict(_BINNING)))
     return lightgbm.train({**settings, "objective": slopes}, data, trees, valid_sets=others, feval=watch)
 
 

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Loss = Callable[[Floats, Floats, Floats], float]
 
 SPARSE = 1e-12
-MANY_ROWS = 100_000
+MANY_ROWS = 2_000_000
 """Rows from which on trees are grown on more than one core."""
 
 
