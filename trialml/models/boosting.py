@@ -126,18 +126,20 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
         if self.folds:
             total = np.zeros(self.iterations)
             for train, test in splits(fold):
-                model = self._set(learner, self.iterations)
-                model.fit(rows[train], outcome[train], sample_weight=weight[train])
+                model = self._fitted(learner, self.iterations, rows[train], outcome[train], weight[train])
                 staged = getattr(model, "staged_predict_proba", model.staged_predict)
                 for place, predicted in enumerate(staged(rows[test])):
                     risk = predicted if predicted.ndim == 1 else predicted[:, 1]
                     total[place] += loss(outcome[test], risk, weight[test])
             wanted = int(np.argmin(total)) + 1
-        model = self._set(learner, wanted).fit(rows, outcome, sample_weight=weight)
-        return TreeArrays.of_boosting(model)
+        return TreeArrays.of_boosting(self._fitted(learner, wanted, rows, outcome, weight))
 
-    def _set(self, learner: Any, iterations: int) -> Any:
-        return clone(learner).set_params(
+    def _fitted(self, learner: Any, iterations: int, rows: Floats, outcome: NDArray[Any], weight: Floats) -> Any:
+        # Scikit-learn takes no column without a value; one that is the same for all is split on no more than that.
+        empty = np.isnan(rows).all(axis=0)
+        if empty.any():
+            rows = np.where(empty, 0.0, rows)
+        model = clone(learner).set_params(
             max_iter=iterations,
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.leaves,
@@ -147,6 +149,7 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
             categorical_features=None,
             random_state=self.seed,
         )
+        return model.fit(rows, outcome, sample_weight=weight)
 
 
 def poisson_loss(rate: NDArray[Any], predicted: Floats, exposure: Floats) -> float:
