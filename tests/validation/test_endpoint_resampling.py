@@ -15,10 +15,11 @@ from trialml.models.outcome import competing_outcome
 from trialml.result import Result
 from trialml.survival.aalen_johansen import aalen_johansen
 from trialml.survival.brier import brier
-from trialml.survival.calibration import calibration_slope
+from trialml.survival.calibration import calibration_slope, smooth_calibration
 from trialml.survival.concordance import concordance
+from trialml.survival.spline import restricted_cubic, spline_knots
 from trialml.validation.observed import ObservedBinary, ObservedContinuous, ObservedSurvival
-from trialml.validation.optimism import bootstrap_rows, optimism_of
+from trialml.validation.optimism import bootstrap_rows, cox_fit, optimism_of
 from trialml.validation.stability import stability_of
 
 N, SAMPLES = 160, 20
@@ -127,3 +128,61 @@ def test_a_model_that_fails_in_many_samples_is_refused():
         seen.clear()
         with pytest.raises(AnalysisError, match=r"could not be fitted to \d of 20 bootstrap samples"):
             of(fails, X, observed, bootstraps=SAMPLES)
+
+
+def survival_case():
+    draw = np.random.default_rng(12)
+    X = pd.DataFrame(draw.normal(size=(300, 3)), columns=["x0", "x1", "x2"])
+    time, last = draw.exponential(np.exp(-X["x0"])), draw.uniform(0.4, 3, 300)
+    times, event = np.minimum(time, last), np.asarray(time <= last)
+    return X, ObservedSurvival(times, event, horizon=1.0, unit="years"), cox_fit(X, times, event)
+
+
+def test_the_band_of_calibration_curves_holds_each_bootstrap_model_s_curve_in_the_original_patients():
+    X, observed, fit = survival_case()
+    found = stability_of(fit, X, observed, bootstraps=SAMPLES, seed=3)
+    rows = found.curves
+    curves = []
+    for own in bootstrap_rows(300, SAMPLES, 3):
+        risk = fit(own).risk(X, 1.0)
+        curve = smooth_calibration(*observed.outcome[:2], risk, 1.0).at(rows["predicted"])[0]
+        inside = (rows["predicted"] >= np.quantile(risk, 0.01)) & (rows["predicted"] <= np.quantile(risk, 0.99))
+        curves.append(np.where(inside, curve, np.nan))
+    assert np.allclose(rows["low"], np.nanquantile(curves, 0.025, axis=0), rtol=1e-7)
+    assert np.allclose(rows["high"], np.nanquantile(curves, 0.975, axis=0), rtol=1e-7)
+    assert (rows["models"] == np.isfinite(curves).sum(axis=0)).all()
+    apparent = smooth_calibration(*observed.outcome[:2], fit(np.arange(300)).risk(X, 1.0), 1.0).at(rows["predicted"])[0]
+    assert np.allclose(rows["original"], apparent, rtol=1e-7)
+    figure = Figure()
+    found.draw(figure)
+    assert len(figure.axes) == 3
+    assert "curve" in set(found.frame()["part"])
+    assert Result.from_dict(json.loads(json.dumps(found.to_dict()))).curves.equals(rows)
+
+
+@pytest.mark.parametrize("kind", ["binary", "continuous"])
+def test_curves_of_other_endpoints_are_near_the_diagonal_for_the_model_itself(kind):
+    X, observed, fit = case(kind, p=1)
+    found = stability_of(fit, X, observed, bootstraps=SAMPLES).curves
+    assert len(found) > 20
+    if kind == "continuous":
+        value = observed.predict(fit(np.arange(N)), X).value
+        places = spline_knots(value)
+        columns, new = (
+            np.column_stack([np.ones(len(x)), restricted_cubic(np.asarray(x), places)])
+            for x in (value, found["predicted"])
+        )
+        assert np.allclose(found["original"], new @ np.linalg.lstsq(columns, observed.y, rcond=None)[0], rtol=1e-7)
+    assert (found["low"] <= found["middle"]).all()
+
+
+def test_too_few_events_give_no_curves_but_all_else():
+    X, _, _ = case("binary", p=1)
+    y = np.arange(N) < 3
+    observed, fixed = ObservedBinary(y), case("binary", p=1)[2](np.arange(N))
+    draw = np.random.default_rng(1)
+    found = stability_of(lambda _rows: fixed, X, observed, bootstraps=SAMPLES, groups=draw.permutation(N))
+    assert found.curves.empty
+    figure = Figure()
+    found.draw(figure)
+    assert len(figure.axes) == 2

@@ -10,8 +10,10 @@ from scipy import stats
 
 from trialml.errors import AnalysisError, DataError
 from trialml.result import Result
+from trialml.survival.calibration import calibration_slope, observed_over_expected
 from trialml.survival.concordance import concordance
 from trialml.survival.cox_fit import fit_cox
+from trialml.survival.kaplan_meier import kaplan_meier
 from trialml.validation.external import external_performance, internal_external, pooled_mean, temporal_split
 from trialml.validation.optimism import cox_fit
 from trialml.validation.performance import performance
@@ -95,3 +97,84 @@ def test_patients_are_parted_by_their_date_of_entry():
         temporal_split(dates, pd.Timestamp("2030-01-01"))
     with pytest.raises(DataError, match="1 entry dates are missing"):
         temporal_split([1.0, np.nan], 2)
+
+
+def paule_mandel(y, se):
+    """The random-effects mean, written again: the between-site variance by bisection, Hartung-Knapp limits."""
+    k, low, high = len(y), 0.0, 100.0
+    spread = 0.0
+    for _ in range(200):
+        spread = (low + high) / 2
+        w = 1 / (se**2 + spread)
+        if w @ (y - w @ y / w.sum()) ** 2 > k - 1:
+            low = spread
+        else:
+            high = spread
+    w = 1 / (se**2 + spread)
+    mean = w @ y / w.sum()
+    error = np.sqrt(max(1, w @ (y - mean) ** 2 / (k - 1)) / w.sum())
+    half, new = stats.t(k - 1).ppf(0.975) * error, stats.t(k - 2).ppf(0.975) * np.sqrt(spread + error**2)
+    return np.exp([mean, mean - half, mean + half, mean - new, mean + new])
+
+
+def test_observed_over_expected_is_pooled_on_the_log_scale():
+    X, time, event, _ = trial(400)
+    site = np.repeat(list("ABCD"), 100)
+    time = np.where(site == "A", time * 1.6, time)  # one site does better than the others' model says
+    fit = cox_fit(X, time, event)
+    found = internal_external(fit, X, time, event, site, horizon=1.0, unit="years")
+    logs, errors = [], []
+    for name in "ABCD":
+        own = site == name
+        risk = fit(np.flatnonzero(~own)).risk(X[own], 1.0)
+        at = kaplan_meier(time[own], event[own]).at(1.0)
+        share = 1 - at.value
+        logs.append(np.log(share / risk.mean()))
+        # Greenwood's sum, term by term.
+        total = sum(
+            d / (r * (r - d))
+            for t in np.unique(time[own][event[own]])
+            if t <= 1 and (r := np.sum(time[own] >= t)) > (d := np.sum((time[own] == t) & event[own]))
+        )
+        errors.append(at.value * np.sqrt(total) / share)
+    assert np.allclose(np.log(found.sites["ratio"]), logs, rtol=1e-8)
+    assert np.allclose(found.sites["ratio_se"], errors, rtol=1e-8)
+    row = found.pooled.iloc[2]
+    assert row["measure"] == "observed over expected"
+    wanted = paule_mandel(np.asarray(logs), np.asarray(errors))
+    assert np.allclose(row[["value", "low", "high", "new_low", "new_high"]].to_numpy(float), wanted, rtol=1e-7)
+    assert found.sites["ratio"].iloc[0] < found.sites["ratio"].iloc[1:].min()
+    assert "observed over expected by 1 years" in found.text()
+    assert "internal_external_observed_over_expected_new_site_low" in found.scalars()
+    assert Result.from_dict(json.loads(json.dumps(found.to_dict()))).text() == found.text()
+    figure = Figure()
+    found.draw(figure)
+    assert len(figure.axes) == 3
+
+
+def test_a_site_that_is_not_followed_so_long_has_no_ratio_and_two_such_of_four_none_is_pooled():
+    X, time, event, _ = trial(400)
+    site = np.repeat(list("ABCD"), 100)
+    short = np.isin(site, ["A", "B"])
+    cut, seen = np.where(short, np.minimum(time, 0.5), time), event & (~short | (time <= 0.5))
+    found = internal_external(cox_fit(X, cut, seen), X, cut, seen, site, horizon=1.0, unit="years")
+    assert found.sites["ratio"].isna().tolist() == [True, True, False, False]
+    assert found.pooled["measure"].tolist() == ["Harrell's C", "calibration slope"]
+    assert np.isfinite(found.pooled["value"]).all()
+
+
+def test_with_competing_events_sites_are_judged_by_fine_gray_and_aalen_johansen():
+    X, time, event, _ = trial(400)
+    other = ~event & (np.arange(400) % 2 == 0)
+    site = np.repeat(list("ABCD"), 100)
+    fit = cox_fit(X, time, event)
+    found = internal_external(fit, X, time, event, site, horizon=1.0, unit="years", competing=other)
+    own = site == "B"
+    model = fit(np.flatnonzero(~own))
+    ratio = observed_over_expected(time[own], event[own], model.risk(X[own], 1.0), 1.0, competing=other[own])
+    slope = calibration_slope(time[own], event[own], model.risk(X[own], 1.0), 1.0, competing=other[own])
+    c = concordance(time[own], event[own], model.log_hazard(X[own]), competing=other[own])
+    row = found.sites.iloc[1]
+    assert row[["harrell_c", "slope", "slope_se", "ratio"]].tolist() == pytest.approx([c.value, *slope, ratio.value])
+    with pytest.raises(DataError, match="competing events, but horizon is None"):
+        internal_external(fit, X, time, event, site, competing=other)

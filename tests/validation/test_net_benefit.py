@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from trialml.errors import AnalysisError, DataError
+from trialml.validation.binary_net_benefit import binary_decision_curve, binary_net_benefit_of_treatment
 from trialml.validation.net_benefit import NetBenefit, decision_curve, net_benefit_of_treatment
 
 KNOWN = {"horizon": 1.0, "unit": "years", "kind": "external"}
@@ -149,3 +150,33 @@ def test_what_has_no_net_benefit_is_refused():
         net_benefit_of_treatment(time, event, {"m": 3 * benefit + 5}, treated, thresholds=[0.2], **KNOWN)
     with pytest.raises(DataError, match="none of them 'everybody'"):
         decision_curve(time, event, {"everybody": risk}, treated, thresholds=[0.2], **KNOWN)
+
+
+def test_a_binary_endpoint_has_the_curves_of_complete_follow_up():
+    """Everybody followed to the horizon: `decision_curve` and `net_benefit_of_treatment` without a patient censored."""
+    time, event, risk, benefit, treated = make_trial(censored=False)
+    happened = event & (time <= 1)
+    with_follow_up = {"thresholds": [0.1, 0.3], **KNOWN}
+    without = {"thresholds": [0.1, 0.3], "kind": "external"}
+    for one, two in (
+        (
+            decision_curve(time, event, {"m": risk}, treated, **with_follow_up),
+            binary_decision_curve(happened, {"m": risk}, treated, **without),
+        ),
+        (
+            net_benefit_of_treatment(time, event, {"m": benefit}, treated, **with_follow_up),
+            binary_net_benefit_of_treatment(happened, {"m": benefit}, treated, **without),
+        ),
+    ):
+        numbers = ["net_benefit", "low", "high", "se", "share"]
+        assert np.allclose(one.curves[numbers], two.curves[numbers], rtol=1e-9, atol=1e-12, equal_nan=True)
+        assert two.horizon is None
+        assert " by " not in two.text()
+        assert "ensoring" not in two.methods
+        assert any(name.startswith("net_benefit_m_30pct_external") for name in two.scalars())
+        assert NetBenefit.from_dict(json.loads(json.dumps(two.to_dict()))).text() == two.text()
+        two.draw(Figure())
+    with pytest.raises(AnalysisError, match="the control arm has no patients"):
+        binary_decision_curve(happened, {"m": risk}, np.ones(400), **without)
+    with pytest.raises(DataError, match="treated must be True or False"):
+        binary_net_benefit_of_treatment(happened, {"m": benefit}, [1], **without)

@@ -10,7 +10,16 @@ import numpy as np
 from trialml.errors import AnalysisError
 from trialml.survival.ties import Array, Flags
 
-__all__ = ["CLOSEST", "BinomialLink", "binomial_maximum", "binomial_scores", "inverse_link", "linked"]
+__all__ = [
+    "CLOSEST",
+    "BinomialLink",
+    "Recalibration",
+    "binomial_maximum",
+    "binomial_scores",
+    "inverse_link",
+    "linked",
+    "recalibration",
+]
 
 CLOSEST = 1e-9
 """Risks nearer to 0 or 1 than this are taken to lie there."""
@@ -112,3 +121,57 @@ def binomial_scores(
     """Return each patient's score, shape ``(n, p)``, and minus the mean derivative of these, shape ``(p, p)``."""
     parts = _parts(eta, happened, link)
     return X * (weight * parts.score)[:, None], -(X * (weight * parts.own)[:, None]).T @ X / eta.size
+
+
+class Recalibration(NamedTuple):
+    """A logistic regression of the event on the log odds of the predicted risk, and the intercept at a slope of 1."""
+
+    slope: float
+    slope_se: float
+    in_the_large: float
+    in_the_large_se: float
+
+
+def recalibration(happened: Flags, risk: Array) -> Recalibration:
+    """Return calibration slope and calibration in the large of predicted risks of a binary endpoint.
+
+    Parameters
+    ----------
+    happened, risk
+        Whether the event happened and its predicted probability, shape ``(n,)``.
+
+    Returns
+    -------
+    Recalibration
+        The slope of ``logit P(event) = a + b logit(risk)``, NaN where all risks are one, and a where b is 1 (0 is right, above
+        0 the risks are too low), with the errors of maximum likelihood.
+
+    Raises
+    ------
+    AnalysisError
+        If all or none have the event, or the risk parts those who have it from the others.
+
+    References
+    ----------
+    Cox DR. Two further applications of a model for binary regression. Biometrika 1958;45:562-565.
+    """
+    if happened.all() or not happened.any():
+        raise AnalysisError(f"{int(happened.sum())} of {happened.size} patients have the event: calibration needs some with and some "
+                            "without")  # fmt: skip
+    score = linked(risk, "logit")
+    one = np.ones(happened.size)
+    slope = slope_se = math.nan
+    if np.ptp(score) > 0:
+        X = np.column_stack([one, score])
+        beta = binomial_maximum(X, happened, one, "logit")
+        bread = binomial_scores(X, X @ beta, happened, one, "logit")[1]
+        slope, slope_se = float(beta[1]), math.sqrt(np.linalg.inv(bread)[1, 1] / happened.size)
+    shift = 0.0
+    for _ in range(100):
+        expected = inverse_link(score + shift, "logit")
+        information = float((expected * (1 - expected)).sum())
+        step = float((happened - expected).sum()) / information
+        shift += min(max(step, -1.0), 1.0)  # far off, the sum is flat and Newton's step too long
+        if abs(step) < 1e-12 * max(abs(shift), 1.0):
+            break
+    return Recalibration(slope, slope_se, shift, 1 / math.sqrt(information))

@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from trialml.errors import AnalysisError, DataError
+from trialml.survival.concordance_covariates import covariate_pairs
 from trialml.survival.cox_layout import Layout, slot_layout
-from trialml.survival.ipcw import checked_outcome
+from trialml.survival.ipcw import Censoring, Outcome, checked_outcome
 from trialml.survival.product_limit import Curve, censoring_curve, step_at
 from trialml.survival.rows import checked_weights
 from trialml.survival.ties import (
@@ -57,7 +58,7 @@ def concordance(
     *,
     tau: float | None = None,
     weighting: ConcordanceWeighting = "harrell",
-    censoring: Curve | None = None,
+    censoring: Curve | Censoring | None = None,
     weights: Any = None,
     strata: Any = None,
     competing: Any = None,
@@ -78,7 +79,9 @@ def concordance(
         ``n S(T-) / (G(T-) Y(T))`` and ``"equal"``, by which each event counts alike, ``1 / Y(T)``: S and G the
         Kaplan-Meier curves of event and censoring, Y the number at risk.
     censoring
-        The censoring curve G, from `censoring_curve`; estimated from these data by default.
+        The censoring curve G, from `censoring_curve`; estimated from these data by default. With ``"uno"`` also
+        `cox_censoring` of these patients, G(t | x): a pair then weighs ``1 / (G(T- | x_i) G(T- | x_j))``, in a time that
+        grows with n times the number of event times, and without `weights` and `strata`.
     weights
         Case weights above 0, shape ``(n,)``; None for 1 each. They count in the curves too.
     strata
@@ -112,6 +115,8 @@ def concordance(
     2009;28:2473-2489.
     Wolbers M, Blanche P, Koller MT, Witteman JCM, Gerds TA. Concordance for prognostic models with competing risks.
     Biostatistics 2014;15:526-539.
+    Gerds TA, Kattan MW, Schumacher M, Yu C. Estimating a time-dependent concordance index for survival prediction models
+    with covariate dependent censoring. Stat Med 2013;32:2173-2184.
     Fenwick PM. A new data structure for cumulative frequency tables. Softw Pract Exp 1994;24:327-336.
     """
     times, flags = checked_times(time, event, needs_event=True)
@@ -124,11 +129,20 @@ def concordance(
         np.zeros(times.size, dtype=bool) if competing is None else checked_outcome(times, flags, competing).competing
     )
     within = flags if tau is None else flags & not_after(times, tau)
+    if censoring is not None and not isinstance(censoring, Curve) and censoring.curve is None:
+        if weighting != "uno" or case is not None or strata is not None:
+            raise DataError(
+                f"censoring by covariates goes with weighting 'uno' alone, without weights or strata; weighting is '{weighting}': "
+                "pass a curve from censoring_curve, or leave them out"
+            )
+        found = covariate_pairs(Outcome(times, flags, others), score, within, censoring)
+        return _value([_Pairs(found[3], found[4], *found[:3])], found[2])
+    curve = censoring if censoring is None or isinstance(censoring, Curve) else censoring.curve
     timed = np.zeros(times.size)
     for stratum in range(labels.size):
         own = codes == stratum
         sample = _Sample(times[own], flags[own], others[own], None if case is None else case[own])
-        timed[own] = _pair_weights(sample, weighting, censoring, within[own])
+        timed[own] = _pair_weights(sample, weighting, curve, within[own])
     cases = np.ones(times.size) if case is None else case
     pairs = [_pairs(slot_layout(times, flags, codes, labels.size, None), score, cases, cases * timed)]
     comparable = pairs[0].number
@@ -142,7 +156,7 @@ def concordance(
                 own = codes == stratum
                 sample = _Sample(times[own], flags[own], others[own], None if case is None else case[own])
                 reached = others[own] & _before_last(times[own], within[own])
-                root[own] += np.sqrt(_pair_weights(sample, weighting, censoring, reached))
+                root[own] += np.sqrt(_pair_weights(sample, weighting, curve, reached))
         else:
             root[others] = 1.0
         pairs.append(_pairs(late, score, np.where(others, cases * root, 0.0), np.where(within, cases * root, 0.0)))

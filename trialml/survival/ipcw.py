@@ -47,11 +47,18 @@ class Outcome(NamedTuple):
 class Censoring(Protocol):
     """Who is still under observation: the curve G of patients like each, and its sampling error."""
 
+    @property
+    def curve(self) -> Curve | None:
+        """The one curve of all patients; None where it depends on their covariates."""
+
     def weights(self, beyond: Flags, horizon: float) -> Array:
         """Return ``1 / G(T-)`` of events by the horizon, ``1 / G(horizon)`` beyond it and 0 for the censored."""
 
     def influence(self, part: Array, horizon: float) -> Array:
         """Return each patient's influence through G on ``mean(part)``, where part is a number times the weight."""
+
+    def uncensored(self, time: float) -> Array:
+        """Return each patient's probability of being uncensored just before a time, shape ``(n,)``."""
 
 
 def checked_outcome(time: Any, event: Any, competing: Any = None) -> Outcome:
@@ -150,7 +157,7 @@ class _OneCurve:
     """One censoring curve for everybody; `position` is None where it is taken as known."""
 
     def __init__(self, time: Array, ended: Flags, curve: Curve, position: npt.NDArray[np.intp] | None) -> None:
-        self.ended, self.curve, self.position = ended, curve, position
+        self.ended, self.one, self.position = ended, curve, position
         self.before = step_at(curve.time, curve.survival, time, left=True)
         if position is not None:
             # Everybody followed to a time counts as at risk of censoring at it, those with the event at it too: this
@@ -158,9 +165,13 @@ class _OneCurve:
             self.at_risk = (curve.n_risk + curve.n_censor) / time.size
             self.hazard = curve.n_event / (self.at_risk * time.size)
 
+    @property
+    def curve(self) -> Curve | None:
+        return self.one
+
     def weights(self, beyond: Flags, horizon: float) -> Array:
         happened = self.ended & ~beyond
-        at = float(step_at(self.curve.time, self.curve.survival, horizon))
+        at = float(step_at(self.one.time, self.one.survival, horizon))
         if at <= 0 or (self.before[happened] <= 0).any():
             raise AnalysisError(
                 f"the censoring curve is 0 by the horizon {horizon:g}: choose an earlier horizon or pass the curve of "
@@ -171,6 +182,10 @@ class _OneCurve:
         weight[beyond] = 1 / at
         return weight
 
+    def uncensored(self, time: float) -> Array:
+        at = step_at(self.one.time, self.one.survival, time, left=True)
+        return np.full(self.ended.size, float(at))
+
     def influence(self, part: Array, horizon: float) -> Array:
         """A patient's part in the curve is the martingale of the patient's own censoring.
 
@@ -178,9 +193,9 @@ class _OneCurve:
         """
         if self.position is None:
             return np.zeros(part.size)
-        by_time = np.bincount(self.position, part, self.curve.time.size)
+        by_time = np.bincount(self.position, part, self.one.time.size)
         later = (np.cumsum(by_time[::-1])[::-1] - by_time) / part.size
-        counts = self.curve.time <= horizon * (1 + TIE_TOLERANCE)
+        counts = self.one.time <= horizon * (1 + TIE_TOLERANCE)
         rate = np.where(counts, later / self.at_risk, 0.0)
         drift = np.concatenate(([0.0], np.cumsum(rate * self.hazard)))
         return np.asarray(np.where(self.ended, 0.0, rate[self.position]) - drift[self.position + 1])
@@ -206,6 +221,8 @@ def kaplan_meier_censoring(time: Any, ended: Any) -> Censoring:
 
 class _CoxCensoring:
     """A censoring curve by covariates from a Cox model; arrays in the order of falling time."""
+
+    curve: Curve | None = None
 
     def __init__(self, time: Array, ended: Flags, X: Any) -> None:
         self.time, self.ended = time, ended
@@ -233,6 +250,10 @@ class _CoxCensoring:
     def weights(self, beyond: Flags, horizon: float) -> Array:
         passed = self.hazard[self._place(horizon)] * self.relative
         return np.asarray(np.where(beyond | self.ended, np.exp(passed), 0.0))
+
+    def uncensored(self, time: float) -> Array:
+        passed = int(np.searchsorted(self.distinct, time * (1 - TIE_TOLERANCE), side="left"))
+        return np.asarray(np.exp(-self.hazard[passed] * self.relative))
 
     def influence(self, part: Array, horizon: float) -> Array:
         n, place = part.size, self._place(horizon)

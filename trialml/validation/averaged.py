@@ -5,27 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pandas as pd
 
 from trialml.errors import DataError
+from trialml.validation.binary import BinaryPerformance
 from trialml.validation.by_group import GroupPerformance
+from trialml.validation.continuous import ContinuousPerformance
 from trialml.validation.performance import Performance
 
 __all__ = ["average_by_group", "average_performance"]
 
+Judged = TypeVar("Judged", Performance, BinaryPerformance, ContinuousPerformance)
 
-def average_performance(repeats: Sequence[Performance]) -> Performance:
+
+def average_performance(repeats: Sequence[Judged]) -> Judged:
     """Return the measures, limits and standard errors averaged over repeats.
 
     Parameters
     ----------
     repeats
-        The same measures of the same models at the same horizons, from other splits of the same patients.
+        The same measures of the same models at the same horizons, from other splits of the same patients; of a time to
+        event, a binary or a continuous endpoint.
 
     Returns
     -------
-    Performance
+    Performance, BinaryPerformance or ContinuousPerformance
         The standard error is that of a single repeat, on average: repeating steadies the number, but not the sample. p is
         of the averaged difference over its averaged standard error.
 
@@ -35,7 +41,8 @@ def average_performance(repeats: Sequence[Performance]) -> Performance:
         If there is no repeat, or they differ in what was measured.
     """
     tables = [one.measures for one in repeats]
-    mean = _mean(tables, ["measure", "horizon", "model", "reference"])
+    keys = [key for key in ("measure", "horizon", "model", "reference") if not tables or key in tables[0]]
+    mean = _mean(tables, keys)
     gaps = (mean["reference"] != "") & (mean["se"] > 0)
     z = (mean["value"] / mean["se"]).abs()
     mean["p"] = [math.erfc(one / math.sqrt(2)) if gap else math.nan for one, gap in zip(z, gaps, strict=True)]

@@ -5,22 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.errors import AnalysisError, DataError, nearest
-from trialml.result import Z95, Estimate, Kind, Result, format_count, format_number, format_p
+from trialml.errors import AnalysisError, DataError
+from trialml.result import Z95, Estimate, Kind, Result, format_count
 from trialml.survival.auc import weighted_auc
 from trialml.survival.ipcw import checked_risk, standard_error
+from trialml.validation.measured import (
+    BY_ARM,
+    NULL,
+    Measured,
+    checked_models,
+    gains,
+    mean_of,
+    measured_estimate,
+    measured_rows,
+    measured_table,
+)
 
-__all__ = ["BinaryPerformance", "binary_performance"]
+__all__ = ["BinaryPerformance", "binary_performance", "known_events", "wilson"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-NULL = "null model"
 AT_THRESHOLD = ("accuracy", "recall", "specificity", "precision", "F1")
 SHORT = {"Brier score": "brier", "logarithmic loss": "log_loss", "AUC": "auc"}
 
@@ -32,7 +42,8 @@ class BinaryPerformance(Result):
     title = "Performance on a binary endpoint"
     methods = (
         "Predicted probabilities of the binary endpoint were judged by the Brier score, the logarithmic loss and the area under the ROC "
-        "curve (DeLong's error); beside these proper scores, accuracy, recall, specificity and precision (Wilson's limits) and F1 (delta "
+        "curve (DeLong's error), within a test fold where there are such; the index of prediction accuracy (IPA) is the share by which the "
+        "Brier score is smaller than that of one probability for everybody or, within an arm, for everybody of the arm. Beside these, accuracy, recall, specificity and precision (Wilson's limits) and F1 (delta "
         "method) are given at the stated threshold. Differences of models are paired by patient."
     )
     references = (
@@ -60,21 +71,12 @@ class BinaryPerformance(Result):
         DataError
             If there is no such number.
         """
-        rows = self.measures
-        found = rows[(rows["measure"] == measure) & (rows["model"] == model) & (rows["reference"] == reference)]
-        if found.empty:
-            known = sorted(set(rows["measure"]) | set(rows["model"]))
-            raise DataError(
-                f"there is no {measure} of '{model}': {nearest(model if measure in known else measure, known)}"
-            )
-        row = found.iloc[0]
-        scale = measure if not reference else f"difference in {measure} from {reference}"
-        return Estimate(float(row["value"]), float(row["low"]), float(row["high"]), scale=scale, kind=self.kind,
-                        se=float(row["se"]), n=self.n, events=self.events)  # fmt: skip
+        known = {"n": self.n, "events": self.events}
+        return measured_estimate(self.measures, measure, model, reference, kind=self.kind, **known)
 
     def text(self) -> str:
         """Return Brier score, AUC and the threshold's measures of up to three models."""
-        models = [name for name in dict.fromkeys(self.measures["model"]) if name != NULL]
+        models = [name for name in dict.fromkeys(self.measures["model"]) if name not in (NULL, BY_ARM)]
         said = [
             f"{name}: Brier score {self.estimate('Brier score', name).text()}, AUC {self.estimate('AUC', name).text()}, and at a "
             f"threshold of {self.threshold:g} recall {self.estimate('recall', name).text()} and precision "
@@ -95,24 +97,8 @@ class BinaryPerformance(Result):
 
     def table(self) -> pd.DataFrame:
         """Return the numbers as words."""
-        rows = [
-            (
-                row.measure + (f" at {self.threshold:g}" if row.measure in AT_THRESHOLD else ""),
-                row.model if not row.reference else f"{row.model} less {row.reference}",
-                f"{format_number(row.value)} ({format_number(row.low)} to {format_number(row.high)})",
-                "" if math.isnan(row.p) else format_p(row.p),
-            )
-            for row in self.measures.itertuples()
-        ]
-        return pd.DataFrame(rows, columns=["Measure", "Model", "Value (95% CI)", "p"])
-
-
-class _Measured(NamedTuple):
-    value: float
-    low: float
-    high: float
-    se: float
-    influence: Floats
+        at = f" at {self.threshold:g}"
+        return measured_table(self.measures, lambda name: name + (at if name in AT_THRESHOLD else ""))
 
 
 def binary_performance(
@@ -122,6 +108,9 @@ def binary_performance(
     threshold: float,
     kind: Kind,
     reference: str | None = None,
+    fold: Any = None,
+    null_risk: Any = None,
+    null_risk_by_arm: Any = None,
 ) -> BinaryPerformance:
     """Judge predicted probabilities of a binary endpoint.
 
@@ -138,13 +127,19 @@ def binary_performance(
         What the predictions are: ``"apparent"``, ``"crossfit"``, ``"external"`` and so on.
     reference
         The model from which the others' differences are taken; the first by default.
+    fold
+        The test fold of each patient, shape ``(n,)``: the area then compares patients of one fold alone, weighted by
+        their pairs, because models of different folds order patients of different folds by chance.
+    null_risk, null_risk_by_arm
+        What everybody, and everybody of the patient's arm, is given by the null models, learned elsewhere, shape
+        ``(n,)``; by default the share with the event of these patients, and no null model by arm.
 
     Returns
     -------
     BinaryPerformance
         Accuracy, recall (sensitivity), specificity, precision and F1 = 2 TP / (2 TP + FP + FN) at the threshold; NaN where
-        their denominator is 0. The logarithmic loss is infinite where a risk of 0 or 1 was wrong. The null model gives
-        everybody the share with the event.
+        their denominator is 0. The logarithmic loss is infinite where a risk of 0 or 1 was wrong. The index of prediction
+        accuracy (IPA) is the share by which the Brier score is smaller than the null model's.
 
     Raises
     ------
@@ -157,32 +152,52 @@ def binary_performance(
     ----------
     Brier GW. Verification of forecasts expressed in terms of probability. Mon Weather Rev 1950;78:1-3.
     """
-    flags = np.asarray(event)
-    if flags.ndim != 1 or flags.size == 0 or pd.isna(flags).any() or not np.isin(flags, (0, 1)).all():
-        raise DataError(
-            "event must be True (happened) or False, known of each patient: leave out or impute the unknown"
-        )
-    happened = flags.astype(bool)
+    happened = known_events(event)
     if happened.all() or not happened.any():
         raise AnalysisError(
             f"{int(happened.sum())} of {happened.size} patients have the event: performance needs some with and some without"
         )
     if not 0 < threshold < 1:
         raise DataError(f"threshold is {threshold:g}, but it must be a probability between 0 and 1")
-    models = {name: checked_risk(risk, happened.size, f"the risk of '{name}'") for name, risk in risks.items()}
-    if not models or NULL in models:
-        raise DataError(f"risks names the models {list(risks)}: name one or more, none of them '{NULL}'")
-    first = next(iter(models)) if reference is None else reference
-    if first not in models:
-        raise DataError(f"reference is '{first}', which is no model: {nearest(first, list(models))}")
-    found = {name: _judge(happened, risk, threshold) for name, risk in models.items()}
-    share = np.full(happened.size, happened.mean())
-    found[NULL] = {name: _mean(values) for name, values in _losses(happened, share).items()}
-    rows = _rows(found, first, happened)
-    return BinaryPerformance(pd.DataFrame(rows), threshold, kind, happened.size, int(happened.sum()))
+    n = happened.size
+    models, first = checked_models(
+        risks, reference, "risks", lambda risk, name: checked_risk(risk, n, f"the risk of '{name}'")
+    )
+    folds = np.zeros(n, dtype=np.intp) if fold is None else np.unique(np.asarray(fold), return_inverse=True)[1]
+    if folds.shape != (n,):
+        raise DataError(f"fold must hold one label for each of the {n} patients, but has the shape {folds.shape}")
+    found = {name: _judge(happened, risk, threshold, folds) for name, risk in models.items()}
+    nulls = {NULL: np.full(n, happened.mean()) if null_risk is None else null_risk}
+    nulls |= {} if null_risk_by_arm is None else {BY_ARM: null_risk_by_arm}
+    for name, risk in nulls.items():
+        losses = _losses(happened, checked_risk(risk, n, f"the risk of the {name}"))
+        found[name] = {loss: mean_of(values) for loss, values in losses.items()}
+    for name, more in gains(found, "Brier score", "IPA").items():
+        found[name] |= more
+
+    def error(measure: str, apart: Floats) -> float:
+        return _delong(happened, apart) if measure == "AUC" else standard_error(apart)
+
+    return BinaryPerformance(measured_rows(found, first, error), threshold, kind, n, int(happened.sum()))
 
 
-def _judge(happened: Flags, risk: Floats, threshold: float) -> dict[str, _Measured]:
+def known_events(event: Any) -> Flags:
+    """Return whether the event happened, shape ``(n,)``, or refuse.
+
+    Raises
+    ------
+    DataError
+        If an event is missing, or neither true nor false.
+    """
+    flags = np.asarray(event)
+    if flags.ndim != 1 or flags.size == 0 or pd.isna(flags).any() or not np.isin(flags, (0, 1)).all():
+        raise DataError(
+            "event must be True (happened) or False, known of each patient: leave out or impute the unknown"
+        )
+    return flags.astype(bool)
+
+
+def _judge(happened: Flags, risk: Floats, threshold: float, fold: NDArray[np.intp]) -> dict[str, Measured]:
     said = risk >= threshold
     every = np.ones(happened.size, dtype=bool)
     return {
@@ -191,8 +206,8 @@ def _judge(happened: Flags, risk: Floats, threshold: float) -> dict[str, _Measur
         "specificity": _proportion(~said, ~happened),
         "precision": _proportion(happened, said),
         "F1": _f1(happened, said),
-        "AUC": _auc(happened, risk),
-        **{name: _mean(values) for name, values in _losses(happened, risk).items()},
+        "AUC": _auc(happened, risk, fold),
+        **{name: mean_of(values) for name, values in _losses(happened, risk).items()},
     }
 
 
@@ -202,40 +217,49 @@ def _losses(happened: Flags, risk: Floats) -> dict[str, Floats]:
         return {"Brier score": (happened - risk) ** 2, "logarithmic loss": -np.log(given)}
 
 
-def _mean(values: Floats) -> _Measured:
-    value = float(values.mean())
-    if not math.isfinite(value):
-        return _Measured(value, math.nan, math.nan, math.nan, np.full(values.size, np.nan))
-    se = standard_error(values)
-    return _Measured(value, max(value - Z95 * se, 0.0), value + Z95 * se, se, values - value)
+def wilson(share: float, n: int) -> tuple[float, float, float]:
+    """Return a share of n with Wilson's limits, which stay within 0 and 1."""
+    scale = 1 + Z95**2 / n
+    middle = (share + Z95**2 / (2 * n)) / scale
+    half = Z95 / scale * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
+    return share, max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def _proportion(member: Flags, among: Flags) -> _Measured:
-    """Return the share with Wilson's limits, which stay within 0 and 1."""
+def _proportion(member: Flags, among: Flags) -> Measured:
     m, n = int(among.sum()), among.size
     if m == 0:
-        return _Measured(math.nan, math.nan, math.nan, math.nan, np.full(n, np.nan))
+        return Measured(math.nan, math.nan, math.nan, math.nan, np.full(n, np.nan))
     share = float((member & among).sum()) / m
-    scale = 1 + Z95**2 / m
-    middle = (share + Z95**2 / (2 * m)) / scale
-    half = Z95 / scale * math.sqrt(share * (1 - share) / m + Z95**2 / (4 * m**2))
     se = math.sqrt(share * (1 - share) / m)
-    return _Measured(share, max(middle - half, 0.0), min(middle + half, 1.0), se, among * (member - share) * (n / m))
+    return Measured(*wilson(share, m), se, among * (member - share) * (n / m))
 
 
-def _f1(happened: Flags, said: Flags) -> _Measured:
+def _f1(happened: Flags, said: Flags) -> Measured:
     both, wrong = said & happened, said != happened
     total = float(np.mean(2 * both + wrong))
     value = 2 * float(both.mean()) / total if total > 0 else math.nan
     influence = (2 * both * (1 - value) - value * wrong) / total if total > 0 else np.full(said.size, np.nan)
     se = standard_error(influence)
-    return _Measured(value, max(value - Z95 * se, 0.0), min(value + Z95 * se, 1.0), se, influence)
+    return Measured(value, max(value - Z95 * se, 0.0), min(value + Z95 * se, 1.0), se, influence)
 
 
-def _auc(happened: Flags, risk: Floats) -> _Measured:
-    value, part = weighted_auc(risk, happened, np.ones(risk.size))
+def _auc(happened: Flags, risk: Floats, fold: NDArray[np.intp]) -> Measured:
+    """Return the area among patients of one fold, weighted by their pairs."""
+    value, part, pairs = 0.0, np.zeros(risk.size), 0.0
+    for label in np.unique(fold):
+        own = np.flatnonzero(fold == label)
+        cases = int(happened[own].sum())
+        if not 0 < cases < own.size:
+            continue
+        number = float(cases * (own.size - cases))
+        area, moved = weighted_auc(risk[own], happened[own], np.ones(own.size))
+        value, pairs = value + number * area, pairs + number
+        part[own] = moved * number * (risk.size / own.size)
+    if not pairs:
+        return Measured(math.nan, math.nan, math.nan, math.nan, np.full(risk.size, np.nan))
+    value, part = value / pairs, part / pairs
     se = _delong(happened, part)
-    return _Measured(value, max(value - Z95 * se, 0.0), min(value + Z95 * se, 1.0), se, part)
+    return Measured(value, max(value - Z95 * se, 0.0), min(value + Z95 * se, 1.0), se, part)
 
 
 def _delong(happened: Flags, part: Floats) -> float:
@@ -247,25 +271,3 @@ def _delong(happened: Flags, part: Floats) -> float:
             return math.nan
         variance += float(np.sum((part[group] * size / part.size) ** 2)) / (size * (size - 1))
     return math.sqrt(variance)
-
-
-def _rows(found: dict[str, dict[str, _Measured]], first: str, happened: Flags) -> list[dict[str, Any]]:
-    columns = ("measure", "model", "reference", "value", "low", "high", "se", "p")
-    order = [NULL, first, *[name for name in found if name not in (NULL, first)]]
-    rows: list[tuple[Any, ...]] = []
-    for measure in found[first]:
-        own = {name: found[name][measure] for name in order if measure in found[name]}
-        rows += [(measure, name, "", *one[:4], math.nan) for name, one in own.items()]
-        for base in [name for name in (NULL, first) if name in own]:
-            for name, one in own.items():
-                if name in (NULL, base):
-                    continue
-                gap = one.value - own[base].value
-                apart = one.influence - own[base].influence
-                se = _delong(happened, apart) if measure == "AUC" else standard_error(apart)
-                rows.append((measure, name, base, gap, gap - Z95 * se, gap + Z95 * se, se, _p(gap, se)))
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def _p(gap: float, se: float) -> float:
-    return math.erfc(abs(gap / se) / math.sqrt(2)) if se > 0 else math.nan

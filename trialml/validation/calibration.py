@@ -23,7 +23,7 @@ from trialml.survival.product_limit import step_at
 from trialml.survival.ties import not_after
 from trialml.validation.crossvalidation import ArmUse, HeldOut
 
-__all__ = ["Calibration", "calibration"]
+__all__ = ["Calibration", "calibration", "risk_groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +228,7 @@ def _slope(outcome: Outcome, risks: NDArray[np.float64], horizon: float, who: ND
 
 
 def _by_group(outcome: Outcome, risk: NDArray[np.float64], horizon: float, groups: int) -> pd.DataFrame:
-    edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
-    place = np.searchsorted(edges, risk, side="left")
-    names = _between(edges)
+    place, names = risk_groups(risk, groups)
     rows = []
     for group in np.unique(place):
         who = place == group
@@ -262,6 +260,12 @@ def _observed(outcome: Outcome, horizon: float) -> tuple[float, float, float]:
     risk, se = (step_at(curves.time, part[:, 0], horizon, initial=0.0) for part in (curves.incidence, curves.se))
     low, high = incidence_limits(risk, se, "log-log", Z95)
     return float(risk), float(low), float(high)
+
+
+def risk_groups(risk: NDArray[np.float64], groups: int) -> tuple[NDArray[np.intp], list[str]]:
+    """Return each patient's group of equal size by predicted risk, fewer where risks are tied, and the groups' names."""
+    edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
+    return np.searchsorted(edges, risk, side="left"), _between(edges)
 
 
 def _between(edges: NDArray[np.float64]) -> list[str]:

@@ -13,16 +13,20 @@ from trialml.data.disclosure import outward_range
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, with_limits
 from trialml.survival.calibration import (
+    SmoothCalibration,
     calibration_gaps,
     calibration_slope,
     observed_over_expected,
     smooth_calibration,
+    smooth_curve,
 )
 from trialml.survival.ipcw import Censoring, Outcome, checked_outcome, checked_risk
 from trialml.survival.product_limit import Curve
 from trialml.survival.ties import not_after
+from trialml.validation.binary import known_events
+from trialml.validation.binary_calibration import logistic_slope, observed_share_over_expected
 
-__all__ = ["CalibrationCurve", "calibration_curve"]
+__all__ = ["CalibrationCurve", "binary_calibration_curve", "calibration_curve"]
 
 POINTS = 50
 """Of the curve, between the outward-rounded 1st and 99th percentiles of the predicted risks."""
@@ -39,7 +43,8 @@ class CalibrationCurve(Result):
         "knots) of log(-log(1 - predicted risk)), weighted by the inverse probability of remaining uncensored; its band is pointwise. "
         "The integrated calibration index (ICI), E50 and E90 are the mean, median and 0.9 quantile of the absolute difference of curve "
         "and prediction, with limits from a Bayesian bootstrap. The slope is that of a Cox model, with competing events of a "
-        "Fine-Gray model; observed over expected compares the Kaplan-Meier or Aalen-Johansen risk with the mean prediction."
+        "Fine-Gray model; observed over expected compares the Kaplan-Meier or Aalen-Johansen risk with the mean prediction. Of a binary "
+        "endpoint without follow-up the regression is logistic, in the log odds of the predicted risk, and so is that of the slope."
     )
     references = (
         "Austin PC, Harrell FE, van Klaveren D. Graphical calibration curves and the integrated calibration index (ICI) for "
@@ -55,7 +60,8 @@ class CalibrationCurve(Result):
     ici: Estimate
     e50: Estimate
     e90: Estimate
-    horizon: float
+    horizon: float | None
+    """Where risks are read; None where there is no follow-up."""
     unit: str
 
     def frame(self) -> pd.DataFrame:
@@ -64,18 +70,20 @@ class CalibrationCurve(Result):
 
     def text(self) -> str:
         """Return the ICI, E50 and E90; the ratio and the slope are attributes, and what `Calibration` reports."""
+        start = "Predicted" if self.horizon is None else f"By {self.horizon:g} {self.unit} predicted"
         return (
-            f"By {self.horizon:g} {self.unit} predicted and observed risks differ by {self.ici.text()} on average over patients (integrated "
+            f"{start} and observed risks differ by {self.ici.text()} on average over patients (integrated "
             f"calibration index; half of them by at most {self.e50.value:.3f}, nine in ten by at most {self.e90.value:.3f}; "
-            f"{format_count(self.ratio.n or 0)} patients, {format_count(self.ratio.events or 0)} events by then; {self.ratio.kind}). "
+            f"{format_count(self.ratio.n or 0)} patients, {format_count(self.ratio.events or 0)} "
+            f"{'with the event' if self.horizon is None else 'events by then'}; {self.ratio.kind}). "
             "The index is above 0 by chance alone where predictions are right."
         )
 
     def scalars(self) -> dict[str, float]:
         """Return what the curve comes to, with limits."""
-        at = f"{self.horizon:g}{self.unit}"
+        at = "" if self.horizon is None else f"{self.horizon:g}{self.unit}_"
         named = {"ici": self.ici, "e50": self.e50, "e90": self.e90}
-        return with_limits({f"{name}_{at}_{one.kind}": one for name, one in named.items()})
+        return with_limits({f"{name}_{at}{one.kind}": one for name, one in named.items()})
 
     def table(self) -> pd.DataFrame:
         """Return the summaries as words."""
@@ -96,8 +104,9 @@ class CalibrationCurve(Result):
         axes.set_xlim(0, reach)
         axes.set_ylim(0, reach)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"Predicted risk at {self.horizon:g} {self.unit}")
-        axes.set_ylabel(f"Observed risk at {self.horizon:g} {self.unit}")
+        at = "" if self.horizon is None else f" at {self.horizon:g} {self.unit}"
+        axes.set_xlabel(f"Predicted risk{at}")
+        axes.set_ylabel(f"Observed risk{at}")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         axes.legend(frameon=False, loc="upper left")
@@ -154,10 +163,74 @@ def calibration_curve(
     happened = outcome.event & not_after(outcome.time, horizon)
     smooth = smooth_calibration(*outcome[:2], risk, horizon, competing=outcome.competing, censoring=censoring,
                                 knots=knots)  # fmt: skip
-    low, high = outward_range(risk)
-    grid = np.linspace(max(low, 0.0), min(high, 1.0), POINTS)
     known: dict[str, Any] = {"n": risk.size, "events": int(happened.sum()), "kind": kind}
     ratio = observed_over_expected(*outcome[:2], risk, horizon, competing=outcome.competing)
+    return CalibrationCurve(
+        curve=_points(smooth),
+        ratio=Estimate(ratio.value, ratio.low, ratio.high, scale="observed over expected", se=ratio.se,
+                       method="predictions taken as fixed, limits on the log scale", **known),
+        slope=_slope(outcome, risk, horizon, known),
+        horizon=horizon,
+        unit=unit,
+        **_gaps(smooth, draws, seed, known),
+    )  # fmt: skip
+
+
+def binary_calibration_curve(
+    event: Any, risk: Any, *, kind: Kind, knots: int = 4, draws: int = 500, seed: int = 0
+) -> CalibrationCurve:
+    """Compare predicted with observed risks of a binary endpoint, smoothly and in summaries.
+
+    Parameters
+    ----------
+    event
+        True where the event happened, known of everybody, shape ``(n,)``; where follow-up may have been cut before, use
+        `calibration_curve`.
+    risk
+        Predicted probabilities of the event, shape ``(n,)``; taken as fixed.
+    kind, knots, draws, seed
+        As in `calibration_curve`.
+
+    Returns
+    -------
+    CalibrationCurve
+        A logistic regression on a restricted cubic spline of the log odds of the predicted risk.
+
+    Raises
+    ------
+    DataError
+        If an event is missing, or a risk is missing or outside 0 to 1.
+    AnalysisError
+        If too few have the event, or too few do not, all risks are equal, or the risk parts them without an error.
+
+    References
+    ----------
+    Austin PC, Steyerberg EW. The Integrated Calibration Index (ICI) and related metrics for quantifying the
+    calibration of logistic regression models. Stat Med 2019;38:4051-4065.
+    """
+    happened = known_events(event)
+    risks = checked_risk(risk, happened.size, "risk")
+    smooth = smooth_curve(
+        happened, risks, np.ones(risks.size), lambda part: np.zeros(part.size), knots=knots, link="logit"
+    )
+    known: dict[str, Any] = {"n": risks.size, "events": int(happened.sum()), "kind": kind}
+    return CalibrationCurve(
+        curve=_points(smooth),
+        ratio=observed_share_over_expected(happened, risks, known),
+        slope=logistic_slope(happened, risks[None], known),
+        horizon=None,
+        unit="",
+        **_gaps(smooth, draws, seed, known),
+    )
+
+
+def _points(smooth: SmoothCalibration) -> pd.DataFrame:
+    low, high = outward_range(smooth.risk)
+    grid = np.linspace(max(low, 0.0), min(high, 1.0), POINTS)
+    return pd.DataFrame(dict(zip(("predicted", "observed", "low", "high"), (grid, *smooth.at(grid)), strict=True)))
+
+
+def _gaps(smooth: SmoothCalibration, draws: int, seed: int, known: dict[str, Any]) -> dict[str, Estimate]:
     gaps = calibration_gaps(smooth, draws=draws, seed=seed)
     summaries = {}
     for name in ("ici", "e50", "e90"):
@@ -168,15 +241,7 @@ def calibration_curve(
             value, least, most, scale="absolute difference of risks", se=se, mc_error=error,
             method=f"limits from {draws} draws of a Bayesian bootstrap; the Monte Carlo error is that of a limit", **known,
         )  # fmt: skip
-    return CalibrationCurve(
-        curve=pd.DataFrame(dict(zip(("predicted", "observed", "low", "high"), (grid, *smooth.at(grid)), strict=True))),
-        ratio=Estimate(ratio.value, ratio.low, ratio.high, scale="observed over expected", se=ratio.se,
-                       method="predictions taken as fixed, limits on the log scale", **known),
-        slope=_slope(outcome, risk, horizon, known),
-        horizon=horizon,
-        unit=unit,
-        **summaries,
-    )  # fmt: skip
+    return summaries
 
 
 def _slope(outcome: Outcome, risk: Any, horizon: float, known: dict[str, Any]) -> Estimate:

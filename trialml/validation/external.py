@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import COLOURS, Estimate, Result, counted, format_count, format_number, plain_text, with_limits
+from trialml.result import COLOURS, Z95, Estimate, Result, counted, format_count, format_number, plain_text, with_limits
+from trialml.survival.calibration import calibration_slope, observed_over_expected
 from trialml.survival.concordance import concordance
 from trialml.survival.cox_fit import fit_cox
+from trialml.survival.ipcw import Outcome, checked_outcome
 from trialml.validation.crossvalidation import RiskModel
 from trialml.validation.optimism import Fit
 from trialml.validation.parallel import in_order
@@ -25,6 +27,8 @@ __all__ = ["InternalExternal", "Pooled", "external_performance", "internal_exter
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 FEWEST_EVENTS = 10
+FEWEST_SITES = 3
+SHORT_HERE = {"Harrell's C": "c", "calibration slope": "slope", "observed over expected": "observed_over_expected"}
 
 
 def external_performance(
@@ -136,7 +140,7 @@ def pooled_mean(values: Any, errors: Any) -> Pooled:
     """
     y, se = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
     k = y.size
-    if k < 3 or not np.isfinite(y).all() or not np.isfinite(se).all() or (se <= 0).any():
+    if k < FEWEST_SITES or not np.isfinite(y).all() or not np.isfinite(se).all() or (se <= 0).any():
         raise DataError(f"{k} sites with numbers and errors above 0 are too few or not finite: at least 3 are needed")
 
     def excess(tau2: float) -> float:
@@ -162,8 +166,8 @@ class InternalExternal(Result):
     title = "Internal-external validation by site"
     methods = (
         "Each site was left out in turn, the whole of the learning repeated on the others, and the model judged on the site left "
-        "out. Harrell's C (pooled as its log odds) and the calibration slope were pooled by a random-effects model (Paule-Mandel, "
-        "Hartung-Knapp) with a prediction interval for a new site."
+        "out. Harrell's C (pooled as its log odds), the calibration slope and observed over expected at the horizon (pooled as its "
+        "logarithm) were pooled by a random-effects model (Paule-Mandel, Hartung-Knapp) with a prediction interval for a new site."
     )
     references = (
         "Steyerberg EW, Harrell FE. Prediction models need appropriate internal, internal-external, and external validation. "
@@ -173,19 +177,23 @@ class InternalExternal(Result):
     )
 
     sites: pd.DataFrame
-    """One row a judged site: site, n, events, harrell_c, harrell_c_se, slope, slope_se."""
+    """One row a judged site: site, n, events, harrell_c, harrell_c_se, slope, slope_se, ratio (observed over expected at the horizon;
+    NaN where nobody is followed so long), ratio_se (of its logarithm)."""
     pooled: pd.DataFrame
-    """Rows Harrell's C and calibration slope: measure, value, low, high, new_low, new_high (for a new site), tau (between sites,
-    of the C on the log-odds scale)."""
+    """Rows Harrell's C, calibration slope and, where at least 3 sites have it, observed over expected: measure, value, low, high,
+    new_low, new_high (for a new site), tau (between sites, of the C on the log-odds scale, of the ratio on the log scale)."""
     left_out: int
     """Sites with fewer than 10 events: in every training set, never judged."""
+    horizon: float | None = None
+    """Where observed over expected is read."""
+    unit: str = ""
 
     def frame(self) -> pd.DataFrame:
         """Return one row a site, then the pooled rows, told apart by `part`."""
         return pd.concat([self.sites.assign(part="site"), self.pooled.assign(part="pooled")], ignore_index=True)
 
     def estimate(self, measure: str) -> Estimate:
-        """Return a pooled measure: ``"Harrell's C"`` or ``"calibration slope"``.
+        """Return a pooled measure: ``"Harrell's C"``, ``"calibration slope"`` or ``"observed over expected"``.
 
         Raises
         ------
@@ -205,6 +213,7 @@ class InternalExternal(Result):
             f"{row.measure} {self.estimate(row.measure).text()}, in a new site {format_number(row.new_low)} to {format_number(row.new_high)}"
             for row in self.pooled.itertuples()
         ]
+        at = "" if self.horizon is None else f"; observed over expected by {self.horizon:g} {self.unit}"
         out = (
             f" {counted(self.left_out, 'site')} with fewer than {FEWEST_EVENTS} events not judged."
             if self.left_out
@@ -212,13 +221,13 @@ class InternalExternal(Result):
         )
         return (
             f"Learned on the other sites and judged on each of {len(self.sites)} in turn ({format_count(self.sites['n'].sum())} patients, "
-            f"{format_count(self.sites['events'].sum())} events): {'; '.join(said)} (95 % prediction intervals).{out}"
+            f"{format_count(self.sites['events'].sum())} events): {'; '.join(said)} (95 % prediction intervals{at}).{out}"
         )
 
     def scalars(self) -> dict[str, float]:
         """Return the pooled measures with limits and prediction intervals."""
-        names = {"Harrell's C": "internal_external_c", "calibration slope": "internal_external_slope"}
-        numbers = with_limits({name: self.estimate(measure) for measure, name in names.items()})
+        names = {measure: f"internal_external_{short}" for measure, short in SHORT_HERE.items()}
+        numbers = with_limits({names[measure]: self.estimate(measure) for measure in self.pooled["measure"]})
         for row in self.pooled.itertuples():
             name = names[row.measure]
             numbers |= {f"{name}_new_site_low": row.new_low, f"{name}_new_site_high": row.new_high}
@@ -231,12 +240,14 @@ class InternalExternal(Result):
     def draw(self, figure: Any) -> None:
         """Draw each site's measures with limits and the pooled value."""
         place = np.arange(len(self.sites))
-        for axes, name, row in zip(
-            figure.subplots(1, 2), ("harrell_c", "slope"), self.pooled.itertuples(), strict=True
-        ):
-            axes.errorbar(
-                self.sites[name], place, xerr=1.96 * self.sites[f"{name}_se"], fmt="o", color=COLOURS["experimental"]
-            )
+        columns = {"Harrell's C": "harrell_c", "calibration slope": "slope", "observed over expected": "ratio"}
+        for axes, row in zip(figure.subplots(1, len(self.pooled)), self.pooled.itertuples(), strict=True):
+            value, half = self.sites[columns[row.measure]], Z95 * self.sites[f"{columns[row.measure]}_se"]
+            low, high = value - half, value + half
+            if row.measure == "observed over expected":
+                low, high = value * np.exp(-half), value * np.exp(half)
+                axes.set_xscale("log")
+            axes.errorbar(value, place, xerr=[value - low, high - value], fmt="o", color=COLOURS["experimental"])
             axes.axvline(row.value, color=COLOURS["reference"], linewidth=1)
             axes.axvspan(row.new_low, row.new_high, color=COLOURS["reference"], alpha=0.12, linewidth=0)
             axes.set_yticks(place, [plain_text(site) for site in self.sites["site"]])
@@ -250,6 +261,9 @@ def internal_external(
     event: Any,
     site: Any,
     *,
+    horizon: float | None = None,
+    unit: str = "",
+    competing: Any = None,
     workers: int = 1,
     advance: Callable[[], None] = lambda: None,
 ) -> InternalExternal:
@@ -263,6 +277,11 @@ def internal_external(
         As in `validation.optimism`.
     site
         The site (or region, or period) of each row, shape ``(n,)``.
+    horizon, unit
+        Where observed over expected is read; None leaves it out.
+    competing
+        True where another event ended follow-up, after which the event cannot happen, shape ``(n,)``. The slope is then that
+        of the risk by the horizon (Fine-Gray), which must be given.
     workers
         Processes; the numbers do not depend on it.
     advance
@@ -275,11 +294,14 @@ def internal_external(
     Raises
     ------
     DataError
-        If a site is missing.
+        If a site is missing, or there are competing events and no horizon.
     AnalysisError
         If fewer than 3 sites have 10 events, or a fit fails.
     """
-    times, flags = np.asarray(time, dtype=float), np.asarray(event, dtype=bool)
+    outcome = checked_outcome(time, event, competing)
+    times, flags = outcome.time, outcome.event
+    if outcome.competing.any() and horizon is None:
+        raise DataError("there are competing events, but horizon is None: say by when risks are read")
     labels = pd.Series(site).reset_index(drop=True)
     if labels.isna().any() or len(labels) != times.size:
         raise DataError(
@@ -289,21 +311,37 @@ def internal_external(
     known, counts = np.unique(names, return_inverse=True)
     events = np.bincount(counts, flags, known.size)
     judged = known[events >= FEWEST_EVENTS]
-    if judged.size < 3:
+    if judged.size < FEWEST_SITES:
         raise AnalysisError(f"{judged.size} of {known.size} sites have {FEWEST_EVENTS} events or more, but 3 are needed: pool small sites "
                             "into regions first")  # fmt: skip
 
     def one(name: str) -> tuple[Any, ...]:
         own = np.flatnonzero(names == name)
-        score = np.asarray(fit(np.flatnonzero(names != name)).log_hazard(X.iloc[own]), dtype=float)
-        c = concordance(times[own], flags[own], score)
-        slope = fit_cox(times[own], flags[own], score[:, None])
-        se = float(np.sqrt(slope.covariance[0, 0]))
-        return name, own.size, int(flags[own].sum()), c.value, c.se, float(slope.coefficients[0]), se
+        return name, *_judged(fit(np.flatnonzero(names != name)), X.iloc[own], outcome, own, horizon)
 
     rows = list(in_order(one, judged.tolist(), workers=workers, advance=advance))
-    sites = pd.DataFrame(rows, columns=["site", "n", "events", "harrell_c", "harrell_c_se", "slope", "slope_se"])
-    return InternalExternal(sites, _pooled(sites), int(known.size - judged.size))
+    sites = pd.DataFrame(
+        rows, columns=["site", "n", "events", "harrell_c", "harrell_c_se", "slope", "slope_se", "ratio", "ratio_se"]
+    )
+    return InternalExternal(sites, _pooled(sites), int(known.size - judged.size), horizon, unit)
+
+
+def _judged(model: Any, X: pd.DataFrame, outcome: Outcome, rows: Rows, horizon: float | None) -> tuple[float, ...]:
+    """Return a site's size, events, C, slope and observed over expected, with errors."""
+    time, event, competing = outcome.time[rows], outcome.event[rows], outcome.competing[rows]
+    score = np.asarray((model.log_hazard if hasattr(model, "log_hazard") else model.predict)(X), dtype=float)
+    c = concordance(time, event, score, competing=competing)
+    ratio = ratio_se = np.nan
+    if horizon is not None:
+        risk = model.risk(X, horizon)
+        found = observed_over_expected(time, event, risk, horizon, competing=competing)
+        ratio, ratio_se = found.value, found.se
+    if competing.any() and horizon is not None:
+        slope, slope_se = calibration_slope(time, event, risk, horizon, competing=competing)
+    else:
+        fitted = fit_cox(time, event, score[:, None])
+        slope, slope_se = float(fitted.coefficients[0]), float(np.sqrt(fitted.covariance[0, 0]))
+    return rows.size, int(event.sum()), c.value, c.se, slope, slope_se, ratio, ratio_se
 
 
 def _pooled(sites: pd.DataFrame) -> pd.DataFrame:
@@ -311,4 +349,8 @@ def _pooled(sites: pd.DataFrame) -> pd.DataFrame:
     odds = pooled_mean(special.logit(c), sites["harrell_c_se"] / (c * (1 - c)))
     slope = pooled_mean(sites["slope"], sites["slope_se"])
     rows = [("Harrell's C", *special.expit(odds[:5]), odds.tau), ("calibration slope", *slope)]
+    known = sites[np.isfinite(sites["ratio"]) & (sites["ratio_se"] > 0)]
+    if len(known) >= FEWEST_SITES:
+        logs = pooled_mean(np.log(known["ratio"]), known["ratio_se"])
+        rows.append(("observed over expected", *np.exp(logs[:5]), logs.tau))
     return pd.DataFrame(rows, columns=["measure", "value", "low", "high", "new_low", "new_high", "tau"])

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, format_number
+from trialml.result import COLOURS, Estimate, Kind, Result, format_count, format_number
 from trialml.survival.ipcw import (
     Outcome,
     checked_horizon,
     checked_outcome,
-    checked_risk,
     kaplan_meier_censoring,
-    standard_error,
 )
 from trialml.survival.ties import not_after
+from trialml.validation.net_benefit_curves import ALL, Arm, arm_flags, curves_of_risk, curves_of_treatment
 
 __all__ = ["NetBenefit", "decision_curve", "net_benefit_of_treatment"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-ALL = "everybody"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +44,8 @@ class NetBenefit(Result):
     """Columns threshold, strategy, reference (empty, or ``everybody`` for a difference), net_benefit, low, high, se, share (of
     patients who are acted on; NaN for a difference)."""
     of: Literal["risk under control", "treatment"]
-    horizon: float
+    horizon: float | None
+    """Where risks are read; None where there is no follow-up."""
     unit: str
     kind: Kind
     n: int
@@ -61,17 +60,18 @@ class NetBenefit(Result):
     @property
     def methods(self) -> str:  # type: ignore[override]
         """How net benefit is defined and estimated."""
-        weighing = "Censoring is weighed by the inverse probability of remaining uncensored"
+        censored = self.horizon is not None
+        weighing = "Censoring is weighed by the inverse probability of remaining uncensored" if censored else ""
         if self.of == "treatment":
             return (
                 "The net benefit of treating whoever is predicted to gain at least the threshold is the share so treated times the "
                 "risk difference between the arms among them less the threshold, the smallest absolute risk reduction worth a "
-                f"treatment. {weighing}, by arm; intervals are pointwise."
+                f"treatment. {f'{weighing}, by arm; intervals' if censored else 'Intervals'} are pointwise."
             )
         return (
             "Net benefit is the share of patients above the threshold who have the event less the odds of the threshold times the share "
             "who do not. It is computed on the control arm alone: in mixed arms the treatment's effect would stand for the model's. "
-            f"{weighing}; intervals are pointwise."
+            f"{f'{weighing}; intervals' if censored else 'Intervals'} are pointwise."
         )
 
     def frame(self) -> pd.DataFrame:
@@ -108,25 +108,30 @@ class NetBenefit(Result):
     def _strategies(self) -> list[str]:
         return [name for name in dict.fromkeys(self.curves["strategy"]) if name != ALL]
 
+    @property
+    def _by(self) -> str:
+        return "" if self.horizon is None else f" by {self.horizon:g} {self.unit}"
+
     def text(self) -> str:
         """Return the net benefit at the middle threshold of the first strategy and its gain on acting on everybody."""
         at, name = self._middle, self._strategies[0]
         acted = "treating" if self.of == "treatment" else "acting on"
         which = "control arm" if self.of != "treatment" else "both arms"
         return (
-            f"At a threshold of {100 * at:.3g} % by {self.horizon:g} {self.unit} the net benefit of {acted} whom {name} names is "
+            f"At a threshold of {100 * at:.3g} %{self._by} the net benefit of {acted} whom {name} names is "
             f"{self.estimate(at, name).text()}, against 0 for nobody and {self.estimate(at, ALL).text()} for everybody, a difference of "
-            f"{self.estimate(at, name, ALL).text()} ({which}, {format_count(self.n)} patients, {format_count(self.events)} events by "
-            f"then; {self.kind})."
+            f"{self.estimate(at, name, ALL).text()} ({which}, {format_count(self.n)} patients, {format_count(self.events)} "
+            f"{'with the event' if self.horizon is None else 'events by then'}; {self.kind})."
         )
 
     def scalars(self) -> dict[str, float]:
         """Return each strategy's net benefit at the middle threshold, with limits."""
         numbers: dict[str, float] = {}
         at = self._middle
+        by = "" if self.horizon is None else f"{self.horizon:g}{self.unit}_"
         for name in [*self._strategies, ALL]:
             one = self.estimate(at, name)
-            label = f"net_benefit_{name}_{100 * at:g}pct_{self.horizon:g}{self.unit}_{self.kind}".replace(" ", "_")
+            label = f"net_benefit_{name}_{100 * at:g}pct_{by}{self.kind}".replace(" ", "_")
             numbers |= {label: one.value, f"{label}_low": one.low, f"{label}_high": one.high}
         return numbers
 
@@ -155,7 +160,7 @@ class NetBenefit(Result):
             axes.plot(own["threshold"], own["net_benefit"], color=colour, label=name)
         axes.axhline(0, color="black", linewidth=0.8)
         shown = "Absolute risk reduction worth a treatment" if self.of == "treatment" else "Threshold risk"
-        axes.set_xlabel(f"{shown} ({self.horizon:g} {self.unit})")
+        axes.set_xlabel(shown if self.horizon is None else f"{shown} ({self.horizon:g} {self.unit})")
         axes.set_ylabel("Net benefit (95% CI)")
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
         axes.legend(frameon=False)
@@ -204,22 +209,10 @@ def decision_curve(
         If fewer than 10 control patients are followed beyond the horizon.
     """
     outcome = checked_outcome(time, event, competing)
-    control = ~_flags(treated, outcome.time.size)
-    at = _thresholds(thresholds)
-    own = _of(outcome, control, "control")
-    beyond = checked_horizon(own.time, horizon)
-    model = kaplan_meier_censoring(own.time, own.ended)
-    weight = model.weights(beyond, horizon)
-    case = own.event & ~beyond
-    acting = {name: checked_risk(risk, control.size, f"the risk of '{name}'")[control] for name, risk in risks.items()}
-
-    def judge(acted: Flags, threshold: float) -> _Benefit:
-        part = weight * acted * np.where(case, 1.0, -threshold / (1 - threshold))
-        return _Benefit(float(part.mean()), part - part.mean() + model.influence(part, horizon), float(acted.mean()))
-
-    return NetBenefit(
-        _curves(acting, at, judge), "risk under control", horizon, unit, kind, int(control.sum()), int(case.sum())
-    )
+    control = ~arm_flags(treated, outcome.time.size)
+    arm = _followed(outcome, control, "control", horizon)
+    return NetBenefit(curves_of_risk(arm, control, risks, thresholds), "risk under control", horizon, unit, kind,
+                      int(control.sum()), int(arm.case.sum()))  # fmt: skip
 
 
 def net_benefit_of_treatment(
@@ -266,85 +259,21 @@ def net_benefit_of_treatment(
         If fewer than 10 patients of an arm are followed beyond the horizon, or all or none are treated.
     """
     outcome = checked_outcome(time, event, competing)
-    experimental = _flags(treated, outcome.time.size)
-    n, at = experimental.size, _thresholds(thresholds, lowest=0.0)
-    arms = []
-    for flag, name in ((~experimental, "control"), (experimental, "experimental")):
-        own = _of(outcome, flag, name)
-        beyond = checked_horizon(own.time, horizon)
-        model = kaplan_meier_censoring(own.time, own.ended)
-        arms.append((flag, model, model.weights(beyond, horizon) * (own.event & ~beyond)))
-    acting = {}
-    for name, benefit in benefits.items():
-        values = np.asarray(benefit, dtype=float)
-        if values.shape != (n,) or not np.isfinite(values).all() or np.abs(values).max() > 1:
-            raise DataError(
-                f"the benefit of '{name}' must hold one risk difference within -1 and 1 for each of the {n} patients"
-            )
-        acting[name] = values
-
-    def judge(acted: Flags, threshold: float) -> _Benefit:
-        share, gain, influence = float(acted.mean()), -threshold, np.zeros(n)
-        if not all((acted & flag).any() for flag, _, _ in arms):
-            return _Benefit(np.nan if acted.any() else 0.0, influence + (np.nan if acted.any() else 0.0), share)
-        for sign, (flag, model, squares) in zip((1, -1), arms, strict=True):
-            within = acted[flag]
-            part, of_arm = squares * within, float(within.mean())
-            risk = float(part.mean()) / of_arm
-            gain += sign * risk
-            moved = (part - risk * within + model.influence(part, horizon)) / of_arm
-            influence[flag] += sign * share * moved * (n / flag.sum())
-        return _Benefit(share * gain, influence + (acted - share) * gain, share)
-
+    experimental = arm_flags(treated, outcome.time.size)
+    arms = [
+        (flag, _followed(outcome, flag, name, horizon))
+        for flag, name in ((~experimental, "control"), (experimental, "experimental"))
+    ]
     events = int((outcome.event & not_after(outcome.time, horizon)).sum())
-    return NetBenefit(_curves(acting, at, judge), "treatment", horizon, unit, kind, n, events)
+    return NetBenefit(
+        curves_of_treatment(arms, benefits, thresholds), "treatment", horizon, unit, kind, experimental.size, events
+    )
 
 
-class _Benefit(NamedTuple):
-    value: float
-    influence: Floats
-    share: float
-
-
-def _curves(acting: Mapping[str, Floats], thresholds: Floats, judge: Any) -> pd.DataFrame:
-    if not acting or ALL in acting:
-        raise DataError(f"the models are {list(acting)}: name one or more, none of them '{ALL}'")
-    rows: list[tuple[Any, ...]] = []
-    size = len(next(iter(acting.values())))
-    for t in thresholds.tolist():
-        everybody = judge(np.ones(size, dtype=bool), t)
-        for name, values in acting.items():
-            one = judge(values >= t, t)
-            gap = _Benefit(one.value - everybody.value, one.influence - everybody.influence, np.nan)
-            rows += [(t, name, "", *_limits(one)), (t, name, ALL, *_limits(gap))]
-        rows.append((t, ALL, "", *_limits(everybody)))
-    columns = ["threshold", "strategy", "reference", "net_benefit", "low", "high", "se", "share"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _limits(one: _Benefit) -> tuple[float, ...]:
-    se = standard_error(one.influence)
-    return one.value, one.value - Z95 * se, one.value + Z95 * se, se, one.share
-
-
-def _flags(treated: Any, n: int) -> Flags:
-    flags = np.asarray(treated)
-    if flags.shape != (n,) or not np.isin(flags, (0, 1)).all():
-        raise DataError(f"treated must be True or False for each of the {n} patients")
-    return flags.astype(bool)
-
-
-def _of(outcome: Outcome, flag: Flags, arm: str) -> Outcome:
+def _followed(outcome: Outcome, flag: Flags, name: str, horizon: float) -> Arm:
     if not flag.any():
-        raise AnalysisError(f"the {arm} arm has no patients: net benefit needs them")
-    return Outcome(outcome.time[flag], outcome.event[flag], outcome.competing[flag])
-
-
-def _thresholds(values: Sequence[float], lowest: float | None = None) -> Floats:
-    at = np.atleast_1d(np.asarray(values, dtype=float))
-    fits = (at >= lowest) if lowest is not None else (at > 0)
-    if at.size == 0 or not (fits & (at < 1)).all() or not (np.diff(at) > 0).all():
-        raise DataError(
-            f"thresholds are {at.tolist()}: give rising probabilities below 1, set before the data were seen"
-        )
-    return at
+        raise AnalysisError(f"the {name} arm has no patients: net benefit needs them")
+    time, event, ended = outcome.time[flag], outcome.event[flag], outcome.ended[flag]
+    beyond = checked_horizon(time, horizon)
+    model = kaplan_meier_censoring(time, ended)
+    return Arm(event & ~beyond, model.weights(beyond, horizon), lambda part: model.influence(part, horizon))

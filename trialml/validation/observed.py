@@ -15,7 +15,7 @@ from trialml.errors import AnalysisError, DataError
 from trialml.models.outcome import BinaryOutcome
 from trialml.survival.auc import weighted_auc
 from trialml.survival.binomial import binomial_maximum, linked
-from trialml.survival.calibration import calibration_slope
+from trialml.survival.calibration import calibration_slope, smooth_calibration, smooth_curve
 from trialml.survival.concordance import concordance
 from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.ipcw import (
@@ -26,6 +26,7 @@ from trialml.survival.ipcw import (
     checked_risk,
     observed_risk,
 )
+from trialml.survival.spline import restricted_cubic, spline_knots
 
 __all__ = ["SHORT", "Observed", "ObservedBinary", "ObservedContinuous", "ObservedSurvival", "Predictions"]
 
@@ -122,6 +123,16 @@ class Observed(ABC):
     @abstractmethod
     def in_the_large(self, value: Floats) -> float:
         """Return `balance` of the predictions."""
+
+    @abstractmethod
+    def curve(self, value: Floats, at: Floats) -> Floats:
+        """Return what was observed, smooth, at predictions of shape ``(m,)``.
+
+        Raises
+        ------
+        AnalysisError
+            If events are too few or all predictions are one.
+        """
 
     def order(self, score: Floats) -> float:  # noqa: ARG002  (an endpoint without `ordering` has none)
         """Return `ordering` of a score."""
@@ -231,6 +242,11 @@ class ObservedSurvival(Observed):
         """Return the observed risk over the mean predicted one."""
         return self.null() / float(value.mean())
 
+    def curve(self, value: Floats, at: Floats) -> Floats:
+        """Return the curve of `smooth_calibration`."""
+        time, event, competing = self.outcome
+        return smooth_calibration(time, event, value, self._at, competing=competing).at(at)[0]
+
     def order(self, score: Floats) -> float:
         """Return Harrell's C."""
         time, event, competing = self.outcome
@@ -297,6 +313,10 @@ class ObservedBinary(Observed):
     def in_the_large(self, value: Floats) -> float:
         """Return the weighted share with the event over the mean predicted risk."""
         return self.null() / float(value.mean())
+
+    def curve(self, value: Floats, at: Floats) -> Floats:
+        """Return a weighted logistic curve on a restricted cubic spline of the log odds."""
+        return smooth_curve(self.happened, value, self.weight, np.zeros_like, link="logit").at(at)[0]
 
     def order(self, score: Floats) -> float:
         """Return the area under the ROC curve."""
@@ -368,3 +388,11 @@ class ObservedContinuous(Observed):
     def in_the_large(self, value: Floats) -> float:
         """Return the mean difference of what was observed and predicted."""
         return float((self.y - value).mean())
+
+    def curve(self, value: Floats, at: Floats) -> Floats:
+        """Return a least-squares curve on a restricted cubic spline of the prediction."""
+        if np.ptp(value) <= 0:
+            raise AnalysisError(f"all predictions are {value[0]:g}: a calibration curve needs predictions that differ")
+        places = spline_knots(value)
+        columns, new = (np.column_stack([np.ones(x.size), restricted_cubic(x, places)]) for x in (value, at))
+        return np.asarray(new @ np.linalg.lstsq(columns, self.y, rcond=None)[0])

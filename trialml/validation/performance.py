@@ -204,8 +204,8 @@ def performance(
     competing
         True where a competing event ended follow-up, shape ``(n,)``.
     censoring
-        As in `brier`: Kaplan-Meier of these patients by default, or `cox_censoring`, or a known curve. Uno's C weighs
-        by a Kaplan-Meier curve in any case, the known one or that of these patients.
+        As in `brier`: Kaplan-Meier of these patients by default, or `cox_censoring`, or a known curve; Uno's C
+        weighs by the same.
     null_risk
         The null model's risk by each horizon, from the training data, shape ``(horizons,)``; by default that of these
         patients.
@@ -296,11 +296,11 @@ def _add_concordances(
     censoring: Curve | Censoring | None,
     found: dict[tuple[str, float], dict[str, _Measured]],
 ) -> None:
-    last, curve = float(times[-1]), censoring if isinstance(censoring, Curve) else None
+    last = float(times[-1])
     kinds: tuple[tuple[str, ConcordanceWeighting], ...] = (("Harrell's C", "harrell"), ("Uno's C", "uno"))
     for measure, weighting in kinds:
-        c = concordance(outcome.time, outcome.event, risk, tau=last, weighting=weighting, censoring=curve,
-                        competing=outcome.competing)  # fmt: skip
+        c = concordance(outcome.time, outcome.event, risk, tau=last, weighting=weighting,
+                        censoring=censoring if weighting == "uno" else None, competing=outcome.competing)  # fmt: skip
         # Influences whose mean is the number's error, as the other measures have them.
         scaled = c.influence * math.sqrt(c.influence.size * (c.influence.size - 1))
         found.setdefault((measure, last), {})[name] = _Measured(c.value, c.se, scaled, inside=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.data.disclosure import outward_range
 from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number
 from trialml.validation.observed import SHORT, Observed, ObservedSurvival
@@ -19,6 +20,8 @@ __all__ = ["Stability", "prediction_stability", "stability_of"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+POINTS = 40
+"""Of the calibration curves, between the outward-rounded 1st and 99th percentiles of the original predictions."""
 SHORT_HERE = {"MAPE": "mape", "calibration slope": "slope"}
 
 
@@ -27,11 +30,13 @@ class Stability(Result):
     """How much risks and calibration move when the learning is repeated in bootstrap samples."""
 
     title = "Stability of the risk model"
+    figure_size = (10.5, 3.6)
     methods = (
         "The whole of the learning was repeated in bootstrap samples, and each of these models predicted the original patients. A "
         "patient's instability is the mean absolute difference of the bootstrap models' risks from the original model's; its mean "
         "over patients is the mean absolute prediction error (MAPE). Calibration instability is the spread of the bootstrap models' "
-        "calibration slopes and observed over expected risks in the original patients."
+        "calibration slopes and observed over expected risks in the original patients, and the range of their smooth calibration curves "
+        "there, each read between the 1st and 99th percentiles of its own model's predictions."
     )
     references = (
         "Riley RD, Collins GS. Stability of clinical prediction models developed using statistical or machine learning methods. "
@@ -58,10 +63,14 @@ class Stability(Result):
     n: int
     events: int
     predicted: str = "risk"
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The smooth calibration curves in the original patients: predicted, original (of the model itself, apparent), middle, low, high
+    (median, 2.5 and 97.5 percentiles of the bootstrap models' curves), models (that reach so far); empty where there are too
+    few events for a curve."""
 
     def frame(self) -> pd.DataFrame:
-        """Return summaries, tenths of risk and choices under each other, told apart by `part`."""
-        parts = {"summary": self.summaries, "tenth of risk": self.by_risk, "choice": self.chosen}
+        """Return summaries, tenths of risk, choices and calibration curves under each other, told apart by `part`."""
+        parts = {"summary": self.summaries, "tenth of risk": self.by_risk, "choice": self.chosen, "curve": self.curves}
         return pd.concat([rows.assign(part=name) for name, rows in parts.items() if len(rows)], ignore_index=True)
 
     def estimate(self, measure: str) -> Estimate:
@@ -126,16 +135,25 @@ class Stability(Result):
         return pd.DataFrame({"Measure": rows["measure"], "Mean (range of 95 % of the bootstrap models)": shown})
 
     def draw(self, figure: Any) -> None:
-        """Draw the bootstrap models' risks against the original risk, and the instability."""
-        left, right = figure.subplots(1, 2)
-        rows, colour = self.by_risk, COLOURS["experimental"]
+        """Draw the bootstrap models' predictions against the original ones, the instability, and the calibration curves."""
+        left, middle, *last = figure.subplots(1, 2 + (len(self.curves) > 0))
+        rows, colour, grey = self.by_risk, COLOURS["experimental"], COLOURS["reference"]
         left.fill_between(rows["risk"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
-        left.plot(rows["risk"], rows["risk"], color=COLOURS["reference"], linewidth=1)
+        left.plot(rows["risk"], rows["risk"], color=grey, linewidth=1)
         left.set_ylabel(f"{self.predicted.capitalize()} from bootstrap models (95 % of them)")
-        right.plot(rows["risk"], rows["instability"], marker="o", color=colour)
-        right.set_ylabel(f"Mean absolute difference of {self.predicted}")
-        for axes in (left, right):
+        middle.plot(rows["risk"], rows["instability"], marker="o", color=colour)
+        middle.set_ylabel(f"Mean absolute difference of {self.predicted}")
+        for axes in (left, middle):
             axes.set_xlabel(f"{self._named.capitalize()}, tenths of patients")
+        for axes in last:
+            own = self.curves
+            axes.plot(own["predicted"], own["predicted"], color=grey, linestyle="--", linewidth=1, label="perfect")
+            axes.fill_between(own["predicted"], own["low"], own["high"], color=colour, alpha=0.2, linewidth=0,
+                              label="95 % of bootstrap models")  # fmt: skip
+            axes.plot(own["predicted"], own["original"], color=colour, label="the model itself")
+            axes.set_xlabel(f"Predicted {self._named}")
+            axes.set_ylabel("Observed in the original patients")
+            axes.legend(frameon=False, fontsize=8)
 
 
 class _Bootstrapped(NamedTuple):
@@ -145,6 +163,7 @@ class _Bootstrapped(NamedTuple):
     slope: float
     balance: float
     choice: str
+    curve: Floats
 
 
 def prediction_stability(
@@ -211,6 +230,7 @@ def stability_of(
     n, events = observed.n, observed.events
     original = fit(np.arange(n))
     made = observed.predict(original, X)
+    grid = np.linspace(*outward_range(made.value), POINTS)
 
     def one(rows: Rows) -> _Bootstrapped | None:
         try:
@@ -218,9 +238,9 @@ def stability_of(
         except AnalysisError:
             return None
         own = observed.predict(model, X)
-        return _Bootstrapped(
-            own.value, observed.slope(own), observed.in_the_large(own.value), choice(model) if choice else ""
-        )
+        named = choice(model) if choice else ""
+        return _Bootstrapped(own.value, observed.slope(own), observed.in_the_large(own.value), named,
+                             _curve(observed, own.value, grid))  # fmt: skip
 
     kept, failed = fitted_samples(one, bootstrap_rows(n, bootstraps, seed, groups), workers, advance)
     values = np.stack([answer.value for answer in kept])
@@ -234,8 +254,37 @@ def stability_of(
     return Stability(
         _by_risk(made.value, values, instability), _summaries(measured), _shares([answer.choice for answer in kept] if choice else []),
         choice(original) if choice else "", float(np.quantile(instability, 0.95)), observed.horizon, observed.unit, len(kept),
-        failed, n, events, observed.predicted,
+        failed, n, events, observed.predicted, _band(grid, _curve(observed, made.value, grid), [one.curve for one in kept]),
     )  # fmt: skip
+
+
+def _curve(observed: Observed, value: Floats, grid: Floats) -> Floats:
+    """Return a model's calibration curve, NaN beyond its own predictions, or everywhere where there is none."""
+    try:
+        found = observed.curve(value, grid)
+    except AnalysisError:
+        return np.full(grid.size, np.nan)
+    low, high = np.quantile(value, (0.01, 0.99))
+    return np.where((grid >= low) & (grid <= high), found, np.nan)
+
+
+def _band(grid: Floats, original: Floats, curves: list[Floats]) -> pd.DataFrame:
+    """Return the range of the curves wherever the original model and at least half of the others have one."""
+    matrix = np.stack(curves)
+    models = np.isfinite(matrix).sum(axis=0)
+    shown = np.isfinite(original) & (2 * models >= len(curves))
+    if not shown.any():
+        return pd.DataFrame()
+    low, middle, high = np.nanquantile(matrix[:, shown], (0.025, 0.5, 0.975), axis=0)
+    columns = {
+        "predicted": grid[shown],
+        "original": original[shown],
+        "middle": middle,
+        "low": low,
+        "high": high,
+        "models": models[shown],
+    }
+    return pd.DataFrame(columns)
 
 
 def _by_risk(risk: Floats, risks: Floats, instability: Floats) -> pd.DataFrame:
