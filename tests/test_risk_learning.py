@@ -11,6 +11,7 @@ import pytest
 from trialml import read_study
 from trialml.analysis import Analysis, Watcher
 from trialml.cli import main
+from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.explain.linear import Explanation
 from trialml.explain.permutation import PermutationImportance
@@ -54,7 +55,8 @@ def learned(write_study, tmp_path_factory):
     return learn
 
 
-MODELS = ("cox_ridge", "cox_elastic_net", "boosted_hazard", "survival_forest")
+MODELS = ("cox_ridge", "cox_elastic_net", "boosted_hazard", "boosted_cox", "survival_forest")
+BOOSTED = ("boosted_hazard", "boosted_cox", "boosted_competing")
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -72,13 +74,17 @@ def test_every_model_of_a_time_to_event_is_described_judged_and_explained(done):
     assert described.subject == "risk"
     assert described.events == int(analysis.trial.event.sum())
     assert analysis.only(SampleAdequacy).events == described.events
-    bootstrap = () if name == "boosted_hazard" else (Optimism, Stability)
+    bootstrap = (Optimism, Stability) if linear else (Stability,) if name == "survival_forest" else ()
     for kind in (Discrimination, Calibration, PredictionError, Performance, *bootstrap):
         found = analysis.only(kind)
         assert all(np.isfinite(value) for value in found.scalars().values()), kind
     assert analysis.only(Discrimination).crossfit.value > 0.5
     explained = analysis.only(Explanation if linear else PermutationImportance)
     assert explained.subject == "the risk model"
+    assert bool(analysis.about(Optimism)) == linear
+    if name == "survival_forest":
+        assert analysis.only(NotDone).analysis == Optimism.title
+        assert not described.settings["learned"].any()
     again = type(described).from_dict(json.loads(json.dumps(described.to_dict())))
     assert again.text() == described.text()
 
