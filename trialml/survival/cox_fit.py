@@ -96,13 +96,14 @@ class CoxProblem:
             raise DataError(f"weights are {self.weights.min():g} at their smallest: drop rows of weight 0")
         self.X = self._centred(matrix)
         self._at_zero: tuple[float, Array, Array] | None = None
+        self._score_tests: dict[bool, float] = {}
 
     def replace_columns(self, X: Array) -> None:
         """Put other covariates of the same patients in place, shape ``(n, p)``."""
         self.names = tuple(f"column {j + 1}" for j in range(X.shape[1]))
         self._refuse_missing(X)
         self.X = self._centred(X)
-        self._at_zero = None
+        self._at_zero, self._score_tests = None, {}
 
     @property
     def codes(self) -> Codes:
@@ -216,7 +217,7 @@ class CoxProblem:
         if not near and self._at_zero is None:
             self._at_zero = (evaluate[0](np.zeros(p)), *evaluate[1]())
         first = (evaluate[0](beta), *evaluate[1]()) if near or self._at_zero is None else self._at_zero
-        null, score, information = first
+        null, _, information = first
         if not np.isfinite(null):
             raise AnalysisError(
                 f"the offset reaches from {self.offset.min():g} to {self.offset.max():g}, too far for a Cox model: "
@@ -226,7 +227,7 @@ class CoxProblem:
             return CoxArrays(np.zeros(0), np.zeros((0, 0)), null, null, 0.0, 0)
         reference = information + np.diag(penalty)
         refuse_flat(reference, self._spread(), self.names, self.event.size + 1 - self.strata_labels.size)
-        null, chi_square = (math.nan, math.nan) if near else (null, _score_test(score, information, ridge is not None))
+        null, chi_square = (math.nan, math.nan) if near else (null, self._score_test(penalised=ridge is not None))
         if firth:
             from trialml.survival.cox_firth import firth_newton
 
@@ -304,6 +305,15 @@ class CoxProblem:
             f"the Cox model did not converge; '{self.largest(beta)}' moved furthest: look for a column that nearly "
             'separates events from the rest, drop it or ask for penalty="firth"'
         )
+
+    def _score_test(self, *, penalised: bool) -> float:
+        if penalised not in self._score_tests:
+            assert self._at_zero is not None
+            _, score, information = self._at_zero
+            # A penalty lets columns be combinations of each other, which leave the information without an inverse.
+            found = np.linalg.lstsq(information, score, rcond=None)[0] if penalised else solve(information, score)
+            self._score_tests[penalised] = float(score @ found)
+        return self._score_tests[penalised]
 
     def largest(self, beta: Array) -> str:
         """Return the name of the column that moves the linear predictor most."""
@@ -388,10 +398,3 @@ def _column(values: Any, n: int, name: str, default: float) -> Array:
 
 def _factor(factor: Array | None) -> Array:
     return np.zeros(0) if factor is None else np.ascontiguousarray(factor, dtype=float)
-
-
-def _score_test(score: Array, information: Array, penalised: bool) -> float:
-    # A penalty lets columns be combinations of each other, which leave the information without an inverse.
-    return float(
-        score @ (np.linalg.lstsq(information, score, rcond=None)[0] if penalised else solve(information, score))
-    )
