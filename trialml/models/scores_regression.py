@@ -110,10 +110,10 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> tuple[float, float]:
         fitted = np.zeros(len(scores))
         for train, test in splits(fold_labels(np.zeros(len(scores)), self.folds, generator)):
-            design = CovariateEncoder().fit(X.iloc[train]).transform(X)
-            line = self._line(design[train], scores[train])
+            encoder = CovariateEncoder()
+            line = self._line(encoder.fit_transform(X.iloc[train]), scores[train])
             # Centred in each fold: the slope is about the ordering, not about the folds' averages.
-            out = design[test] @ line
+            out = encoder.transform(X.iloc[test]) @ line
             fitted[test] = out - out.mean()
         return float(fitted @ (scores - scores.mean())), float(fitted @ fitted)
 
