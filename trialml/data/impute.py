@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["BaselineImputer"]
+__all__ = ["BaselineImputer", "typical_number"]
 
 
 class BaselineImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -39,7 +39,7 @@ class BaselineImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for name in X.columns:
             if name in numbers:
                 known = numbers[name][~np.isnan(numbers[name])]
-                self.fill_[name] = _typical_number(known)
+                self.fill_[name] = typical_number(known)
             else:
                 known = X[name].dropna()
                 self.fill_[name] = _commonest(known)
@@ -57,7 +57,7 @@ class BaselineImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return filled
 
 
-def _typical_number(known: NDArray[np.float64]) -> float:
+def typical_number(known: NDArray[np.float64]) -> float:
     """Return the median, or of values that are all 0 or 1 the commoner; 0 where nothing is known or both are as common."""
     if not len(known):
         return 0.0

@@ -24,7 +24,10 @@ from trialml.models.columns import (
 )
 from trialml.survival.spline import restricted_cubic
 
-__all__ = ["CovariateEncoder"]
+__all__ = ["CONSTANT", "CovariateEncoder"]
+
+CONSTANT = 1e-12
+"""A column whose standard deviation is no larger does not vary."""
 
 
 class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -90,7 +93,7 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.knots_ = {name: places for name, places in found.items() if places}
         raw, columns = self._raw(X)
         spread = raw.std(axis=0)
-        kept = (spread > 1e-12) & self._first_of_its_kind(raw, columns)
+        kept = (spread > CONSTANT) & self._first_of_its_kind(raw, columns)
         self.columns_ = [column for column, keep in zip(columns, kept, strict=True) if keep]
         self.kept_ = kept
         self.centre_ = raw.mean(axis=0)[kept]
