@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from trialml.config import Study
@@ -91,13 +92,15 @@ def planted_trial(trial: Trial, hazard_ratio: float, generator: np.random.Genera
     return replace(dealt, frame=frame)
 
 
-def _censoring_after(time: np.ndarray, event: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _censoring_after(
+    time: NDArray[np.float64], event: NDArray[np.bool_], generator: np.random.Generator
+) -> NDArray[np.float64]:
     """Draw for each patient a censoring time beyond their own from the Kaplan-Meier curve, shape (n,)."""
     curve = censoring_curve(time, event)
     own = curve.survival[np.searchsorted(curve.time, time, side="right") - 1]
     place = np.searchsorted(-curve.survival, -own * generator.random(time.size), side="left")
     ends = np.append(curve.time, time.max())
-    return np.maximum(ends[np.minimum(place, curve.time.size)], time)
+    return np.asarray(np.maximum(ends[np.minimum(place, curve.time.size)], time))
 
 
 class _Task(NamedTuple):
