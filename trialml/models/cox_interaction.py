@@ -117,7 +117,8 @@ class CoxInteraction(OutcomeBenefit):
         self.gate = gate
 
     def _prepare(self, outcome: NDArray[Any], arm: Flags) -> None:
-        time, _ = checked_survival(outcome, "a response model of a time to event")
+        time, event = checked_survival(outcome, "a response model of a time to event")
+        _refuse_few(event)
         self.tau_ = checked_tau(self.tau, time, arm)
 
     def _balanced_by(self, outcome: NDArray[Any]) -> NDArray[Any]:
@@ -125,10 +126,7 @@ class CoxInteraction(OutcomeBenefit):
 
     def _learn(self, X: pd.DataFrame, outcome: NDArray[Any], arm: Flags) -> Learned:
         time, event = checked_survival(outcome, "a response model of a time to event")
-        if event.sum() < FEWEST_EVENTS:
-            raise AnalysisError(
-                f"A Cox model cannot be fitted to {int(event.sum())} events: at least {FEWEST_EVENTS} are needed."
-            )
+        _refuse_few(event)
         encoder = CovariateEncoder().fit(X)
         z, w = encoder.transform(X), arm - 0.5
         may = self._may_modify(encoder)
@@ -225,6 +223,13 @@ class CoxInteraction(OutcomeBenefit):
         model.learned_ = Learned(encoder, float(state["arm"]), prognosis, modification, (first, second), times, hazard)
         model._take_shrinkage(state)
         return model
+
+
+def _refuse_few(event: Flags) -> None:
+    if event.sum() < FEWEST_EVENTS:
+        raise AnalysisError(
+            f"A Cox model cannot be fitted to {int(event.sum())} events: at least {FEWEST_EVENTS} are needed, in each fold too."
+        )
 
 
 def _tuned(problem: CoxProblem, penalties: list[Floats]) -> tuple[int, Floats]:

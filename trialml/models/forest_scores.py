@@ -40,7 +40,8 @@ class ForestScores(ShrunkBenefit):
     leaf : float
         Smallest leaf, as a share of the half that a tree is grown on.
     share : float
-        Share of the columns that each split looks at.
+        Share of the columns that each split looks at: all, because with a few columns that matter among many a split that does
+        not see them is wasted, and the halves already make trees differ.
     seed : int
     repeats : int
         Groups of trees that the Monte Carlo error is taken over.
@@ -64,7 +65,7 @@ class ForestScores(ShrunkBenefit):
         self,
         trees: int = 300,
         leaf: float = 0.15,
-        share: float = 0.5,
+        share: float = 1.0,
         seed: int = 1,
         repeats: int = 20,
         gate: float | None = None,
