@@ -5,6 +5,7 @@ Nothing is written here: `publish.py` writes the report and tracks the runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,15 +194,22 @@ class DataLook(NamedTuple):
         return tuple(result for result in every if result is not None)
 
 
-def look_at_data(study: Study) -> DataLook:
+def look_at_data(study: Study, change: Callable[[Trial], Trial] | None = None) -> DataLook:
     """Read the data of a study file and check them; a check and a run look alike, and refuse alike.
+
+    Parameters
+    ----------
+    study
+        What to read.
+    change
+        What is done to the trial as it was read, before anything else: see `trialml.null_trials`.
 
     Raises
     ------
     DataError, AnalysisError
         If the data cannot be read, contradict the study file, or hold too little for an analysis.
     """
-    read = read_trial(study)
+    read = read_trial(study) if change is None else change(read_trial(study))
     selected, flow = analysis_set(read, randomised=study.data.randomised)
     seen = examine(selected)
     quality, log, missing = data_quality(selected, seen), cleaning_log(selected), missingness(selected, read=read)
@@ -211,7 +219,13 @@ def look_at_data(study: Study) -> DataLook:
     return DataLook(selected, flow, quality, log, missing, leaks, seen, read_harm(study, selected))
 
 
-def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None) -> Analysis:
+def analyse(
+    study: Study,
+    *,
+    quick: bool = False,
+    watcher: Watcher | None = None,
+    change: Callable[[Trial], Trial] | None = None,
+) -> Analysis:
     """Run everything that the study file asks for.
 
     Parameters
@@ -222,6 +236,8 @@ def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None
         Two repeats for the risk model, six for the response model and 199 permutations, for a first look.
     watcher
         Told of every step and result.
+    change
+        As in `look_at_data`.
 
     Returns
     -------
@@ -235,14 +251,14 @@ def analyse(study: Study, *, quick: bool = False, watcher: Watcher | None = None
     """
     # One thread for linear algebra: the matrices are small, and the last digits must not depend on the cores.
     with threadpool_limits(limits=1):
-        return _analyse(study, quick, watcher or Watcher())
+        return _analyse(study, quick, watcher or Watcher(), change)
 
 
-def _analyse(study: Study, quick: bool, watcher: Watcher) -> Analysis:
+def _analyse(study: Study, quick: bool, watcher: Watcher, change: Callable[[Trial], Trial] | None) -> Analysis:
     timed = study.endpoint.kind == "time to event"
     if not timed:
         refuse_unready(study)
-    look = look_at_data(study)
+    look = look_at_data(study, change)
     analysis = Analysis(study, look.trial, quick, watcher)
     _describe_data(analysis, look)
     if timed:

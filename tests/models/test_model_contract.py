@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.models import ENDPOINTS, model_named, models_for
-from trialml.models.outcome import competing_outcome, survival_outcome, window_outcome
+from trialml.models.outcome import competing_outcome, scored_outcome, survival_outcome, window_outcome
 
 RISK, RESPONSE = models_for("risk"), models_for("response")
 EVERY = [*RISK.values(), *RESPONSE.values()]
@@ -59,11 +59,26 @@ def patients():
 
 
 def settings(model):
-    return {"seed": 5} if model.question == "risk" else {"seed": 5, "repeats": 2}
+    """The seed; of a response model also as few splits as can be, and a size that a fixture may have."""
+    if model.question == "risk":
+        return {"seed": 5}
+    few = {"fewest_patients": 100} if model.fewest_patients else {}
+    return {"seed": 5, "repeats": 2, **few, **({"folds": 2} if model.learns_from == "outcomes" else {})}
 
 
 def target(model, patients):
-    return patients[1][model.endpoint if model.question == "risk" else "continuous"]
+    if model.question == "risk":
+        return patients[1][model.endpoint]
+    scores = patients[1]["continuous"]
+    return scores if model.learns_from == "scores" else scored_outcome(patients[1][model.endpoint], scores)
+
+
+def covariates(model, patients):
+    """The frame that a model is fitted on: with the arm where it learns a response from outcomes."""
+    X = patients[0]
+    if model.question == "risk" or model.learns_from == "scores":
+        return X
+    return X.assign(arm=np.random.default_rng(7).permutation(np.arange(len(X)) % 2).astype(float))
 
 
 def numbers(model, fitted, X):
@@ -77,9 +92,10 @@ def numbers(model, fitted, X):
     return fitted.risk(X)[:, None] if model.endpoint == "binary" else fitted.predict(X)[:, None]
 
 
-def test_the_folder_holds_a_risk_and_two_response_models():
+def test_the_folder_holds_risk_and_response_models():
     assert "cox_ridge" in RISK
-    assert {"ridge_scores", "lasso_scores"} <= set(RESPONSE)
+    assert {"ridge_scores", "lasso_scores", "forest_scores", "cox_interaction"} <= set(RESPONSE)
+    assert {f"{kind}_learner{of}" for kind in "st" for of in ("", "_binary", "_continuous")} <= set(RESPONSE)
     assert all(model.words and model.name == name for group in (RISK, RESPONSE) for name, model in group.items())
 
 
@@ -92,6 +108,9 @@ def test_models_are_listed_by_kind_of_endpoint_and_one_of_another_kind_is_refuse
     assert "cox_ridge" in models_for("risk", "time to event")
     assert {name for kind in ENDPOINTS for name in models_for("risk", kind)} == set(RISK)
     assert "cox_ridge" not in models_for("risk", "binary")
+    # Scores of any endpoint can be regressed; an outcome is of one kind.
+    assert "ridge_scores" in models_for("response", "binary")
+    assert "cox_interaction" not in models_for("response", "binary")
     with pytest.raises(StudyFileError, match="'cox_ridge' is for a time to event endpoint, but this one is binary"):
         model_named("cox_ridge", "risk", "binary")
     with pytest.raises(StudyFileError, match="no endpoint 'binry'; the nearest name is 'binary'"):
@@ -101,7 +120,7 @@ def test_models_are_listed_by_kind_of_endpoint_and_one_of_another_kind_is_refuse
 @pytest.mark.parametrize("model", each(EVERY))
 def test_parameters_are_kept_as_given_and_clones_are_unfitted(model, patients):
     estimator = model.estimator(**settings(model))
-    fitted = clone(estimator).fit(patients[0], target(model, patients))
+    fitted = clone(estimator).fit(covariates(model, patients), target(model, patients))
     assert clone(fitted).get_params() == estimator.get_params()
     assert fitted.get_params() == estimator.get_params()
     assert estimator.set_params(seed=6).seed == 6
@@ -111,7 +130,8 @@ def test_parameters_are_kept_as_given_and_clones_are_unfitted(model, patients):
 
 @pytest.mark.parametrize("model", each(EVERY))
 def test_trap_33_two_fits_agree_to_the_last_digit_and_leave_their_input_alone(model, patients):
-    X, before = patients[0], patients[0].copy(deep=True)
+    X = covariates(model, patients)
+    before = X.copy(deep=True)
     one, other = (model.estimator(**settings(model)).fit(X, target(model, patients)).predict(X) for _ in range(2))
     np.testing.assert_array_equal(one, other)
     pd.testing.assert_frame_equal(X, before)
@@ -119,14 +139,14 @@ def test_trap_33_two_fits_agree_to_the_last_digit_and_leave_their_input_alone(mo
 
 @pytest.mark.parametrize("model", each(EVERY))
 def test_a_pipeline_may_end_in_it(model, patients):
-    X, y = patients[0], target(model, patients)
+    X, y = covariates(model, patients), target(model, patients)
     line = Pipeline([("as it is", "passthrough"), ("model", model.estimator(**settings(model)))]).fit(X, y)
     np.testing.assert_array_equal(line.predict(X), model.estimator(**settings(model)).fit(X, y).predict(X))
 
 
 @pytest.mark.parametrize("model", each(EVERY))
 def test_the_state_goes_through_json_and_returns_the_same_predictions(model, patients):
-    X = patients[0]
+    X = covariates(model, patients)
     fitted = model.estimator(**settings(model)).fit(X, target(model, patients))
     again = model.estimator.from_state(json.loads(json.dumps(fitted.state(), allow_nan=False)))
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
@@ -136,7 +156,7 @@ def test_the_state_goes_through_json_and_returns_the_same_predictions(model, pat
 
 @pytest.mark.parametrize("model", each(EVERY))
 def test_a_prediction_depends_on_no_other_patient_of_the_batch(model, patients):
-    X = patients[0]
+    X = covariates(model, patients)
     fitted = model.estimator(**settings(model)).fit(X, target(model, patients))
     one_by_one = np.concatenate([numbers(model, fitted, X.iloc[[row]]) for row in range(10)])
     np.testing.assert_allclose(one_by_one, numbers(model, fitted, X)[:10], rtol=1e-12)

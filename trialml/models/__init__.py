@@ -15,6 +15,16 @@ depends on the endpoint (`trialml.models.outcome` makes y):
 - binary: y of True and False, perhaps with weights, or an event within a window; ``risk(X)``, the probability of the
   event, which ``predict`` returns as well, shape (n,);
 - continuous: y of numbers; ``predict`` returns the mean given X, shape (n,).
+
+A response model has ``benefit_score(X)``, which orders patients, ``predict(X)``, the expected benefit, both of shape (n,) and
+higher where the experimental arm is better, and ``shrinkage``, ``slope_``, ``slope_mc_error_``, ``average_``, ``repeats`` and
+``for_folds(share)`` (see `trialml.models.shrunk_benefit`). What it learns from, its `Model` says:
+
+- scores: y of doubly robust scores, shape (n,), and X of covariates alone. It serves any endpoint that has scores, on the
+  scale of these;
+- outcomes: y an outcome with the scores beside it (`trialml.models.outcome.scored_outcome`), and X with the arm's column, named by
+  ``treatment``, which ``predict`` does not look at. With a time to event, ``tau`` restricts the means; with a binary or a
+  continuous endpoint ``higher_is_better`` says which direction is benefit. The scores have to be on the same scale.
 """
 
 from __future__ import annotations
@@ -47,9 +57,13 @@ class Model:
     estimator
         The scikit-learn estimator.
     endpoint
-        The kind of endpoint that it predicts, or whose doubly robust scores it regresses.
+        The kind of endpoint that it predicts; of a response model on scores, that which it was made for.
     needs
         A package beyond those that trialml requires, without which it cannot be fitted; empty for none.
+    learns_from
+        What the y of a response model holds: ``scores``, or ``outcomes`` with scores beside them.
+    fewest_patients
+        A trial with fewer should not use it, and the estimator refuses.
     """
 
     name: str
@@ -58,11 +72,17 @@ class Model:
     estimator: type[Any]
     endpoint: EndpointKind = "time to event"
     needs: str = ""
+    learns_from: Literal["scores", "outcomes"] = "scores"
+    fewest_patients: int = 0
 
     @property
     def installed(self) -> bool:
         """Whether the package that it needs is there."""
         return not self.needs or importlib.util.find_spec(self.needs) is not None
+
+    def suits(self, endpoint: str | None) -> bool:
+        """Return whether it can be used with a kind of endpoint: a response model on scores with any; None for any."""
+        return endpoint in (None, self.endpoint) or (self.question == "response" and self.learns_from == "scores")
 
 
 def models_for(question: str, endpoint: str | None = None) -> dict[str, Model]:
@@ -85,7 +105,7 @@ def models_for(question: str, endpoint: str | None = None) -> dict[str, Model]:
     found = {}
     for module in pkgutil.iter_modules(__path__):
         model = getattr(importlib.import_module(f"{__name__}.{module.name}"), "MODEL", None)
-        if isinstance(model, Model) and model.question == question and endpoint in (None, model.endpoint):
+        if isinstance(model, Model) and model.question == question and model.suits(endpoint):
             found[model.name] = model
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,7 +11,16 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError, ModelInputError, nearest
 from trialml.survival.spline import spline_knots
 
-__all__ = ["as_numbers", "as_texts", "copies", "frequent_categories", "knots_of", "require_columns"]
+__all__ = [
+    "as_categories",
+    "as_numbers",
+    "as_numbers_of_all",
+    "copies",
+    "frequent_categories",
+    "knots_of",
+    "places_among",
+    "require_columns",
+]
 
 RARE = 0.02
 """The share of the patients with a value under which a category has no column of its own."""
@@ -59,8 +70,26 @@ def as_numbers(name: str, column: pd.Series) -> NDArray[np.float64]:
     return known
 
 
-def as_texts(name: str, column: pd.Series) -> pd.Series:
-    """Return a column of categories as text, missing values as they are.
+def as_numbers_of_all(X: pd.DataFrame, names: list[str]) -> NDArray[np.float64]:
+    """Return numeric columns as floats, missing as NaN, shape (n, number of names): all at once, which is quicker.
+
+    Raises
+    ------
+    ModelInputError
+        As `as_numbers`, for the first column that is wrong.
+    """
+    part = X if list(X.columns) == names else X[names]
+    try:
+        known = part.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):
+        return np.column_stack([as_numbers(name, X[name]) for name in names])
+    for place in np.flatnonzero(np.isinf(known).any(axis=0)):
+        as_numbers(names[place], X[names[place]])
+    return np.asarray(known)
+
+
+def as_categories(name: str, column: pd.Series) -> tuple[NDArray[np.intp], list[str]]:
+    """Return each patient's place among the distinct categories, -1 where missing, shape (n,), and these as text.
 
     Raises
     ------
@@ -69,7 +98,14 @@ def as_texts(name: str, column: pd.Series) -> pd.Series:
     """
     if pd.api.types.is_numeric_dtype(column.dtype) and column.notna().any():
         raise ModelInputError(f"'{name}' holds numbers, but the model learned it as text: give its categories as text.")
-    return column.where(column.isna(), column.astype(str))
+    codes, distinct = pd.factorize(column)
+    return np.asarray(codes, dtype=np.intp), [str(value) for value in distinct]
+
+
+def places_among(texts: list[str], known: list[str], codes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return for categories as `as_categories` has them their places among those known; -1 for others and for missing ones."""
+    place = {text: k for k, text in enumerate(known)}
+    return np.asarray([*(place.get(text, -1) for text in texts), -1], dtype=np.intp)[codes]
 
 
 def frequent_categories(name: str, column: pd.Series) -> list[str]:
@@ -80,14 +116,17 @@ def frequent_categories(name: str, column: pd.Series) -> list[str]:
     AnalysisError
         If there are many and none is frequent, as in an identifier or free text.
     """
-    shares = column.dropna().astype(str).value_counts(normalize=True)
-    frequent = [str(category) for category in shares.index[shares >= RARE]]
-    if len(shares) and not frequent:
+    codes, distinct = pd.factorize(column)
+    counts: dict[str, int] = {}
+    for value, count in zip(distinct, np.bincount(codes[codes >= 0], minlength=len(distinct)), strict=True):
+        counts[str(value)] = counts.get(str(value), 0) + int(count)
+    frequent = [text for text, count in counts.items() if count >= RARE * sum(counts.values())]
+    if counts and not frequent:
         raise AnalysisError(
-            f"'{name}' has {len(shares):,} categories, none of them in {100 * RARE:g} % of the patients, so a model can learn "
+            f"'{name}' has {len(counts):,} categories, none of them in {100 * RARE:g} % of the patients, so a model can learn "
             "nothing from it: group them, or leave it out."
         )
-    return sorted(frequent, key=lambda category: (-float(shares[category]), category))
+    return sorted(frequent, key=lambda category: (-counts[category], category))
 
 
 def knots_of(known: NDArray[np.float64], knots: int) -> list[float]:
@@ -100,10 +139,13 @@ def knots_of(known: NDArray[np.float64], knots: int) -> list[float]:
 
 def copies(blocks: dict[str, NDArray[np.float64]]) -> dict[str, str]:
     """Return the covariates whose columns are those of an earlier one, with its name."""
-    first: dict[bytes, str] = {}
+    first: dict[object, str] = {}
     found = {}
+    sums = {name: tuple(block.sum(axis=0).tolist()) for name, block in blocks.items()}
+    # Blocks whose sums no other has are no copies: they need not be compared value by value.
+    shared = {key for key, times in Counter(sums.values()).items() if times > 1}
     for name, block in blocks.items():
-        original = first.setdefault(block.tobytes(), name)
+        original = first.setdefault(block.tobytes(), name) if sums[name] in shared else name
         if original != name:
             found[name] = original
     return found

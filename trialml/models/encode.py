@@ -12,10 +12,22 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from trialml.data.impute import BaselineImputer
-from trialml.models.columns import as_numbers, as_texts, copies, frequent_categories, knots_of, require_columns
+from trialml.models.columns import (
+    as_categories,
+    as_numbers,
+    as_numbers_of_all,
+    copies,
+    frequent_categories,
+    knots_of,
+    places_among,
+    require_columns,
+)
 from trialml.survival.spline import restricted_cubic
 
-__all__ = ["CovariateEncoder"]
+__all__ = ["CONSTANT", "CovariateEncoder"]
+
+CONSTANT = 1e-12
+"""A column whose standard deviation is no larger does not vary."""
 
 
 class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -57,10 +69,20 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If a text column has many categories and none is frequent.
         """
         del y
+        self._learn(X)
+        return self
+
+    def fit_transform(self, X: pd.DataFrame, y: object = None) -> NDArray[np.float64]:
+        """Return ``fit(X).transform(X)``, coding the columns once."""
+        del y
+        return self._standardised(self._learn(X))
+
+    def _learn(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Learn from X; return its columns as they are before standardisation."""
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         require_columns(X, list(X.columns))
         self.imputer_ = BaselineImputer().fit(X)
-        numeric = [name for name in X.columns if pd.api.types.is_numeric_dtype(X[name])]
+        numeric = [name for name, kind in X.dtypes.items() if pd.api.types.is_numeric_dtype(kind)]
         self.categories_ = {
             str(name): frequent_categories(name, X[name]) for name in X.columns if name not in set(numeric)
         }
@@ -71,13 +93,16 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.knots_ = {name: places for name, places in found.items() if places}
         raw, columns = self._raw(X)
         spread = raw.std(axis=0)
-        kept = (spread > 1e-12) & self._first_of_its_kind(raw, columns)
+        kept = (spread > CONSTANT) & self._first_of_its_kind(raw, columns)
         self.columns_ = [column for column, keep in zip(columns, kept, strict=True) if keep]
         self.kept_ = kept
         self.centre_ = raw.mean(axis=0)[kept]
         self.scale_ = spread[kept]
         self._name_the_constant(X)
-        return self
+        return raw
+
+    def _standardised(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((raw[:, self.kept_] - self.centre_) / self.scale_, dtype=np.float64)
 
     def _first_of_its_kind(self, raw: NDArray[np.float64], columns: list[tuple[str, str, str]]) -> NDArray[np.bool_]:
         places: dict[str, list[int]] = {}
@@ -106,17 +131,17 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "columns_")
         require_columns(X, list(self.feature_names_in_))
-        raw, _ = self._raw(X)
-        return np.asarray((raw[:, self.kept_] - self.centre_) / self.scale_, dtype=np.float64)
+        return self._standardised(self._raw(X)[0])
 
     def unseen(self, X: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
         """Return by text covariate who has a category that was rare or absent in training, and is read as ``other``."""
         check_is_fitted(self, "columns_")
         require_columns(X, list(self.feature_names_in_))
-        return {
-            name: np.asarray(X[name].notna() & ~as_texts(name, X[name]).isin(frequent), dtype=np.bool_)
-            for name, frequent in self.categories_.items()
-        }
+        found = {}
+        for name, frequent in self.categories_.items():
+            codes, texts = as_categories(name, X[name])
+            found[name] = np.asarray((codes >= 0) & (places_among(texts, frequent, codes) < 0), dtype=np.bool_)
+        return found
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return the names of the matrix' columns."""
@@ -131,30 +156,39 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self.imputer_, "fill_")
         parts: list[NDArray[np.float64]] = []
         columns: list[tuple[str, str, str]] = []
+        # In plain arrays: a frame filled in column by column takes most of the time of a small model.
+        numeric = [name for name in self.feature_names_in_ if name not in self.categories_]
+        numbers = as_numbers_of_all(X, numeric) if numeric else np.empty((len(X), 0))
+        unknown = np.isnan(numbers)
+        filled = np.where(unknown, [float(self.imputer_.fill_[name]) for name in numeric], numbers)
+        place = {name: k for k, name in enumerate(numeric)}
         for name in self.feature_names_in_:
-            column, fill = X[name], self.imputer_.fill_[name]
             if name in self.categories_:
-                missing = np.asarray(column.isna(), dtype=np.bool_)
-                values = as_texts(name, column).where(~missing, str(fill))
-                frequent = self.categories_[name]
-                other = ~values.isin(frequent)
-                parts += [np.asarray(values == category, dtype=np.float64) for category in frequent[1:]]
-                columns += [(name, category, f"{name}={category}") for category in frequent[1:]]
-                parts.append(np.asarray(other, dtype=np.float64))
-                columns.append((name, "other", f"{name}=other"))
+                coded, what, missing = self._coded(name, X[name])
+                parts += coded
+                columns += [(name, category, f"{name}={category}") for category in what]
             else:
-                # In plain arrays: a frame filled in column by column takes most of the time of a small model.
-                known = as_numbers(name, column)
-                missing = np.isnan(known)
-                filled = np.where(missing, float(fill), known)
-                bends = restricted_cubic(filled, self.knots_.get(str(name), [])).T
-                parts += list(bends)
+                missing = unknown[:, place[name]]
+                bends = [filled[:, place[name]]]
+                if self.knots_.get(str(name)):
+                    bends = list(restricted_cubic(bends[0], self.knots_[str(name)]).T)
+                parts += bends
                 columns.append((name, "value", name))
-                columns += [(name, f"bend {place}", f"{name} (bend {place})") for place in range(1, len(bends))]
+                columns += [(name, f"bend {k}", f"{name} (bend {k})") for k in range(1, len(bends))]
             if name in self.imputer_.indicators_:
                 parts.append(missing.astype(np.float64))
                 columns.append((name, "missing", f"{name} missing"))
         return np.column_stack(parts), columns
+
+    def _coded(self, name: str, column: pd.Series) -> tuple[list[NDArray[np.float64]], list[str], NDArray[np.bool_]]:
+        """Return the columns of a text covariate, what each codes, and who has no value."""
+        codes, texts = as_categories(name, column)
+        missing = codes < 0
+        fill = str(self.imputer_.fill_[name])
+        known = places_among([*texts, fill], self.categories_[name], np.where(missing, len(texts), codes))
+        frequent = self.categories_[name]
+        parts = [(known == k).astype(np.float64) for k in range(1, len(frequent))]
+        return [*parts, (known < 0).astype(np.float64)], [*frequent[1:], "other"], missing
 
     def state(self) -> dict[str, Any]:
         """Return what was learned as plain JSON types."""

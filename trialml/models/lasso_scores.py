@@ -18,8 +18,8 @@ class LassoScores(ScoresRegression):
     hundred times as long as a ridge line, so that the slope is pooled over fewer splits.
     """
 
-    def __init__(self, folds: int = 5, seed: int = 1, repeats: int = 20) -> None:
-        super().__init__(folds, seed, repeats)
+    def __init__(self, folds: int = 5, seed: int = 1, repeats: int = 20, gate: float | None = None) -> None:
+        super().__init__(folds, seed, repeats, gate)
 
     def _line(self, design: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
         from sklearn.linear_model import LassoCV

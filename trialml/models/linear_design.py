@@ -32,8 +32,8 @@ class LinearDesign(BaseEstimator):  # type: ignore[misc]
     def _learn_design(self, X: pd.DataFrame) -> Floats:
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         arm = self._arm(X)
-        self.encoder_ = CovariateEncoder(knots=self.knots).fit(self._covariates(X))
-        columns = self.encoder_.transform(self._covariates(X))
+        self.encoder_ = CovariateEncoder(knots=self.knots)
+        columns = self.encoder_.fit_transform(self._covariates(X))
         return columns if arm is None else np.column_stack([arm, columns])
 
     def _design(self, X: pd.DataFrame) -> Floats:

@@ -18,6 +18,8 @@ __all__ = [
     "checked_competing",
     "checked_survival",
     "competing_outcome",
+    "scored_outcome",
+    "scores_of",
     "survival_outcome",
     "window_outcome",
 ]
@@ -56,6 +58,61 @@ def competing_outcome(time: ArrayLike, cause: ArrayLike) -> NDArray[np.void]:
     outcome = np.empty(len(times), dtype=[("cause", np.int64), ("time", np.float64)])
     outcome["cause"], outcome["time"] = causes, times
     return outcome
+
+
+def scored_outcome(y: ArrayLike, scores: ArrayLike) -> NDArray[np.void]:
+    """Return an outcome with the doubly robust score of each patient beside it, shape (n,).
+
+    Response models that learn from outcomes shrink what they say by these scores.
+
+    Parameters
+    ----------
+    y
+        Any outcome of this module, a boolean array or an array of numbers, shape (n,).
+    scores
+        Doubly robust scores, finite, shape (n,).
+
+    Returns
+    -------
+    structured ndarray, shape (n,)
+        The fields of `y`, or ``value`` where it has none, and ``score``.
+
+    Raises
+    ------
+    DataError
+        If there is not one finite score a patient.
+    """
+    outcome, read = np.asarray(y), np.asarray(scores, dtype=np.float64)
+    if outcome.ndim != 1 or read.shape != outcome.shape or not np.isfinite(read).all():
+        raise DataError(
+            f"the doubly robust scores have shape {read.shape}, {int((~np.isfinite(read)).sum())} of them not finite, for "
+            f"outcomes of shape {outcome.shape}: pass one finite score a patient"
+        )
+    fields = outcome.dtype.descr if outcome.dtype.names else [("value", outcome.dtype)]
+    scored = np.empty(len(outcome), dtype=[*fields, ("score", np.float64)])
+    for name, *_ in fields:
+        scored[name] = outcome[name] if outcome.dtype.names else outcome
+    scored["score"] = read
+    return scored
+
+
+def scores_of(y: Any) -> tuple[NDArray[Any], Floats]:
+    """Return the outcome and the scores that `scored_outcome` joined, shape (n,) each.
+
+    Raises
+    ------
+    DataError
+        If y has no scores.
+    """
+    names = getattr(y, "dtype", np.dtype(float)).names or ()
+    if "score" not in names:
+        raise DataError(
+            "a response model that learns from outcomes needs the doubly robust scores beside them, for its shrinkage: make y "
+            "with scored_outcome"
+        )
+    rest = [name for name in names if name != "score"]
+    outcome = y["value"] if rest == ["value"] else y[rest]
+    return outcome, np.asarray(y["score"], dtype=np.float64)
 
 
 def checked_survival(y: Any, what: str = "a model of a time to event") -> tuple[Floats, NDArray[np.bool_]]:

@@ -1,37 +1,33 @@
-"""What the response models on doubly robust scores share: fit a line, then shrink it towards the average effect."""
+"""What the response models on doubly robust scores share that fit a line and shrink it towards the average effect."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import clone
 
 from trialml.data.folds import fold_labels, splits
 from trialml.models.encode import CovariateEncoder
+from trialml.models.fold_designs import FoldDesigns
+from trialml.models.shrunk_benefit import ShrunkBenefit, checked_scores, pooled_slope
 
 __all__ = ["ScoresRegression"]
 
+Floats = NDArray[np.float64]
 
-class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
-    """A linear benefit score, and the expected benefit that is left of it after shrinkage.
 
-    ``expected benefit = average effect + clip(b, 0, 1) * (benefit score - mean benefit score)`` where b is the slope
-    of the doubly robust scores on out-of-fold benefit scores, both centred in each fold, as the ratio of their sums
-    over repeated splits (at trial sizes a single split is a lottery): a model that only fits noise has a slope near 0
-    and gives everybody the average effect. Subclasses say how the line is fitted.
+class ScoresRegression(ShrunkBenefit):
+    """A linear benefit score. Subclasses say how the line is fitted.
 
     Parameters
     ----------
-    folds : int
-        Folds that the slope is estimated with.
-    seed : int
-        Seed of the folds; each repeat has a seed of its own, spawned from it.
+    folds, seed, gate
+        As in `ShrunkBenefit`.
     repeats : int
         Splits that the slope is pooled over. On ACTG 175 the slopes of single splits have a standard deviation of 0.3,
         so that 20 splits leave a Monte Carlo error of 0.07 and 200 leave 0.02.
@@ -41,54 +37,60 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
     encoder_ : CovariateEncoder
     coefficients_ : ndarray of shape (k,)
         Change of the benefit score for one standard deviation of each column, in the unit of the scores.
-    average_ : float
-        The average effect in the training data.
-    slope_ : float
-        The out-of-fold calibration slope, pooled over the repeats, before clipping.
-    slope_mc_error_ : float
-        Its Monte Carlo standard error: what another choice of splits would change, not what other patients would. NaN
-        for a single split.
     """
 
-    def __init__(self, folds: int = 5, seed: int = 1, repeats: int = 200) -> None:
+    def __init__(self, folds: int = 5, seed: int = 1, repeats: int = 200, gate: float | None = None) -> None:
         self.folds = folds
         self.seed = seed
         self.repeats = repeats
+        self.gate = gate
 
     def fit(self, X: pd.DataFrame, y: NDArray[np.float64]) -> Self:
-        """Fit on covariates X, shape (n, p), and doubly robust scores y, shape (n,)."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        scores = np.asarray(y, dtype=np.float64)
-        sources = np.random.SeedSequence(self.seed).spawn(self.repeats)
-        products = [self._out_of_fold_products(X, scores, np.random.default_rng(source)) for source in sources]
-        self.slope_, self.slope_mc_error_ = _pooled_slope(np.asarray(products), flat=1e-12 * len(scores))
-        self.encoder_ = CovariateEncoder().fit(X)
-        self.coefficients_ = self._line(self.encoder_.transform(X), scores)
-        self.average_ = float(scores.mean())
+        """Fit on covariates X, shape (n, p), and doubly robust scores y, shape (n,).
+
+        Raises
+        ------
+        DataError
+            If a score is missing, or they are of another shape.
+        """
+        self._fit_each([self], X, checked_scores(y, len(X))[:, None])
         return self
 
-    @property
-    def shrinkage(self) -> float:
-        """The share of the benefit score's spread that is kept, from 0 to 1."""
-        return float(np.clip(self.slope_, 0.0, 1.0))
+    def fit_arms(self, X: pd.DataFrame, y: NDArray[np.float64]) -> list[Self]:
+        """Return one fitted copy a column of scores y, shape (n, arms); encoders and splits are learned once for all.
 
-    def benefit_score(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the benefit score before shrinkage, for ordering patients, shape (n,)."""
-        check_is_fitted(self, "coefficients_")
-        return np.asarray(self.average_ + self.encoder_.transform(X) @ self.coefficients_, dtype=np.float64)
+        Raises
+        ------
+        DataError
+            If a score is missing, or they are of another shape.
+        """
+        scores = checked_scores(y, len(X), columns=True)
+        models: list[Self] = [clone(self) for _ in scores.T]
+        self._fit_each(models, X, scores)
+        return models
 
-    def predict(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the expected benefit given the covariates, shape (n,): higher favours the experimental arm."""
-        check_is_fitted(self, "coefficients_")
-        return np.asarray(self.average_ + self.shrinkage * (self.benefit_score(X) - self.average_), dtype=np.float64)
+    def _fit_each(self, models: list[Self], X: pd.DataFrame, scores: Floats) -> None:
+        designs = FoldDesigns(X)
+        products = np.asarray([self._out_of_fold_products(designs, scores, generator) for generator in self._sources()])
+        encoder = CovariateEncoder()
+        design = encoder.fit_transform(X)
+        for place, (model, column) in enumerate(zip(models, scores.T, strict=True)):
+            model.feature_names_in_ = np.asarray(X.columns, dtype=object)
+            model.slope_, model.slope_mc_error_ = pooled_slope(products[:, place], flat=1e-12 * len(scores))
+            model.encoder_ = encoder
+            model.coefficients_ = self._line(design, np.ascontiguousarray(column))
+            model.average_, model.centre_ = float(column.mean()), 0.0
+            model._open_or_close(design, column)  # noqa: SLF001  (a model of the same class)
+
+    def _said(self, X: pd.DataFrame) -> Floats:
+        return np.asarray(self.encoder_.transform(X) @ self.coefficients_, dtype=np.float64)
 
     def state(self) -> dict[str, Any]:
         """Return what was learned as plain JSON types."""
         return {
             "encoder": self.encoder_.state(),
             "coefficients": self.coefficients_.tolist(),
-            "average": self.average_,
-            "slope": self.slope_,
+            **self._shrinkage_state(),
         }
 
     @classmethod
@@ -97,42 +99,20 @@ class ScoresRegression(BaseEstimator, ABC):  # type: ignore[misc]
         model = cls()
         model.encoder_ = CovariateEncoder.from_state(state["encoder"])
         model.coefficients_ = np.asarray(state["coefficients"], dtype=np.float64)
-        model.average_ = float(state["average"])
-        model.slope_ = float(state["slope"])
+        model._take_shrinkage(state)
         return model
 
     @abstractmethod
-    def _line(self, design: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _line(self, design: Floats, scores: Floats) -> Floats:
         """Return the line's coefficients for a standardised design, shape (k,)."""
 
-    def _out_of_fold_products(
-        self, X: pd.DataFrame, scores: NDArray[np.float64], generator: np.random.Generator
-    ) -> tuple[float, float]:
-        fitted = np.zeros(len(scores))
+    def _out_of_fold_products(self, designs: FoldDesigns, scores: Floats, generator: np.random.Generator) -> Floats:
+        """Return the sums ``x y`` and ``x x`` of one split for each column of the scores, shape (arms, 2)."""
+        fitted = np.zeros(scores.shape)
         for train, test in splits(fold_labels(np.zeros(len(scores)), self.folds, generator)):
-            design = CovariateEncoder().fit(X.iloc[train]).transform(X)
-            line = self._line(design[train], scores[train])
-            # Centred in each fold: the slope is about the ordering, not about the folds' averages.
-            out = design[test] @ line
-            fitted[test] = out - out.mean()
-        return float(fitted @ (scores - scores.mean())), float(fitted @ fitted)
-
-
-def _pooled_slope(products: NDArray[np.float64], flat: float) -> tuple[float, float]:
-    """Return the ratio of sums over splits and its Monte Carlo standard error, by the delta method over the splits.
-
-    Parameters
-    ----------
-    products
-        For each split the sums ``x y`` and ``x x``, shape (splits, 2).
-    flat
-        A line whose sum of ``x x`` is no larger than this is flat: its slope is 0.
-    """
-    along, spread = products.T
-    if spread.sum() <= flat:
-        return 0.0, 0.0
-    slope = float(along.sum() / spread.sum())
-    splits = len(products)
-    if splits == 1:
-        return slope, float("nan")
-    return slope, float(np.std(along - slope * spread, ddof=1) / spread.mean() / np.sqrt(splits))
+            learned, new = designs.pair(train, test)
+            for place in range(scores.shape[1]):
+                # Centred in each fold: the slope is about the ordering, not about the folds' averages.
+                out = new @ self._line(learned, scores[train, place])
+                fitted[test, place] = out - out.mean()
+        return np.column_stack([(fitted * (scores - scores.mean(axis=0))).sum(axis=0), (fitted**2).sum(axis=0)])

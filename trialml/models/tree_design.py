@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import ModelInputError
-from trialml.models.columns import as_numbers, as_texts, frequent_categories, require_columns
+from trialml.models.columns import as_categories, as_numbers, frequent_categories, places_among, require_columns
 
 __all__ = ["TreeDesign"]
 
@@ -59,11 +59,11 @@ class TreeDesign:
         parts: list[Floats] = []
         for name in self.names:
             if name in self.categories:
-                missing = np.asarray(X[name].isna(), dtype=np.bool_)
-                texts = as_texts(name, X[name])
+                codes, texts = as_categories(name, X[name])
+                known = places_among(texts, self.categories[name], codes)
                 parts += [
-                    np.where(missing, np.nan, np.asarray(texts == category, dtype=np.float64))
-                    for category in self.categories[name]
+                    np.where(codes < 0, np.nan, (known == place).astype(np.float64))
+                    for place in range(len(self.categories[name]))
                 ]
             else:
                 parts.append(as_numbers(name, X[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +25,7 @@ from trialml.survival.ties import (
     time_blocks,
 )
 
-__all__ = ["ConcordanceValue", "ConcordanceWeighting", "concordance"]
+__all__ = ["ConcordanceValue", "ConcordanceWeighting", "concordance", "sorted_concordance"]
 
 ConcordanceWeighting = Literal["harrell", "uno", "peto-wilcoxon", "schemper", "equal"]
 
@@ -162,6 +163,21 @@ def concordance(
         pairs.append(_pairs(late, score, np.where(others, cases * root, 0.0), np.where(within, cases * root, 0.0)))
         comparable += _pairs(late, score, np.where(others, cases, 0.0), np.where(within, cases, 0.0)).number
     return _value(pairs, comparable)
+
+
+def sorted_concordance(layout: Layout, within: Flags, score: Array) -> float:
+    """Return Harrell's concordance alone, of patients who were sorted once for many scores.
+
+    Parameters
+    ----------
+    layout
+        From `slot_layout` of the same patients.
+    within
+        Whose event counts, shape ``(n,)``.
+    score
+        Higher is worse, shape ``(n,)``.
+    """
+    return _value([_pairs(layout, score, np.ones(score.size), within.astype(float))], math.nan).value
 
 
 class _Sample(NamedTuple):

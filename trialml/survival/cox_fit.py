@@ -96,6 +96,14 @@ class CoxProblem:
             raise DataError(f"weights are {self.weights.min():g} at their smallest: drop rows of weight 0")
         self.X = self._centred(matrix)
         self._at_zero: tuple[float, Array, Array] | None = None
+        self._score_tests: dict[bool, float] = {}
+
+    def replace_columns(self, X: Array) -> None:
+        """Put other covariates of the same patients in place, shape ``(n, p)``."""
+        self.names = tuple(f"column {j + 1}" for j in range(X.shape[1]))
+        self._refuse_missing(X)
+        self.X = self._centred(X)
+        self._at_zero, self._score_tests = None, {}
 
     @property
     def codes(self) -> Codes:
@@ -192,16 +200,24 @@ class CoxProblem:
         own = state.slots[0] * state.slots[2]
         return np.asarray(hazard - np.where(self.event, own[self.layout.row_slot], 0.0))
 
-    def fit(self, ridge: Any = None, start: Any = None, tol: float = 1e-10, *, firth: bool = False) -> CoxArrays:
-        """Return the (penalised) maximum of the partial likelihood; see `fit_cox` for the arguments."""
+    def fit(
+        self, ridge: Any = None, start: Any = None, tol: float = 1e-10, *, firth: bool = False, near: bool = False
+    ) -> CoxArrays:
+        """Return the (penalised) maximum of the partial likelihood; see `fit_cox` for the arguments.
+
+        Where `near` says that `start` is close to it, nothing is computed at 0, so that its likelihood and score test are
+        NaN, and the covariance is that of one step before.
+        """
         p = self.X.shape[0]
         penalty = np.zeros(p) if ridge is None else np.broadcast_to(np.asarray(ridge, dtype=float), (p,))
         if not (np.isfinite(penalty) & (penalty >= 0)).all():
             raise DataError("ridge must hold finite numbers that are 0 or more, one a column")
         evaluate = self._evaluator()
-        if self._at_zero is None:
+        beta = np.zeros(p) if start is None else np.array(start, dtype=float)
+        if not near and self._at_zero is None:
             self._at_zero = (evaluate[0](np.zeros(p)), *evaluate[1]())
-        null, score, information = self._at_zero
+        first = (evaluate[0](beta), *evaluate[1]()) if near or self._at_zero is None else self._at_zero
+        null, _, information = first
         if not np.isfinite(null):
             raise AnalysisError(
                 f"the offset reaches from {self.offset.min():g} to {self.offset.max():g}, too far for a Cox model: "
@@ -209,23 +225,19 @@ class CoxProblem:
             )
         if p == 0:
             return CoxArrays(np.zeros(0), np.zeros((0, 0)), null, null, 0.0, 0)
-        at_zero = information + np.diag(penalty)
-        refuse_flat(at_zero, self._spread(), self.names, self.event.size + 1 - self.strata_labels.size)
-        chi_square = float(score @ solve(information, score)) if ridge is None else _score_test(score, information)
+        reference = information + np.diag(penalty)
+        refuse_flat(reference, self._spread(), self.names, self.event.size + 1 - self.strata_labels.size)
+        null, chi_square = (math.nan, math.nan) if near else (null, self._score_test(penalised=ridge is not None))
         if firth:
             from trialml.survival.cox_firth import firth_newton
 
             beta, value, information, steps = firth_newton(self, tol)
             return CoxArrays(beta, inverse(information), value, null, chi_square, steps)
-        if start is None:
-            beta, now = np.zeros(p), (null, score, information)
-        else:
-            beta = np.array(start, dtype=float)
-            now = (evaluate[0](beta), *evaluate[1]())
-        beta, last, steps = self._newton(beta, now, penalty if ridge is not None else None, tol, evaluate)
+        now = first if near or start is None else (evaluate[0](beta), *evaluate[1]())
+        beta, last, steps = self._newton(beta, now, penalty if ridge is not None else None, tol, evaluate, near=near)
         precision = last[2] + np.diag(penalty)
         covariance = inverse(precision)
-        refuse_runaway(precision, at_zero, covariance, lambda: self.largest(beta))
+        refuse_runaway(precision, reference, covariance, lambda: self.largest(beta))
         return CoxArrays(beta, covariance, last[0], null, chi_square, steps)
 
     def _evaluator(self) -> tuple[Callable[[Array], float], Callable[[], tuple[Array, Array]]]:
@@ -258,6 +270,8 @@ class CoxProblem:
         penalty: Array | None,
         tol: float,
         evaluate: tuple[Callable[[Array], float], Callable[[], tuple[Array, Array]]],
+        *,
+        near: bool,
     ) -> tuple[Array, tuple[float, Array, Array], int]:
         likelihood, slopes = evaluate
         enough = tol * math.sqrt(np.count_nonzero(self.event))
@@ -282,14 +296,24 @@ class CoxProblem:
                     break
             else:
                 break
-            beta, now = trial, (reached, *slopes())
             # In standard errors, a Newton step is about the square of the one before over the root of the events.
-            if decrement <= enough and length == 1.0:
+            done = decrement <= enough and length == 1.0
+            beta, now = trial, (reached, *(now[1:] if near and done else slopes()))
+            if done:
                 return beta, now, iteration
         raise AnalysisError(
             f"the Cox model did not converge; '{self.largest(beta)}' moved furthest: look for a column that nearly "
             'separates events from the rest, drop it or ask for penalty="firth"'
         )
+
+    def _score_test(self, *, penalised: bool) -> float:
+        if penalised not in self._score_tests:
+            assert self._at_zero is not None
+            _, score, information = self._at_zero
+            # A penalty lets columns be combinations of each other, which leave the information without an inverse.
+            found = np.linalg.lstsq(information, score, rcond=None)[0] if penalised else solve(information, score)
+            self._score_tests[penalised] = float(score @ found)
+        return self._score_tests[penalised]
 
     def largest(self, beta: Array) -> str:
         """Return the name of the column that moves the linear predictor most."""
@@ -374,7 +398,3 @@ def _column(values: Any, n: int, name: str, default: float) -> Array:
 
 def _factor(factor: Array | None) -> Array:
     return np.zeros(0) if factor is None else np.ascontiguousarray(factor, dtype=float)
-
-
-def _score_test(score: Array, information: Array) -> float:
-    return float(score @ np.linalg.lstsq(information, score, rcond=None)[0])

@@ -11,7 +11,15 @@ from trialml.survival.cox_fit import CoxArrays, CoxProblem, CoxState, Ties
 from trialml.survival.cox_refusals import solve
 from trialml.survival.ties import Array, checked_labels
 
-__all__ = ["CoxResiduals", "baseline_cumulative_hazard", "cox_residuals", "sandwich", "score_residuals", "score_rows"]
+__all__ = [
+    "CoxResiduals",
+    "baseline_cumulative_hazard",
+    "cox_residuals",
+    "fitted_baseline_hazard",
+    "sandwich",
+    "score_residuals",
+    "score_rows",
+]
 
 
 class CoxResiduals(NamedTuple):
@@ -210,9 +218,34 @@ def baseline_cumulative_hazard(time: Any, event: Any, linear_predictor: Any, str
     """
     eta = np.asarray(linear_predictor, dtype=float)
     nothing = np.zeros((np.asarray(time).size, 0))
-    problem = CoxProblem(time, event, nothing, strata=strata, offset=eta)
-    state = problem.state(np.zeros(0))
+    times, cumulative = fitted_baseline_hazard(CoxProblem(time, event, nothing, strata=strata, offset=eta), np.zeros(0))
+    return times, cumulative[:, 0] if strata is None else cumulative
+
+
+def fitted_baseline_hazard(problem: CoxProblem, coefficients: Array) -> tuple[Array, Array]:
+    """Return the cumulative baseline hazard of a fitted problem, where its covariates and its offset are 0.
+
+    Parameters
+    ----------
+    problem
+        The data of the model.
+    coefficients
+        Log hazard ratios, shape ``(p,)``.
+
+    Returns
+    -------
+    times, cumulative_hazard
+        The distinct event times ``(k,)`` and the cumulative hazard from each on, ``(k, strata)``; as
+        `baseline_cumulative_hazard`, without a second sort.
+
+    Raises
+    ------
+    AnalysisError
+        If the linear predictor reaches too far for floats.
+    """
+    state = problem.state(coefficients)
     if not np.isfinite(state.log_likelihood):
+        eta = problem.linear_predictor(coefficients)
         raise AnalysisError(
             f"the linear predictor reaches from {eta.min():g} to {eta.max():g}, too far for a baseline hazard: "
             "centre and scale the covariates or penalise the model (ridge)"
@@ -220,9 +253,9 @@ def baseline_cumulative_hazard(time: Any, event: Any, linear_predictor: Any, str
     layout = problem.layout
     real = layout.slot_dead > 0
     stratum = layout.slot_stratum[real]
-    step = (state.slots[0] * state.slots[1])[real] * np.exp(-state.shift[stratum])
+    moved = state.shift + problem.centre @ coefficients
+    step = (state.slots[0] * state.slots[1])[real] * np.exp(-moved[stratum])
     times, position = np.unique(layout.slot_time[real], return_inverse=True)
     hazard = np.zeros((times.size, problem.strata_labels.size))
     hazard[position, stratum] = step
-    cumulative = np.cumsum(hazard, axis=0)
-    return times, cumulative[:, 0] if strata is None else cumulative
+    return times, np.cumsum(hazard, axis=0)

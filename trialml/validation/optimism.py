@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number, with_limits
 from trialml.survival.cox_fit import CoxProblem
-from trialml.survival.cox_residuals import baseline_cumulative_hazard
+from trialml.survival.cox_residuals import fitted_baseline_hazard, score_residuals
 from trialml.survival.product_limit import step_at
 from trialml.validation.crossvalidation import RiskModel
-from trialml.validation.observed import SHORT, Observed, ObservedSurvival
+from trialml.validation.observed import CLOSE, SHORT, Observed, ObservedSurvival
 from trialml.validation.parallel import in_order
 
 __all__ = ["CoxPredictor", "Fit", "Optimism", "bootstrap_rows", "cox_fit", "fitted_samples", "optimism", "optimism_of"]
@@ -143,11 +143,16 @@ class CoxPredictor(NamedTuple):
     baseline_times: Floats
     baseline_hazard: Floats
 
-    def log_hazard(self, X: pd.DataFrame) -> Floats:
+    @property
+    def own_slope(self) -> float:
+        """The calibration slope in its own patients: what maximises the likelihood does so over its multiples."""
+        return 1.0
+
+    def log_hazard(self, X: pd.DataFrame | Floats) -> Floats:
         """Return the linear predictor, shape ``(n,)``."""
         return np.asarray(np.asarray(X, dtype=float) @ self.coefficients)
 
-    def risk(self, X: pd.DataFrame, horizon: float) -> Floats:
+    def risk(self, X: pd.DataFrame | Floats, horizon: float) -> Floats:
         """Return the risk by the horizon, shape ``(n,)``."""
         return self.risk_of(self.log_hazard(X), horizon)
 
@@ -168,13 +173,16 @@ def cox_fit(X: pd.DataFrame, time: Floats, event: Flags) -> Callable[[Rows], Cox
         Follow-up times and True where the event happened, shape ``(n,)``.
     """
     matrix, times, flags = np.asarray(X, dtype=float), np.asarray(time, dtype=float), np.asarray(event, dtype=bool)
-    # Newton's method is near the root of any sample when it starts from the root of all patients.
-    start = CoxProblem(times, flags, matrix).fit().coefficients
+    whole = CoxProblem(times, flags, matrix).fit()
+    # What one more copy of each patient would add to the coefficients: a Newton step towards any sample's root.
+    influence = score_residuals(times, flags, matrix, whole.coefficients) @ whole.covariance
 
     def fit(rows: Rows) -> CoxPredictor:
-        part = matrix[rows]
-        beta = CoxProblem(times[rows], flags[rows], part).fit(start=start).coefficients
-        return CoxPredictor(beta, *baseline_cumulative_hazard(times[rows], flags[rows], part @ beta))
+        problem = CoxProblem(times[rows], flags[rows], matrix[rows])
+        start = whole.coefficients + (np.bincount(rows, minlength=times.size) - 1.0) @ influence
+        beta = problem.fit(start=start, tol=CLOSE, near=True).coefficients
+        jumps, hazard = fitted_baseline_hazard(problem, beta)
+        return CoxPredictor(beta, jumps, hazard[:, 0])
 
     return fit
 
@@ -276,15 +284,19 @@ def optimism_of(
     drawn = (
         bootstrap_rows(n, bootstraps, seed, groups) if samples is None else [np.asarray(s, np.intp) for s in samples]
     )
-    apparent = observed.judge(observed.predict(fit(np.arange(n)), X))
+    final = fit(np.arange(n))
+    # Gathering rows of a frame takes longer than judging them.
+    given: Any = np.asarray(X, dtype=float) if isinstance(final, CoxPredictor) else X
+    apparent = observed.judge(observed.predict(final, given), getattr(final, "own_slope", None))
 
     def one(rows: Rows) -> Floats | None:
         try:
             model, own = fit(rows), observed.sample(rows)
-            inside = own.judge(own.predict(model, X.iloc[rows]))
+            part = given.iloc[rows] if isinstance(given, pd.DataFrame) else given[rows]
+            inside = own.judge(own.predict(model, part), getattr(model, "own_slope", None))
         except AnalysisError:
             return None
-        return np.stack([inside, observed.judge(observed.predict(model, X))])
+        return np.stack([inside, observed.judge(observed.predict(model, given))])
 
     both, failed = fitted_samples(one, drawn, workers, advance)
     names = observed.measures
