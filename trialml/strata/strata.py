@@ -221,15 +221,15 @@ class Strata:
             ) from error
 
 
-def _rules_of_cuts(cuts: tuple[float, ...], column: str, label: str) -> tuple[Rule, ...]:
+def _rules_of_cuts(cuts: tuple[float, ...], column: str, label: str, unit: str = "") -> tuple[Rule, ...]:
     """Return the rules of strata between cut-points of one score."""
     rules = []
     for place, (low, high) in enumerate(itertools.pairwise([None, *cuts, None])):
         sides: list[Condition] = []
         if low is not None:
-            sides.append(Condition(column, label, "at least", low))
+            sides.append(Condition(column, label, "at least", low, unit=unit))
         if high is not None:
-            sides.append(Condition(column, label, "below", high))
+            sides.append(Condition(column, label, "below", high, unit=unit))
         rules.append(Rule(place, tuple(sides)))
     return tuple(rules)
 
@@ -280,7 +280,13 @@ def quantile_strata(
 
 
 def risk_by_benefit_strata(
-    risk: Floats, benefit_score: Floats, groups: tuple[int, int] = (2, 2), *, risk_words: str, benefit_words: str
+    risk: Floats,
+    benefit_score: Floats,
+    groups: tuple[int, int] = (2, 2),
+    *,
+    risk_words: str,
+    benefit_words: str,
+    unit: str = "",
 ) -> Strata:
     """Cut risk and benefit score of the training patients each at its own quantiles, and cross the groups.
 
@@ -291,7 +297,9 @@ def risk_by_benefit_strata(
     groups
         How many groups of risk and of benefit, each 2 or 3.
     risk_words, benefit_words
-        What the two are called in the rules: ``"risk of the event by 730 days (ACTG175-risk)"``.
+        What the two are called in the rules: ``"risk of the event by 730 days by ACTG175-risk"``.
+    unit
+        Unit of the benefit score.
 
     Returns
     -------
@@ -305,21 +313,21 @@ def risk_by_benefit_strata(
     """
     if any(count not in (2, 3) for count in groups):
         raise AnalysisError(f"a grid of {groups[0]} by {groups[1]} groups is not made: choose 2 or 3 each.")
-    sides = []
-    for score, count, column, words in (
-        (risk, groups[0], RISK, risk_words),
-        (benefit_score, groups[1], BENEFIT, benefit_words),
-    ):
-        cuts = tuple(quantile_cuts(score, count).tolist())
-        names = ordered_names(len(cuts) + 1, _SCORES["risk" if column == RISK else "benefit"][1])
-        sides.append(
-            [(name, rule.conditions) for name, rule in zip(names, _rules_of_cuts(cuts, column, words), strict=True)]
-        )
+    risks = _side(risk, groups[0], "risk", risk_words, "")
+    benefits = _side(benefit_score, groups[1], "benefit", benefit_words, unit)
     strata: list[Stratum] = []
     rules: list[Rule] = []
-    for (risk_name, low), (benefit_name, high) in itertools.product(*sides):
+    for (risk_name, low), (benefit_name, high) in itertools.product(risks, benefits):
         rule = Rule(len(rules), low + high)
-        name = f"{risk_name}, {benefit_name[:1].lower()}{benefit_name[1:]}"
+        parted = [name for name, part in ((risk_name, low), (benefit_name, high)) if part] or [risk_name]
+        name = ", ".join([parted[0], *(f"{one[:1].lower()}{one[1:]}" for one in parted[1:])])
         strata.append(Stratum(name, rule.words()))
         rules.append(rule)
     return Strata(tuple(strata), (), "risk by benefit", tuple(rules))
+
+
+def _side(score: Floats, groups: int, of: str, label: str, unit: str) -> list[tuple[str, tuple[Condition, ...]]]:
+    """Return the groups of one score of a grid: name and conditions."""
+    column, words = _SCORES[of]
+    rules = _rules_of_cuts(tuple(quantile_cuts(score, groups).tolist()), column, label, unit)
+    return [(name, rule.conditions) for name, rule in zip(ordered_names(len(rules), words), rules, strict=True)]
