@@ -117,10 +117,29 @@ class TreePatients:
         _refuse_small(arms.sum(axis=0), smallest)
         questions = Questions.learn(X, contract, most_cuts=most_cuts)
         bins = questions.bins(X)
-        _refuse_treatment(questions, bins, treated)
         whole, unit = _fixed_point(scores)
         quantities = np.ascontiguousarray(np.column_stack([whole, arms]))
-        return cls(questions, bins, quantities, unit, np.concatenate([[0], smallest]).astype(np.int64))
+        known = cls(questions, bins, quantities, unit, np.concatenate([[0], smallest]).astype(np.int64))
+        known.refuse_treatment()
+        return known
+
+    def refuse_treatment(self) -> None:
+        """Refuse a covariate one of whose splits parts the arms.
+
+        Raises
+        ------
+        AnalysisError
+            Which names the covariate.
+        """
+        sums, totals = self.sums(np.arange(len(self.bins)))
+        below = np.cumsum(sums[1, :, :, 1:3], axis=1)
+        arms = totals[1, 1:3]
+        parted = ((below == arms) & (below[:, :, ::-1] == 0)).any(axis=2)
+        if arms.all() and parted.any():
+            name = self.questions.asked[int(np.argwhere(parted)[0, 0])].field.name
+            raise AnalysisError(
+                f"The covariate '{name}' tells the arms apart without error: it follows from the treatment; leave it out."
+            )
 
     def sums(self, rows: Rows) -> tuple[Ints, Ints]:
         """Return the sums of some patients by question and bin on side 1, side 0 empty, and their totals, shape (2, 5)."""
@@ -145,18 +164,6 @@ def _refuse_small(total: Ints, smallest: Ints) -> None:
             raise AnalysisError(
                 f"{have} {what} do not fill one leaf of a tree, which needs {need}: use strata by a score."
             )
-
-
-def _refuse_treatment(questions: Questions, bins: NDArray[np.uint8], treated: Flags) -> None:
-    """Refuse a covariate one of whose splits parts the arms."""
-    for column, question in zip(bins.T, questions.asked, strict=True):
-        for split in range(question.splits):
-            below = column <= split
-            if np.array_equal(below, treated) or np.array_equal(below, ~treated):
-                raise AnalysisError(
-                    f"The covariate '{question.field.name}' tells the arms apart without error: it follows from the treatment; "
-                    "leave it out."
-                )
 
 
 def _fixed_point(scores: Floats) -> tuple[Ints, float]:
