@@ -20,6 +20,7 @@ from trialml.errors import OutputError, TrackingError
 from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
 from trialml.result import Result
+from trialml.strata.strata import STRATA_RULES
 from trialml.stratifier import Stratifier
 from trialml.summary import QUICK, chapter_leads, limitations, summarise
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
@@ -307,7 +308,7 @@ def _params(analysis: Analysis, subject: Subject) -> dict[str, str]:
     }
     if subject == "response":
         params["strata.groups"] = str(study.strata.groups)
-        params["strata.rule"] = "quantiles of the benefit score"
+        params["strata.rule"] = STRATA_RULES[study.strata.kind]
     return params
 
 

@@ -18,10 +18,27 @@ from trialml.strata.conditions import BENEFIT, RISK, Condition, Rule, Unseen, ex
 from trialml.strata.cut_points import quantile_cuts
 from trialml.strata.partition import refuse_no_partition
 
-__all__ = ["Strata", "StrataKind", "Stratum", "ordered_names", "quantile_strata", "risk_by_benefit_strata"]
+__all__ = [
+    "STRATA_RULES",
+    "Strata",
+    "StrataKind",
+    "Stratum",
+    "ordered_names",
+    "quantile_strata",
+    "risk_by_benefit_strata",
+]
 
 Floats = NDArray[np.float64]
 StrataKind = Literal["benefit", "risk", "risk by benefit", "tree", "policy tree"]
+STRATA_RULES: Mapping[StrataKind, str] = {
+    "benefit": "quantiles of the benefit score",
+    "risk": "quantiles of the risk",
+    "risk by benefit": "quantiles of the risk by quantiles of the benefit score",
+    "tree": "the leaves of a tree on doubly robust scores",
+    "policy tree": "the recommendations of a policy tree on doubly robust scores",
+}
+"""What each kind of strata is made by, in words."""
+
 _FORMAT = "trialml strata 1"
 _SCORES = {"benefit": (BENEFIT, "benefit score"), "risk": (RISK, "risk")}
 
