@@ -14,6 +14,7 @@ from trialml.strata.conditions import Condition, Rule
 from trialml.strata.crossfit import HeldOutStrata, crossvalidate_strata, in_final_order
 from trialml.strata.effects import StratumOutcomes, stratum_effects, stratum_members
 from trialml.strata.learned import StrataPlan, TrainingPatients, learn_strata, refitted_rule, with_scores
+from trialml.strata.policy_tree import NOT_RECOMMENDED, RECOMMENDED
 from trialml.strata.rule_stability import Relearned, RuleStability, rule_stability
 from trialml.strata.strata import Strata, Stratum, quantile_strata, risk_by_benefit_strata
 from trialml.strata.tree_growth import LeafLimits
@@ -175,6 +176,20 @@ def test_where_every_stratum_is_harmed_the_text_says_a_smaller_loss():
     said = effects(held, tree_of(2), survival(240, treated=treated), scores).text()
     assert "In every stratum the estimate favours control: the upper strata are those with the smaller loss" in said
     assert "repeats are few" not in said
+
+
+def test_nobody_is_denied_a_treatment_by_an_interval_that_includes_gains():
+    _, _, treated = trial(240)
+    member = np.tile((np.arange(240) >= 120).astype(int), (6, 1))
+    question = Condition("a", "a", "below", 0.0)
+    rules = (Rule(0, (question,)), Rule(1, (question.opposite(),)))
+    final = Strata((Stratum(NOT_RECOMMENDED, "a"), Stratum(RECOMMENDED, "b")), (), "policy tree", rules)
+    noise = np.random.default_rng(1).normal(0, 100, 240)
+    for shift, said in ((0.0, True), (-100.0, False)):
+        scores = noise + shift * (member[0] == 0) + 50.0 * (member[0] == 1)
+        held = HeldOutStrata(np.tile(scores, (6, 1)), member, member)
+        found = effects(held, final, survival(240, treated=treated), scores).text()
+        assert ("do not support withholding the treatment" in found) == said
 
 
 def test_trap_76_events_of_a_small_stratum_are_hidden_and_do_not_follow_from_the_others():

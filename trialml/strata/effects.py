@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trialml.data.disclosure import suppressed
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
 from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
+from trialml.strata.policy_tree import NOT_RECOMMENDED
 from trialml.strata.population import (
     HeldOut,
     StratumOutcomes,
@@ -97,6 +98,8 @@ class StratumEffects(Result):
             said += " The interval includes 0: the strata do not show that some patients benefit more than others."
         if (self.rows["rmst_difference"] < 0).all():
             said += " In every stratum the estimate favours control: the upper strata are those with the smaller loss, not with a benefit."
+        if first["stratum"] == NOT_RECOMMENDED and first["rmst_difference_high"] >= 0:
+            said += " The interval of those whom the rule does not recommend includes gains: the data do not support withholding the treatment from them."
         said += f" {self.estimand}"
         if self.repeats < FEWEST_REPEATS:
             said += f" {self.repeats} repeats are few: the estimates move with the splits; six or more are the rule."
