@@ -68,6 +68,17 @@ def test_the_stratifier_puts_new_patients_into_these_strata(done, tmp_path):
             alone.predict(patients)
 
 
+def test_where_the_rule_recommends_the_treatment_to_nobody_the_empty_stratum_has_no_numbers(write_study, tmp_path):
+    keys = {"strata.kind": "policy tree", "strata.margin": 10_000.0, "models.response.repeats": 6, **SMALL}
+    analysis = analyse(read_study(write_study(tmp_path, rows=360, study=keys)), quick=True)
+    effects = analysis.only(StratumEffects)
+    assert effects.rows["share"].tolist() == [1.0, 0.0]
+    assert np.isnan(effects.rows["rmst_difference"].iloc[1])
+    assert "a repeat left an outer stratum empty" in effects.text()
+    assert [one.what for one in analysis.about(NotDone)].count(ShrunkenEffects.title) == 1
+    assert set(analysis.response.predict(analysis.trial.baseline.head(5))["stratum"]) <= {NOT_RECOMMENDED, ""}
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
