@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trialml.data.trial import Covariate
 from trialml.errors import AnalysisError, ModelInputError
+from trialml.models.input_contract import InputContract
 from trialml.strata.conditions import Condition, Rule, exact_words
-from trialml.strata.cut_points import cut_between, quantile_cuts
+from trialml.strata.cut_points import Questions, cut_between, quantile_cuts
 from trialml.strata.strata import Strata, Stratum, quantile_strata, risk_by_benefit_strata
 
 CD4 = Condition("cd4", "CD4", "below", 350.0, False, unit="cells/mm3")
@@ -183,6 +185,16 @@ def test_a_cut_parts_any_two_floats_and_its_words_are_exact():
         cut = cut_between(low, high)
         assert low < cut <= high
         assert float(exact_words(cut).replace(",", "").replace("\N{MINUS SIGN}", "-")) == cut
+
+
+def test_a_rare_value_has_a_cut_point_of_its_own_where_the_values_are_few_and_there_are_32_at_most():
+    X = pd.DataFrame({"few": np.repeat([1.0, 2.0, 3.0], [500, 2, 498]), "many": np.arange(1000.0)})
+    covariates = tuple(Covariate(name, "numeric", name) for name in X)
+    few, many = Questions.learn(X, InputContract.learn(covariates, X)).asked
+    assert few.cuts == (2.0, 3.0)
+    assert len(many.cuts) == 32
+    sizes = np.bincount(many.bins(X))
+    assert sizes.max() - sizes.min() <= 1
 
 
 def test_ties_give_fewer_parts_none_of_them_empty():

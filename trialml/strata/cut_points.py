@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Self
@@ -21,7 +22,7 @@ Floats = NDArray[np.float64]
 Bins = NDArray[np.uint8]
 
 MOST_CUTS = 32
-"""Cut-points a covariate, at the quantiles of the training patients where it has more values."""
+"""Cut-points a covariate: between any two values, or at the quantiles of the training patients where there are more."""
 
 
 def cut_between(low: float, high: float) -> float:
@@ -173,6 +174,14 @@ class Questions:
         return np.asarray([question.splits for question in self.asked], dtype=np.int64)
 
 
+def _cuts(known: Floats, most: int) -> tuple[float, ...]:
+    """Return a cut-point between any two neighbouring values, or, where these are more than `most`, at quantiles."""
+    distinct = np.unique(known)
+    if len(distinct) - 1 <= most:
+        return tuple(cut_between(float(low), float(high)) for low, high in itertools.pairwise(distinct))
+    return tuple(quantile_cuts(known, most + 1).tolist())
+
+
 def _of_categories(field: InputField) -> list[Question]:
     """Return one question a category; of two categories the second question would be the first again."""
     named = field.categories[:1] if len(field.categories) == 2 and field.required else field.categories
@@ -183,10 +192,8 @@ def _of_numbers(field: InputField, numbers: Floats, most_cuts: int) -> list[Ques
     """Return the question about a number: twice, missing values below and above, where some are missing."""
     lacking = np.isnan(numbers)
     known = numbers[~lacking]
-    if field.kind == "binary":
-        cuts = (1.0,) if len(np.unique(known)) > 1 else ()
-    else:
-        cuts = tuple(quantile_cuts(known, most_cuts + 1).tolist()) if len(known) else ()
+    # Of 0 and 1 the cut-point is 1.
+    cuts = _cuts(known, 1 if field.kind == "binary" else most_cuts)
     if not cuts:
         return []
     if lacking.any():
