@@ -200,6 +200,8 @@ def test_trap_76_events_of_a_small_stratum_are_hidden_and_do_not_follow_from_the
     shown = found.table()["Events"].tolist()
     assert shown.count("suppressed") == 2
     assert shown[0] == "suppressed"
+    assert found.table()["Patients (mean over repeats)"].tolist().count("suppressed") == 2
+    assert found.rows["share"].isna().sum() == 2
 
 
 def alternating(X, member):
@@ -232,7 +234,7 @@ def test_stability_by_hand():
     assert own["found_mc_error"] == pytest.approx(math.sqrt(0.75 * 0.25 / 40))
     assert (new["question"], new["covariate_found"], new["in_rule"]) == ("marker b", 0.25, False)
     assert found.strata["control_n"].sum() + found.strata["experimental_n"].sum() == 400
-    assert found.strata["firm"].max() <= 1
+    assert found.firm == pytest.approx((found.strata["firm"] * found.strata["share"]).sum())
     assert "'marker a below 0' is found again least often" in found.text()
     assert "The samples also ask about marker b (25 %)." in found.text()
     again = RuleStability.from_dict(json.loads(json.dumps(found.to_dict())))
@@ -251,7 +253,7 @@ def test_trap_76_small_cells_of_the_strata_are_hidden():
         lambda _: Relearned(final, final.place(X)), final, final.place(X), X, treated, treated, bootstraps=20
     )
     assert found.table().iloc[0]["Patients, control / experimental"] == "suppressed"
-    assert found.strata[["control_n", "experimental_n"]].isna().all(axis=None)
+    assert found.strata[["share", "control_n", "experimental_n"]].isna().all(axis=None)
     assert found.kept == 1.0
 
 

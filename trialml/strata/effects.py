@@ -52,7 +52,7 @@ class StratumEffects(Result):
     )
 
     rows: pd.DataFrame
-    """Columns stratum, rule, share, n, events, events_by_tau (the restricted means rest on these), rmst_difference (low,
+    """Columns stratum, rule, share, n, events, events_by_tau (the restricted means rest on these; NaN where a small cell is hidden), rmst_difference (low,
     high), hazard_ratio (low, high), log_hazard_ratio, log_hazard_ratio_se, control_risk, control_hazard_per_month, gain_at_one_hazard_ratio, naive."""
     difference: Estimate
     """Highest less lowest stratum."""
@@ -146,9 +146,9 @@ class StratumEffects(Result):
             {
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
-                "Patients (mean over repeats)": format_count(row["n"]),
-                "Events": _events(row["events"]),
-                f"Events by {format_number(self.tau)} {unit}": _events(row["events_by_tau"]),
+                "Patients (mean over repeats)": _count(row["n"]),
+                "Events": _count(row["events"]),
+                f"Events by {format_number(self.tau)} {unit}": _count(row["events_by_tau"]),
                 f"Control risk at {at}": f"{100 * row['control_risk']:.0f} %"
                 if not math.isnan(row["control_risk"])
                 else "n/a",
@@ -192,8 +192,8 @@ class StratumEffects(Result):
         left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
 
 
-def _events(value: float) -> str:
-    """Return a mean number of events in words; one that is hidden is not a number."""
+def _count(value: float) -> str:
+    """Return a mean number in words; one that is hidden is not a number."""
     if math.isnan(value):
         return "suppressed"
     return format_count(value) if value >= 0.5 else "none"
@@ -267,10 +267,11 @@ def stratum_effects(
 
 
 def _without_small_cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """Hide events of fewer than 11, and of another stratum where the total would give them back."""
-    for name in ("events", "events_by_tau"):
+    """Hide patients and events of fewer than 11, and of another stratum where the total would give them back."""
+    for name in ("n", "events", "events_by_tau"):
         hidden = np.asarray(suppressed([round(count) for count in rows[name]]), dtype=np.bool_)
         rows[name] = rows[name].astype(np.float64).mask(hidden)
+    rows["share"] = rows["share"].mask(rows["n"].isna())
     return rows
 
 

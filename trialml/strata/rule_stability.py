@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.data.disclosure import suppressed_table
+from trialml.data.disclosure import suppressed, suppressed_table
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Result, format_count, format_number, plain_text
 from trialml.strata.conditions import BENEFIT, RISK, Condition
@@ -60,13 +60,15 @@ class RuleStability(Result):
     )
 
     strata: pd.DataFrame
-    """Columns stratum, rule, control_n, experimental_n, control_events, experimental_events (in the patients learned from; NaN where hidden
+    """Columns stratum, rule, share (NaN where the stratum is a small cell or would give one back), control_n, experimental_n, control_events, experimental_events (in the patients learned from; NaN where hidden
     as a small cell), kept (mean over samples of the share of its patients who keep it), mc_error, firm (share of its patients who
     keep it in 80 % of the samples or more), by_chance (share of all patients whom the samples put there, on average)."""
     questions: pd.DataFrame
     """Columns question, in_rule, covariate_found, covariate_mc_error, found, found_mc_error (NaN for questions that the rule does not ask)."""
     kept: float
     kept_mc_error: float
+    firm: float
+    """The share of all patients who keep their stratum in 80 % of the samples or more."""
     bootstraps: int
     failed: int
     n: int
@@ -78,10 +80,9 @@ class RuleStability(Result):
 
     def text(self) -> str:
         """Return how often patients keep the stratum, which question is found again least often, and what else is asked."""
-        firm = float(np.nansum(self.strata["firm"] * self._sizes) / np.nansum(self._sizes))
         said = (
             f"Over {format_count(self.bootstraps)} bootstrap samples a patient keeps the stratum in {_percent(self.kept)} of them on average "
-            f"(Monte Carlo error {format_number(100 * self.kept_mc_error, 2)} points); {_percent(firm)} of the patients keep it in "
+            f"(Monte Carlo error {format_number(100 * self.kept_mc_error, 2)} points); {_percent(self.firm)} of the patients keep it in "
             f"{_percent(FIRM)} of the samples or more."
         )
         own = self.questions[self.questions["in_rule"].astype(bool)]
@@ -100,10 +101,6 @@ class RuleStability(Result):
         if self.failed:
             said += f" {format_count(self.failed)} further samples gave no strata."
         return said
-
-    @property
-    def _sizes(self) -> pd.Series:
-        return self.strata["share"]
 
     def scalars(self) -> dict[str, float]:
         """Return the share of samples in which patients keep the stratum, and the least found question's share."""
@@ -218,7 +215,7 @@ def rule_stability(
     return RuleStability(
         _by_stratum(final, member, members, treated, event),
         _by_question(final, [answer.strata for answer in kept], X),
-        float(by_sample.mean()), _error(by_sample), len(kept), failed, len(member),
+        float(by_sample.mean()), _error(by_sample), float((same.mean(axis=0) >= FIRM).mean()), len(kept), failed, len(member),
     )  # fmt: skip
 
 
@@ -257,12 +254,14 @@ def _by_stratum(
             }
         )
     frame = pd.DataFrame(rows)
+    small = np.asarray(suppressed([int((member == place).sum()) for place in range(len(rows))]), dtype=np.bool_)
+    frame["share"] = frame["share"].mask(small)
     for name in ("n", "events"):
         columns = [f"control_{name}", f"experimental_{name}"]
         if event is None and name == "events":
             frame[columns] = np.nan
             continue
-        hidden = suppressed_table(frame[columns].to_numpy().round().astype(np.int64))
+        hidden = suppressed_table(frame[columns].to_numpy().round().astype(np.int64)) | small[:, None]
         frame[columns] = frame[columns].mask(hidden)
     return frame
 
