@@ -23,6 +23,7 @@ from trialml.strata.shrunken import ShrunkenEffects, shrunken_effects, survival_
 from trialml.strata.stability import strata_stability
 from trialml.strata.strata import Strata
 from trialml.strata.tree_growth import LeafLimits
+from trialml.strata.wording import strata_wording
 from trialml.validation.benefit import HeldOutBenefit
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class StrataLearning:
         every = np.arange(len(learning.X))
         risk_of = self._risk_of(every)
         strata = learn_strata(self.plan, self._patients(every, final.scores, final.model, risk_of), learning.contract)
+        self.analysis.add(strata_wording(strata), "response")
         member = strata.place(self._frame(every, final.model, risk_of), unseen="other")
         seen = held if self.plan.kind == "benefit" else self._crossvalidate(strata)
         effects = stratum_effects(

@@ -13,6 +13,7 @@ from trialml.models.input_contract import InputContract
 from trialml.strata.conditions import Condition, Rule, exact_words
 from trialml.strata.cut_points import Questions, cut_between, quantile_cuts
 from trialml.strata.strata import Strata, Stratum, quantile_strata, risk_by_benefit_strata
+from trialml.strata.wording import StrataWording, strata_wording
 
 CD4 = Condition("cd4", "CD4", "below", 350.0, False, unit="cells/mm3")
 PRIOR = Condition("prior", "prior therapy", "below", 1.0, binary=True)
@@ -48,6 +49,17 @@ def test_strata_are_words_that_a_protocol_can_print():
     assert "1. Lower predicted effect: CD4 below 350 cells/mm3 and prior therapy: no." in said
     assert "A missing value of CD4 belongs where the rules say 'or missing'." in said
     assert "prior therapy must be known." in said
+
+
+def test_the_report_shows_the_words_of_the_protocol():
+    found = strata_wording(tree())
+    assert found.table()["Rule"].tolist() == [one.rule for one in tree().strata]
+    assert all(statement in tree().protocol() for statement in found.statements)
+    assert found.text().startswith(
+        "The strata are made by the leaves of a tree on doubly robust scores. Each patient is allotted"
+    )
+    again = StrataWording.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.text() == found.text()
 
 
 def test_new_patients_are_placed_a_value_on_the_cut_above_it_and_a_missing_one_on_its_stated_side():

@@ -162,26 +162,31 @@ class Strata:
 
     def protocol(self) -> str:
         """Return the strata as a protocol states them: numbered, with what becomes of values on a cut and of missing ones."""
-        lines = ["Each patient is allotted at baseline, before randomisation, to exactly one of these strata."]
-        lines += [f"{number}. {one.name}: {one.rule}." for number, one in enumerate(self.strata, start=1)]
+        numbered = [f"{number}. {one.name}: {one.rule}." for number, one in enumerate(self.strata, start=1)]
+        first, *rest = self.statements()
+        return "\n".join([first, *numbered, *rest])
+
+    def statements(self) -> tuple[str, ...]:
+        """Return what holds for all rules: when patients are allotted, and what becomes of values on a cut, of missing and of new ones."""
+        said = ["Each patient is allotted at baseline, before randomisation, to exactly one of the strata."]
         conditions = [condition for rule in self.rules for condition in rule.conditions]
         if any(condition.numeric and not condition.binary for condition in conditions):
-            lines.append(
+            said.append(
                 "A value equal to a cut-point belongs to the side 'at least'; values are compared as measured, unrounded."
             )
         labels = {condition.column: condition.label for condition in conditions}
         stated = {condition.column for condition in conditions if condition.missing is not None}
         for column, label in labels.items():
             if column in stated:
-                lines.append(f"A missing value of {label} belongs where the rules say 'or missing'.")
+                said.append(f"A missing value of {label} belongs where the rules say 'or missing'.")
             else:
-                lines.append(f"{label} must be known.")
+                said.append(f"{label} must be known.")
         categories = {condition.label: condition.known for condition in conditions if not condition.numeric}
-        lines += [
+        said += [
             f"{label} is one of {', '.join(known)}; any other value is to be queried."
             for label, known in categories.items()
         ]
-        return "\n".join(lines)
+        return tuple(said)
 
     def state(self) -> dict[str, Any]:
         """Return the strata as plain JSON types."""
