@@ -292,6 +292,16 @@ def test_what_is_no_estimand_no_arm_and_no_censoring_model_is_refused():
         crossfit_scores(X, time, event, arm, **(known | {"allocation": 0.8}))
 
 
+@pytest.mark.parametrize("censoring", [None, ridge])
+def test_patients_of_one_arm_alone_have_the_scores_that_they_have_among_others(censoring):
+    X, time, event, arm = trial(150, seed=10)
+    fitted = fit_nuisance(X, time, event, arm, tau=1.2, allocation=0.5, learner=ridge, censoring=censoring)
+    every = fitted.scores(X, time, event, arm)
+    for own in (arm == 0, arm == 1, np.arange(150) == 17):
+        alone = fitted.scores(X[own], time[own], event[own], arm[own])
+        np.testing.assert_allclose(alone, every[own], rtol=1e-12, atol=1e-14)
+
+
 def test_without_censoring_before_tau_a_censoring_model_is_not_asked_for():
     X, time, event, arm = trial(100, seed=9)
     time = np.where(event, time, 3.0)
