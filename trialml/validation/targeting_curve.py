@@ -102,10 +102,14 @@ class TargetingCurve(Result):
             f"effect (AUTOC; {_p_words(self.p_autoc)}, one-sided; scale: {self.scale}; {by}); weighted by the share it is {self.qini.text()} (Qini; "
             f"{_p_words(self.p_qini)})."
         )
-        if self.p_autoc < 0.05:
-            return f"{said} Patients ranked first had larger effects than the others."
+        if self.p_autoc >= 0.05:
+            return f"{said} This does not show that the order is better than chance; nor does it show that there is no order."
+        said += " Patients ranked first had larger effects than the others"
+        said += "." if self.autoc.low > 0 else ", by the one-sided test; the two-sided interval includes 0."
+        if math.isnan(self.tau):
+            return said
         return (
-            f"{said} This does not show that the order is better than chance; nor does it show that there is no order."
+            f"{said} On this scale patients at higher risk gain more even where the hazard ratio is the same for all."
         )
 
     def scalars(self) -> dict[str, float]:
