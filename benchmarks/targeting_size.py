@@ -3,7 +3,7 @@
 Scores are noise (its spread moved by the first of 20 covariates in the rows "uneven"), plus 0.2 times the second covariate in the rows
 "linear". The default response line (ridge, penalty by leave-one-out) is learned in each of 5 folds, 6 repeats. Per cell: the share of
 replications with a one-sided p below .05, of the first repeat alone, of the mean over repeats with the error of one, and of what the package reports (twice
-the median of the repeats); the spread of the estimate over its mean standard error before the factor; coverage by the interval of the truth for these
+the median of the repeats); the spread of estimate less truth over its mean standard error before the factor; coverage by the interval of the truth for these
 rules and patients (0 without heterogeneity; ranks applied to the expected scores where there is some).
 Run: python benchmarks/targeting_size.py [replications] > benchmarks/targeting_size.txt
 """
@@ -79,7 +79,7 @@ def main() -> None:
             shares = (first < 0.05, special.ndtr(-value / se) < 0.05, reported < 0.05)
             covers = np.abs(value - truth) < 1.959963984540054 * DEPENDENCE * se
             said = [f"{one.mean():.4f} ({one.std() / np.sqrt(replications):.4f})" for one in (*shares, covers)]
-            ratio = value.std(ddof=1) / se.mean()
+            ratio = (value - truth).std(ddof=1) / se.mean()
             print(
                 f"{spread:8s} {n:5d} {name:6s} {said[0]:>16s} {said[1]:>16s} {said[2]:>16s} {ratio:15.3f} {said[3]:>16s}",
                 flush=True,

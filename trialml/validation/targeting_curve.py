@@ -38,8 +38,8 @@ FEWEST = 10
 
 DEPENDENCE = 1.25
 """What standard errors of cross-fits are multiplied by: the folds' rules share patients, which patients' influences do not
-show. In simulated trials without heterogeneity the spread was 1.15 to 1.21 times the error without it for AUTOC, 1.20 to 1.27 for
-Qini (300 to 1,000 patients, ``benchmarks/targeting_size.py``)."""
+show. In simulated trials of 300 to 1,000 patients without heterogeneity the spread was 1.14 to 1.18 times the error without it for
+AUTOC, 1.17 to 1.25 for Qini (400 replications each, Monte Carlo error .04; ``benchmarks/targeting_size.py``)."""
 
 
 @dataclass(frozen=True, eq=False)
