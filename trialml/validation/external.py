@@ -281,7 +281,7 @@ def internal_external(
         Where observed over expected is read; None leaves it out.
     competing
         True where another event ended follow-up, after which the event cannot happen, shape ``(n,)``. The slope is then that
-        of the risk by the horizon (Fine-Gray), which must be given.
+        of the risk by the horizon (Fine-Gray), as it is of a model without a log hazard (Cox): it must be given.
     workers
         Processes; the numbers do not depend on it.
     advance
@@ -329,18 +329,23 @@ def internal_external(
 def _judged(model: Any, X: pd.DataFrame, outcome: Outcome, rows: Rows, horizon: float | None) -> tuple[float, ...]:
     """Return a site's size, events, C, slope and observed over expected, with errors."""
     time, event, competing = outcome.time[rows], outcome.event[rows], outcome.competing[rows]
-    score = np.asarray((model.log_hazard if hasattr(model, "log_hazard") else model.predict)(X), dtype=float)
+    linear = hasattr(model, "log_hazard")
+    score = np.asarray((model.log_hazard if linear else model.predict)(X), dtype=float)
     c = concordance(time, event, score, competing=competing)
     ratio = ratio_se = np.nan
     if horizon is not None:
         risk = model.risk(X, horizon)
         found = observed_over_expected(time, event, risk, horizon, competing=competing)
         ratio, ratio_se = found.value, found.se
-    if competing.any() and horizon is not None:
-        slope, slope_se = calibration_slope(time, event, risk, horizon, competing=competing)
-    else:
+    if linear and not competing.any():
         fitted = fit_cox(time, event, score[:, None])
         slope, slope_se = float(fitted.coefficients[0]), float(np.sqrt(fitted.covariance[0, 0]))
+    elif horizon is None:
+        raise DataError(
+            "the calibration slope of this model is that of its risk, but horizon is None: say by when risks are read"
+        )
+    else:
+        slope, slope_se = calibration_slope(time, event, risk, horizon, competing=competing)
     return rows.size, int(event.sum()), c.value, c.se, slope, slope_se, ratio, ratio_se
 
 
