@@ -164,6 +164,7 @@ class InternalExternal(Result):
     """Discrimination and calibration slope in each site of models learned on the other sites."""
 
     title = "Internal-external validation by site"
+    figure_size = (9.0, 3.6)
     methods = (
         "Each site was left out in turn, the whole of the learning repeated on the others, and the model judged on the site left "
         "out. Harrell's C (pooled as its log odds), the calibration slope and observed over expected at the horizon (pooled as its "
@@ -241,12 +242,11 @@ class InternalExternal(Result):
         """Draw each site's measures with limits and the pooled value."""
         place = np.arange(len(self.sites))
         columns = {"Harrell's C": "harrell_c", "calibration slope": "slope", "observed over expected": "ratio"}
-        for axes, row in zip(figure.subplots(1, len(self.pooled)), self.pooled.itertuples(), strict=True):
+        for axes, row in zip(figure.subplots(1, len(self.pooled), sharey=True), self.pooled.itertuples(), strict=True):
             value, half = self.sites[columns[row.measure]], Z95 * self.sites[f"{columns[row.measure]}_se"]
             low, high = value - half, value + half
             if row.measure == "observed over expected":
                 low, high = value * np.exp(-half), value * np.exp(half)
-                axes.set_xscale("log")
             axes.errorbar(value, place, xerr=[value - low, high - value], fmt="o", color=COLOURS["experimental"])
             axes.axvline(row.value, color=COLOURS["reference"], linewidth=1)
             axes.axvspan(row.new_low, row.new_high, color=COLOURS["reference"], alpha=0.12, linewidth=0)
