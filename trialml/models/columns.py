@@ -15,6 +15,7 @@ __all__ = [
     "as_categories",
     "as_numbers",
     "as_numbers_of_all",
+    "as_texts",
     "copies",
     "frequent_categories",
     "knots_of",
@@ -100,6 +101,18 @@ def as_categories(name: str, column: pd.Series) -> tuple[NDArray[np.intp], list[
         raise ModelInputError(f"'{name}' holds numbers, but the model learned it as text: give its categories as text.")
     codes, distinct = pd.factorize(column)
     return np.asarray(codes, dtype=np.intp), [str(value) for value in distinct]
+
+
+def as_texts(name: str, column: pd.Series) -> pd.Series:
+    """Return a column of categories as text, missing values as None.
+
+    Raises
+    ------
+    ModelInputError
+        If it holds numbers where the model learned text.
+    """
+    codes, texts = as_categories(name, column)
+    return pd.Series(np.asarray([*texts, None], dtype=object)[codes], index=column.index, dtype=object)
 
 
 def places_among(texts: list[str], known: list[str], codes: NDArray[np.intp]) -> NDArray[np.intp]:
