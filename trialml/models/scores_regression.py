@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 from trialml.data.folds import fold_labels, splits
 from trialml.models.encode import CovariateEncoder
+from trialml.models.fold_designs import FoldDesigns
 from trialml.models.shrunk_benefit import ShrunkBenefit, checked_scores, pooled_slope
 
 __all__ = ["ScoresRegression"]
@@ -69,7 +70,8 @@ class ScoresRegression(ShrunkBenefit):
         return models
 
     def _fit_each(self, models: list[Self], X: pd.DataFrame, scores: Floats) -> None:
-        products = np.asarray([self._out_of_fold_products(X, scores, generator) for generator in self._sources()])
+        designs = FoldDesigns(X)
+        products = np.asarray([self._out_of_fold_products(designs, scores, source) for source in self._sources()])
         encoder = CovariateEncoder().fit(X)
         design = encoder.transform(X)
         for place, (model, column) in enumerate(zip(models, scores.T, strict=True)):
@@ -104,11 +106,11 @@ class ScoresRegression(ShrunkBenefit):
     def _line(self, design: Floats, scores: Floats) -> Floats:
         """Return the line's coefficients for a standardised design, shape (k,)."""
 
-    def _out_of_fold_products(self, X: pd.DataFrame, scores: Floats, generator: np.random.Generator) -> Floats:
+    def _out_of_fold_products(self, designs: FoldDesigns, scores: Floats, generator: np.random.Generator) -> Floats:
         """Return the sums ``x y`` and ``x x`` of one split for each column of the scores, shape (arms, 2)."""
         fitted = np.zeros(scores.shape)
         for train, test in splits(fold_labels(np.zeros(len(scores)), self.folds, generator)):
-            design = CovariateEncoder().fit(X.iloc[train]).transform(X)
+            design = designs.of(train)
             for place in range(scores.shape[1]):
                 # Centred in each fold: the slope is about the ordering, not about the folds' averages.
                 out = design[test] @ self._line(design[train], scores[train, place])
