@@ -137,8 +137,8 @@ def areas_to(grid: Floats, survival: Floats, tau: float) -> Floats:
     tau
         Where the mean is restricted: the last value holds up to it.
     """
-    left = np.column_stack([np.ones(len(survival)), survival])
-    return np.asarray(left @ np.diff(np.concatenate([[0.0], grid, [tau]])), dtype=np.float64)
+    edges = np.append(grid, tau)
+    return np.asarray(edges[0] + survival @ np.diff(edges), dtype=np.float64)
 
 
 def checked_tau(tau: float | None, time: Floats, arm: Flags) -> float:
