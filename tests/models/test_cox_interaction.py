@@ -149,6 +149,11 @@ def test_what_it_cannot_use_is_refused_in_words():
         CoxInteraction(modifiers=("y1",)).fit(X, y)
     with pytest.raises(ModelInputError, match="'arm' is neither 0 nor 1 in 2 of 100 patients"):
         CoxInteraction().fit(X.assign(arm=np.where(np.arange(100) < 2, 2.0, X["arm"])), y)
+    for copy in (1 - X["arm"], X["arm"].map({0.0: "old", 1.0: "new"}), X["arm"].where(X["arm"] > 0)):
+        with pytest.raises(
+            AnalysisError, match=r"'drug' has one value in all patients of one arm .* it is the treatment"
+        ):
+            CoxInteraction().fit(X.assign(drug=copy), y)
     with pytest.raises(ModelInputError, match="lack the column 'arm'"):
         CoxInteraction().fit(X.drop(columns="arm"), y)
     with pytest.raises(

@@ -52,13 +52,14 @@ class OutcomeBenefit(ShrunkBenefit):
         ModelInputError
             If the arm is neither 0 nor 1, a column is absent or a value infinite.
         AnalysisError
-            If an arm has fewer than 20 patients, and as the models that are learned.
+            If an arm has fewer than 20 patients, a covariate is the arm, and as the models that are learned.
         """
         outcome, scores = scores_of(y)
         checked_scores(scores, len(X))
         arm = arm_of(X, self.treatment)
         covariates = X.drop(columns=[self.treatment])
         self.feature_names_in_ = np.asarray(covariates.columns, dtype=object)
+        _refuse_the_arm_as_a_covariate(covariates, arm)
         self._prepare(outcome, arm)
         products = np.asarray(
             [self._out_of_fold_products(covariates, outcome, arm, scores, source) for source in self._sources()]
@@ -123,6 +124,17 @@ def arm_of(X: pd.DataFrame, treatment: str) -> Flags:
             f"An arm has {fewest} patients: a response model that learns from outcomes needs {FEWEST_IN_ARM} in each."
         )
     return np.asarray(arm == 1.0)
+
+
+def _refuse_the_arm_as_a_covariate(X: pd.DataFrame, arm: Flags) -> None:
+    for name in X.columns:
+        codes, _ = pd.factorize(X[name], use_na_sentinel=False)
+        control, treated = codes[~arm], codes[arm]
+        if control[0] != treated[0] and (control == control[0]).all() and (treated == treated[0]).all():
+            raise AnalysisError(
+                f"'{name}' has one value in all patients of one arm and another in all of the other: it is the treatment, and no "
+                "covariate; leave it out."
+            )
 
 
 def areas_to(grid: Floats, survival: Floats, tau: float) -> Floats:
