@@ -11,6 +11,7 @@ from trialml.data.folds import fold_labels
 from trialml.errors import AnalysisError, DataError, ModelInputError
 from trialml.models.cox_interaction import CoxInteraction
 from trialml.models.outcome import scored_outcome, survival_outcome
+from trialml.models.outcome_benefit import areas_to
 from trialml.survival.cox import baseline_cumulative_hazard, fit_cox
 
 REFERENCE = Path(__file__).parent.parent / "reference"
@@ -72,6 +73,12 @@ def test_the_benefit_is_the_area_between_the_two_curves_up_to_tau():
         contrast.append(means[1] - means[0])
     said = model.benefit_score(X) - model.average_ + model.centre_
     np.testing.assert_allclose(said[:15], contrast, rtol=1e-7)
+
+
+def test_without_an_event_before_tau_a_restricted_mean_is_tau():
+    np.testing.assert_array_equal(areas_to(np.empty(0), np.empty((3, 0)), 2.5), [2.5, 2.5, 2.5])
+    # By hand: 1 to 1, then 0.5 to 3.
+    np.testing.assert_allclose(areas_to(np.array([1.0]), np.array([[0.5]]), 3.0), [2.0], rtol=1e-12)
 
 
 def criterion(design, y, penalty):
@@ -142,6 +149,11 @@ def test_what_it_cannot_use_is_refused_in_words():
         CoxInteraction(modifiers=("y1",)).fit(X, y)
     with pytest.raises(ModelInputError, match="'arm' is neither 0 nor 1 in 2 of 100 patients"):
         CoxInteraction().fit(X.assign(arm=np.where(np.arange(100) < 2, 2.0, X["arm"])), y)
+    for copy in (1 - X["arm"], X["arm"].map({0.0: "old", 1.0: "new"}), X["arm"].where(X["arm"] > 0)):
+        with pytest.raises(
+            AnalysisError, match=r"'drug' has one value in all patients of one arm .* it is the treatment"
+        ):
+            CoxInteraction().fit(X.assign(drug=copy), y)
     with pytest.raises(ModelInputError, match="lack the column 'arm'"):
         CoxInteraction().fit(X.drop(columns="arm"), y)
     with pytest.raises(

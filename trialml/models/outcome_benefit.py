@@ -52,13 +52,14 @@ class OutcomeBenefit(ShrunkBenefit):
         ModelInputError
             If the arm is neither 0 nor 1, a column is absent or a value infinite.
         AnalysisError
-            If an arm has fewer than 20 patients, and as the models that are learned.
+            If an arm has fewer than 20 patients, a covariate is the arm, and as the models that are learned.
         """
         outcome, scores = scores_of(y)
         checked_scores(scores, len(X))
         arm = arm_of(X, self.treatment)
         covariates = X.drop(columns=[self.treatment])
         self.feature_names_in_ = np.asarray(covariates.columns, dtype=object)
+        _refuse_the_arm_as_a_covariate(covariates, arm)
         self._prepare(outcome, arm)
         products = np.asarray(
             [self._out_of_fold_products(covariates, outcome, arm, scores, source) for source in self._sources()]
@@ -125,6 +126,17 @@ def arm_of(X: pd.DataFrame, treatment: str) -> Flags:
     return np.asarray(arm == 1.0)
 
 
+def _refuse_the_arm_as_a_covariate(X: pd.DataFrame, arm: Flags) -> None:
+    for name in X.columns:
+        codes, _ = pd.factorize(X[name], use_na_sentinel=False)
+        control, treated = codes[~arm], codes[arm]
+        if control[0] != treated[0] and (control == control[0]).all() and (treated == treated[0]).all():
+            raise AnalysisError(
+                f"'{name}' has one value in all patients of one arm and another in all of the other: it is the treatment, and no "
+                "covariate; leave it out."
+            )
+
+
 def areas_to(grid: Floats, survival: Floats, tau: float) -> Floats:
     """Return the restricted means of survival curves that step on a grid, shape (n,).
 
@@ -137,8 +149,8 @@ def areas_to(grid: Floats, survival: Floats, tau: float) -> Floats:
     tau
         Where the mean is restricted: the last value holds up to it.
     """
-    left = np.column_stack([np.ones(len(survival)), survival])
-    return np.asarray(left @ np.diff(np.concatenate([[0.0], grid, [tau]])), dtype=np.float64)
+    edges = np.append(grid, tau)
+    return np.asarray(edges[0] + survival @ np.diff(edges), dtype=np.float64)
 
 
 def checked_tau(tau: float | None, time: Floats, arm: Flags) -> float:

@@ -71,7 +71,7 @@ class ScoresRegression(ShrunkBenefit):
 
     def _fit_each(self, models: list[Self], X: pd.DataFrame, scores: Floats) -> None:
         designs = FoldDesigns(X)
-        products = np.asarray([self._out_of_fold_products(designs, scores, generator) for generator in self._sources()])
+        products = np.asarray([self._out_of_fold_products(designs, scores, source) for source in self._sources()])
         encoder = CovariateEncoder()
         design = encoder.fit_transform(X)
         for place, (model, column) in enumerate(zip(models, scores.T, strict=True)):
