@@ -143,7 +143,7 @@ def refuse_small_arms(arms: Arms) -> None:
     if sizes[smallest] < FEWEST_IN_AN_ARM:
         raise AnalysisError(
             f"{_arm_words(smallest, len(sizes))} has {counted(sizes[smallest], 'patient')}; the outcome models behind the scores need "
-            f"at least {FEWEST_IN_AN_ARM} in each arm: use more data."
+            f"at least {FEWEST_IN_AN_ARM} in each arm, within a cross-validation too: use more data or more folds."
         )
 
 

@@ -110,6 +110,8 @@ class CensoredArm:
 
     def _replaced(self, X: pd.DataFrame, rest: _Rest, time: Floats, event: Flags) -> Floats:
         """Return Y* of the module's docstring, shape (n,)."""
+        if not len(time):
+            return np.empty(0)
         time = snapped(time, self.known_times)
         ended = np.minimum(time, self.tau)
         known = event | (time >= self.tau)

@@ -149,7 +149,8 @@ def crossfit_scores(
         ``"rmst"`` for restricted mean time, ``"survival"`` for the probability to be free of the event beyond tau.
     censoring
         Fits a model of the censoring to one arm, where it depends on covariates (it is given the censorings before tau in
-        the place of the events); by default the arm's Kaplan-Meier curve.
+        the place of the events); by default the arm's Kaplan-Meier curve. Weights are not truncated: where some patients
+        are hardly ever followed to tau, the scores' variance has no bound, and a smaller tau is the remedy.
 
     Returns
     -------
