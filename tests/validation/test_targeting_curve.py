@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,9 @@ def test_a_strong_order_is_found_and_drawn_and_survives_a_round_trip():
     assert found.p_autoc < 0.001
     assert "Patients ranked first had larger effects" in found.text()
     assert "p <0.001, one-sided" in found.text()
+    assert found.text().endswith("patients at higher risk gain more even where the hazard ratio is the same for all.")
+    weak = replace(found, autoc=replace(found.autoc, low=-1.0), tau=math.nan, scale="risk difference")
+    assert weak.text().endswith("by the one-sided test; the two-sided interval includes 0.")
     assert "scale: RMST difference over 365 days; crossfit, 400 patients, 6 repeats of 4 folds" in found.text()
     assert found.curve["share"].iloc[-1] == 1.0
     assert found.curve["gain"].iloc[-1] == pytest.approx(0.0, abs=1e-12)

@@ -38,8 +38,8 @@ FEWEST = 10
 
 DEPENDENCE = 1.25
 """What standard errors of cross-fits are multiplied by: the folds' rules share patients, which patients' influences do not
-show. In simulated trials without heterogeneity the spread was 1.15 to 1.21 times the error without it for AUTOC, 1.20 to 1.27 for
-Qini (300 to 1,000 patients, ``benchmarks/targeting_size.py``)."""
+show. In simulated trials of 300 to 1,000 patients without heterogeneity the spread was 1.14 to 1.18 times the error without it for
+AUTOC, 1.17 to 1.25 for Qini (400 replications each, Monte Carlo error .04; ``benchmarks/targeting_size.py``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +102,14 @@ class TargetingCurve(Result):
             f"effect (AUTOC; {_p_words(self.p_autoc)}, one-sided; scale: {self.scale}; {by}); weighted by the share it is {self.qini.text()} (Qini; "
             f"{_p_words(self.p_qini)})."
         )
-        if self.p_autoc < 0.05:
-            return f"{said} Patients ranked first had larger effects than the others."
+        if self.p_autoc >= 0.05:
+            return f"{said} This does not show that the order is better than chance; nor does it show that there is no order."
+        said += " Patients ranked first had larger effects than the others"
+        said += "." if self.autoc.low > 0 else ", by the one-sided test; the two-sided interval includes 0."
+        if math.isnan(self.tau):
+            return said
         return (
-            f"{said} This does not show that the order is better than chance; nor does it show that there is no order."
+            f"{said} On this scale patients at higher risk gain more even where the hazard ratio is the same for all."
         )
 
     def scalars(self) -> dict[str, float]:
