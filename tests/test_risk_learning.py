@@ -54,7 +54,8 @@ def learned(write_study, tmp_path_factory):
     return learn
 
 
-MODELS = ("cox_ridge", "cox_elastic_net", "boosted_hazard", "survival_forest")
+MODELS = ("cox_ridge", "cox_elastic_net", "boosted_hazard", "boosted_cox", "survival_forest")
+BOOSTED = ("boosted_hazard", "boosted_cox", "boosted_competing")
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -72,13 +73,16 @@ def test_every_model_of_a_time_to_event_is_described_judged_and_explained(done):
     assert described.subject == "risk"
     assert described.events == int(analysis.trial.event.sum())
     assert analysis.only(SampleAdequacy).events == described.events
-    bootstrap = () if name == "boosted_hazard" else (Optimism, Stability)
+    bootstrap = (Optimism, Stability) if linear else (Stability,) if name == "survival_forest" else ()
     for kind in (Discrimination, Calibration, PredictionError, Performance, *bootstrap):
         found = analysis.only(kind)
         assert all(np.isfinite(value) for value in found.scalars().values()), kind
     assert analysis.only(Discrimination).crossfit.value > 0.5
     explained = analysis.only(Explanation if linear else PermutationImportance)
     assert explained.subject == "the risk model"
+    assert bool(analysis.about(Optimism)) == linear
+    if name == "survival_forest":
+        assert not described.settings["learned"].any()
     again = type(described).from_dict(json.loads(json.dumps(described.to_dict())))
     assert again.text() == described.text()
 
@@ -391,6 +395,7 @@ def test_a_code_that_is_no_event_is_refused_by_its_row(write_study, tmp_path, ca
                 "judged on the control arm alone",
                 "C-index in the control arm",
                 "Permutation importance",
+                "no correction for optimism",
             ),
             ("where the arm orders too", "whose risk new patients are given"),
         ),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
+from trialml.result import Result
 from trialml.risk_patients import FittedRisk, RiskPatients
 from trialml.validation.averaged import average_performance
 from trialml.validation.by_group import performance_by_group
@@ -22,13 +23,17 @@ from trialml.validation.net_benefit import decision_curve
 from trialml.validation.optimism import Optimism, optimism
 from trialml.validation.performance import Performance, performance
 from trialml.validation.prediction_error import prediction_error
-from trialml.validation.stability import prediction_stability
+from trialml.validation.stability import Stability, prediction_stability
 
-__all__ = ["judge", "judge_by_bootstrap"]
+__all__ = ["ON_TREES", "judge", "judge_by_bootstrap"]
 
 Rows = NDArray[np.intp]
 THE_MODEL = "the risk model"
 QUICK_BOOTSTRAPS = 20
+ON_TREES = (
+    "There is no correction for optimism by the bootstrap: it takes too little off a model on trees, which remembers the patients that a "
+    "sample and the original data share. The numbers from patients not used for fitting stand."
+)
 _CURVE, _BOOTSTRAP = 9, 42
 """The steps of the calibration curve's draws and of the bootstrap samples."""
 
@@ -86,7 +91,7 @@ def _over_time(patients: RiskPatients, held: HeldOut) -> Performance:
     return replace(mean, measures=kept)
 
 
-def judge_by_bootstrap(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]) -> None:
+def judge_by_bootstrap(patients: RiskPatients, fit: Callable[[Rows], FittedRisk], *, linear: bool) -> None:
     """Add the performance corrected for optimism and the predictions' stability, from the same bootstrap models.
 
     Parameters
@@ -95,6 +100,9 @@ def judge_by_bootstrap(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]
         Whom the model was learned from.
     fit
         Repeats the learning on some rows; it is called once for each sample.
+    linear
+        Whether the model has coefficients. One on trees is not corrected: the original patients hold those of every sample, whom
+        trees remember, so that too little would be taken off.
     """
     analysis, asked = patients.analysis, patients.asked
     samples = min(asked.bootstrap, QUICK_BOOTSTRAPS) if analysis.quick else asked.bootstrap
@@ -109,16 +117,18 @@ def judge_by_bootstrap(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]
         "seed": analysis.seed(_BOOTSTRAP),
         **patients.at,
     }
-    once = _Once(fit)
+    once, found = _Once(fit), list[Result]()
     try:
         with analysis.watcher.step("Risk model, bootstrap", samples) as advance:
-            corrected = optimism(once, tau=patients.endpoint.horizon, advance=advance, **given)
-            stable = prediction_stability(once, **given)
+            if linear:
+                found.append(optimism(once, tau=patients.endpoint.horizon, advance=advance, **given))
+                found.append(prediction_stability(once, **given))
+            else:
+                found.append(prediction_stability(once, advance=advance, **given))
     except AnalysisError as error:
-        analysis.add(NotDone(Optimism.title, str(error).rstrip(".")), "risk")
-        return
-    analysis.add(corrected, "risk")
-    analysis.add(stable, "risk")
+        found.append(NotDone(Stability.title if found or not linear else Optimism.title, str(error).rstrip(".")))
+    for one in found:
+        analysis.add(one, "risk")
 
 
 class _Once:

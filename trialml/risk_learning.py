@@ -54,7 +54,7 @@ def learn_risk(learning: Learning) -> None:
     model = fit(np.arange(len(patients.X)))
     _describe(patients, model)
     judge(patients, held, model)
-    judge_by_bootstrap(patients, fit)
+    judge_by_bootstrap(patients, fit, linear=coefficients_model(model.estimator) is not None)
     _explain(patients, model, kept)
     part = RiskPart(name, model.estimator, patients.endpoint.horizon, patients.arm)
     analysis.risk = Stratifier(learning.trial.name, patients.endpoint.unit, learning.contract, risk=part)

@@ -14,6 +14,7 @@ from trialml.models import model_named
 from trialml.models.cox_model import CoxModel
 from trialml.report.document import Finding, Summary
 from trialml.result import format_count, format_number
+from trialml.risk_judging import ON_TREES
 from trialml.risk_patients import ARM_WORDS, coefficients_model
 from trialml.strata.benefit_harm import BenefitHarm
 from trialml.survival.proportional_hazards import ProportionalHazards
@@ -199,7 +200,7 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
             "hazard ratio differs between patients is asked by one test, before any subgroup is learned from the data."
         ),
         "models": _model_words(analysis),
-        "validation": "Every number here is from patients whom the model had not seen, unless it is marked apparent.",
+        "validation": _validation_words(analysis),
         "explain": (
             "What moves the risk model (who will do badly) and what moves the benefit score (who will benefit) are different questions "
             "and are shown apart. Both describe the models, not causes."
@@ -215,6 +216,12 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
             "trial's hazard ratio."
         ),
     }
+
+
+def _validation_words(analysis: Analysis) -> str:
+    said = "Every number here is from patients whom the model had not seen, unless it is marked apparent or corrected."
+    part = None if analysis.risk is None else analysis.risk.risk
+    return said if part is None or coefficients_model(part.estimator) is not None else f"{said} {ON_TREES}"
 
 
 def _model_words(analysis: Analysis) -> str:

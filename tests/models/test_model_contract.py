@@ -18,8 +18,16 @@ RISK, RESPONSE = models_for("risk"), models_for("response")
 EVERY = [*RISK.values(), *RESPONSE.values()]
 
 
-def ids(models):
-    return [model.name for model in models]
+def each(models):
+    """One case a model, by name; one that needs an extra is skipped where the extra is not installed."""
+    return [
+        pytest.param(
+            model,
+            id=model.name,
+            marks=pytest.mark.skipif(not model.installed, reason=f"{model.name} needs {model.needs}, an extra"),
+        )
+        for model in models
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +98,7 @@ def test_models_are_listed_by_kind_of_endpoint_and_one_of_another_kind_is_refuse
         models_for("risk", "binry")
 
 
-@pytest.mark.parametrize("model", EVERY, ids=ids(EVERY))
+@pytest.mark.parametrize("model", each(EVERY))
 def test_parameters_are_kept_as_given_and_clones_are_unfitted(model, patients):
     estimator = model.estimator(**settings(model))
     fitted = clone(estimator).fit(patients[0], target(model, patients))
@@ -101,7 +109,7 @@ def test_parameters_are_kept_as_given_and_clones_are_unfitted(model, patients):
         clone(fitted).predict(patients[0])
 
 
-@pytest.mark.parametrize("model", EVERY, ids=ids(EVERY))
+@pytest.mark.parametrize("model", each(EVERY))
 def test_trap_33_two_fits_agree_to_the_last_digit_and_leave_their_input_alone(model, patients):
     X, before = patients[0], patients[0].copy(deep=True)
     one, other = (model.estimator(**settings(model)).fit(X, target(model, patients)).predict(X) for _ in range(2))
@@ -109,14 +117,14 @@ def test_trap_33_two_fits_agree_to_the_last_digit_and_leave_their_input_alone(mo
     pd.testing.assert_frame_equal(X, before)
 
 
-@pytest.mark.parametrize("model", EVERY, ids=ids(EVERY))
+@pytest.mark.parametrize("model", each(EVERY))
 def test_a_pipeline_may_end_in_it(model, patients):
     X, y = patients[0], target(model, patients)
     line = Pipeline([("as it is", "passthrough"), ("model", model.estimator(**settings(model)))]).fit(X, y)
     np.testing.assert_array_equal(line.predict(X), model.estimator(**settings(model)).fit(X, y).predict(X))
 
 
-@pytest.mark.parametrize("model", EVERY, ids=ids(EVERY))
+@pytest.mark.parametrize("model", each(EVERY))
 def test_the_state_goes_through_json_and_returns_the_same_predictions(model, patients):
     X = patients[0]
     fitted = model.estimator(**settings(model)).fit(X, target(model, patients))
@@ -126,7 +134,7 @@ def test_the_state_goes_through_json_and_returns_the_same_predictions(model, pat
     np.testing.assert_array_equal(numbers(model, again, X), numbers(model, fitted, X))
 
 
-@pytest.mark.parametrize("model", EVERY, ids=ids(EVERY))
+@pytest.mark.parametrize("model", each(EVERY))
 def test_a_prediction_depends_on_no_other_patient_of_the_batch(model, patients):
     X = patients[0]
     fitted = model.estimator(**settings(model)).fit(X, target(model, patients))
@@ -137,7 +145,7 @@ def test_a_prediction_depends_on_no_other_patient_of_the_batch(model, patients):
 RISKS = list(RISK.values())
 
 
-@pytest.mark.parametrize("model", RISKS, ids=ids(RISKS))
+@pytest.mark.parametrize("model", each(RISKS))
 def test_a_risk_is_a_probability_that_grows_with_time_and_is_refused_beyond_the_follow_up(model, patients):
     X, y = patients[0], target(model, patients)
     fitted = model.estimator(**settings(model)).fit(X, y)
@@ -160,7 +168,7 @@ def test_a_risk_is_a_probability_that_grows_with_time_and_is_refused_beyond_the_
         fitted.risk(X, 1.01 * y["time"].max())
 
 
-@pytest.mark.parametrize("model", RISKS, ids=ids(RISKS))
+@pytest.mark.parametrize("model", each(RISKS))
 def test_the_order_of_columns_and_a_further_column_move_no_prediction(model, patients):
     X = patients[0]
     fitted = model.estimator(**settings(model)).fit(X, target(model, patients))
@@ -168,7 +176,7 @@ def test_the_order_of_columns_and_a_further_column_move_no_prediction(model, pat
     np.testing.assert_array_equal(numbers(model, fitted, turned), numbers(model, fitted, X))
 
 
-@pytest.mark.parametrize("model", RISKS, ids=ids(RISKS))
+@pytest.mark.parametrize("model", each(RISKS))
 def test_the_arm_may_be_a_covariate_and_a_blind_model_does_not_see_it(model, patients):
     X, y = patients[0], target(model, patients)
     arm = np.random.default_rng(6).integers(0, 2, len(X)).astype(float)
@@ -179,7 +187,7 @@ def test_the_arm_may_be_a_covariate_and_a_blind_model_does_not_see_it(model, pat
     assert model.estimator(**settings(model)).treatment is None
 
 
-@pytest.mark.parametrize("model", RISKS, ids=ids(RISKS))
+@pytest.mark.parametrize("model", each(RISKS))
 def test_a_grid_search_runs_over_it_and_predicts_better_than_nothing(model, patients):
     X, y = patients[0], target(model, patients)
     search = GridSearchCV(

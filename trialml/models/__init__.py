@@ -19,7 +19,7 @@ depends on the endpoint (`trialml.models.outcome` makes y):
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pkgutil
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -48,6 +48,8 @@ class Model:
         The scikit-learn estimator.
     endpoint
         The kind of endpoint that it predicts, or whose doubly robust scores it regresses.
+    needs
+        A package beyond those that trialml requires, without which it cannot be fitted; empty for none.
     """
 
     name: str
@@ -55,6 +57,12 @@ class Model:
     words: str
     estimator: type[Any]
     endpoint: EndpointKind = "time to event"
+    needs: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package that it needs is there."""
+        return not self.needs or importlib.util.find_spec(self.needs) is not None
 
 
 def models_for(question: str, endpoint: str | None = None) -> dict[str, Model]:

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from trialml.data.folds import fold_labels
 from trialml.errors import AnalysisError
 from trialml.models import Model
 from trialml.models.boosting import Boosted, binary_loss
+from trialml.models.column_bins import ColumnBins
 from trialml.models.outcome import BinaryOutcome
 from trialml.models.score import ScoredByLogLoss
 from trialml.models.tree_arrays import TreeArrays
@@ -54,7 +54,7 @@ class BoostedBinary(ScoredByLogLoss, Boosted):
         Raises
         ------
         AnalysisError
-            If fewer than 5 patients have the event, or fewer than 5 are free of it.
+            If fewer than 5 patients have the event, or fewer than 5 are free of it, or a covariate parts them without an error.
         DataError
             If y is no binary outcome.
         ModelInputError
@@ -72,8 +72,12 @@ class BoostedBinary(ScoredByLogLoss, Boosted):
                 f"Boosted trees cannot be fitted where {fewest} patients are with or without the event: at least "
                 f"{FEWEST_OF_A_KIND} of each kind are needed."
             )
-        fold = fold_labels(event, self.folds, self.seed) if self.folds else np.zeros(len(event), dtype=np.intp)
-        self.trees_ = self._grown(HistGradientBoostingClassifier(), binary_loss, matrix[used], event, weight, fold)
+        self._refuse_perfect_prediction(matrix[used], np.where(event, 1.0, 2.0), event)
+        bins = ColumnBins.learn(matrix[used])
+        fold = self._tuning_folds(X[used], event)
+        self.trees_ = self._grown(
+            HistGradientBoostingClassifier(), binary_loss, bins, bins.codes(matrix[used]), event, weight, fold
+        )
         return self
 
     def risk(self, X: pd.DataFrame) -> Floats:

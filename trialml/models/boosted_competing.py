@@ -56,7 +56,7 @@ class BoostedCompeting(BoostedHazards):
         Raises
         ------
         AnalysisError
-            If there are fewer than 5 events of interest.
+            If there are fewer than 5 events of interest, or a covariate orders them without an error.
         DataError
             If y is no outcome with competing events.
         ModelInputError
@@ -67,9 +67,9 @@ class BoostedCompeting(BoostedHazards):
             raise AnalysisError(
                 f"Boosted hazards cannot be fitted to {int((cause == 1).sum())} events: at least {FEWEST_EVENTS} are needed."
             )
-        matrix, rows = self._learn_periods(X, time, cause > 0)
-        self.event_ = self._learn_hazard(matrix, rows, cause == 1)
-        self.competing_ = self._learn_hazard(matrix, rows, cause > 1)
+        matrix, rows = self._learn_periods(X, time, cause > 0, cause == 1)
+        self.event_ = self._learn_hazard(X, matrix, rows, cause == 1)
+        self.competing_ = self._learn_hazard(X, matrix, rows, cause > 1)
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:

@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from trialml.data.folds import fold_labels
 from trialml.models import Model
 from trialml.models.boosting import Boosted, squared_loss
+from trialml.models.column_bins import ColumnBins
+from trialml.models.linear_design import refuse_perfect_line
 from trialml.models.linear_ridge import checked_numbers
 from trialml.models.score import ScoredByVariance
 from trialml.models.tree_arrays import TreeArrays
@@ -47,7 +48,7 @@ class BoostedContinuous(ScoredByVariance, Boosted):
         Raises
         ------
         AnalysisError
-            If there are fewer than 10 patients, or y is the same for all.
+            If there are fewer than 10 patients, y is the same for all, or a covariate is a line of it.
         DataError
             If y is missing, infinite or no row of numbers.
         ModelInputError
@@ -57,10 +58,12 @@ class BoostedContinuous(ScoredByVariance, Boosted):
 
         values = checked_numbers(y)
         matrix, weight = self._learn_columns(X), np.ones(len(values))
-        fold = (
-            fold_labels(np.zeros(len(values)), self.folds, self.seed) if self.folds else np.zeros(len(values), np.intp)
+        refuse_perfect_line(*self.design_.known(matrix), values)
+        bins = ColumnBins.learn(matrix)
+        fold = self._tuning_folds(X, np.zeros(len(values)))
+        self.trees_ = self._grown(
+            HistGradientBoostingRegressor(), squared_loss, bins, bins.codes(matrix), values, weight, fold
         )
-        self.trees_ = self._grown(HistGradientBoostingRegressor(), squared_loss, matrix, values, weight, fold)
         return self
 
     def predict(self, X: pd.DataFrame) -> Floats:

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from trialml.data.folds import fold_labels
 from trialml.errors import AnalysisError
 from trialml.models import Model
 from trialml.models.boosting import Boosted, poisson_loss
+from trialml.models.column_bins import ColumnBins
 from trialml.models.cox_model import FEWEST_EVENTS, checked_times_of_risk
 from trialml.models.outcome import checked_survival
 from trialml.models.person_periods import HazardTrees, PersonPeriods, period_ends, shares_of_periods
@@ -52,13 +52,16 @@ class BoostedHazards(ScoredByConcordance, Boosted):
         super().__init__(treatment, iterations, learning_rate, leaves, fewest, ridge, folds, seed)
         self.periods = periods
 
-    def _learn_periods(self, X: pd.DataFrame, time: Floats, event: Flags) -> tuple[Floats, PersonPeriods]:
+    def _learn_periods(
+        self, X: pd.DataFrame, time: Floats, event: Flags, of_interest: Flags
+    ) -> tuple[Floats, PersonPeriods]:
         matrix = self._learn_columns(X)
+        self._refuse_perfect_prediction(matrix, time, of_interest)
         self.ends_ = period_ends(time, event, self.periods)
         self.horizon_limit_ = float(time.max())
         return matrix, PersonPeriods.of(time, self.ends_)
 
-    def _learn_hazard(self, matrix: Floats, rows: PersonPeriods, event: Flags) -> HazardTrees:
+    def _learn_hazard(self, X: pd.DataFrame, matrix: Floats, rows: PersonPeriods, event: Flags) -> HazardTrees:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         n_periods, patients = len(self.ends_), np.flatnonzero(event)
@@ -71,13 +74,12 @@ class BoostedHazards(ScoredByConcordance, Boosted):
         expected = rows.exposure * marginal[rows.period]
         # A period without an event has a hazard of 0 whatever the covariates.
         seen = expected > 0
-        fold = np.zeros(len(event), dtype=np.intp)
-        if self.folds:
-            fold = fold_labels(event, self.folds, self.seed)
+        bins, fold = ColumnBins.learn(matrix), self._tuning_folds(X, event)
         trees = self._grown(
             HistGradientBoostingRegressor(loss="poisson"),
             poisson_loss,
-            np.column_stack([matrix[rows.patient], rows.period.astype(np.float64)])[seen],
+            bins,
+            np.column_stack([bins.codes(matrix)[rows.patient[seen]], rows.period[seen]]),
             happened[seen] / expected[seen],
             expected[seen],
             fold[rows.patient][seen],
@@ -122,7 +124,7 @@ class BoostedHazard(BoostedHazards):
         Raises
         ------
         AnalysisError
-            If there are fewer than 5 events.
+            If there are fewer than 5 events, or a covariate orders them without an error.
         DataError
             If y is no time to event.
         ModelInputError
@@ -133,8 +135,8 @@ class BoostedHazard(BoostedHazards):
             raise AnalysisError(
                 f"Boosted hazards cannot be fitted to {int(event.sum())} events: at least {FEWEST_EVENTS} are needed."
             )
-        matrix, rows = self._learn_periods(X, time, event)
-        self.hazard_ = self._learn_hazard(matrix, rows, event)
+        matrix, rows = self._learn_periods(X, time, event, event)
+        self.hazard_ = self._learn_hazard(X, matrix, rows, event)
         return self
 
     def log_hazard(self, X: pd.DataFrame) -> Floats:

@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
-from trialml.data.folds import splits
+from trialml.data.folds import fold_labels, splits
+from trialml.models.column_bins import ColumnBins
+from trialml.models.linear_design import copies_of, refuse_perfect_prediction
 from trialml.models.tree_arrays import TreeArrays
 from trialml.models.tree_design import TreeDesign
 
@@ -20,7 +22,7 @@ Floats = NDArray[np.float64]
 Loss = Callable[[Floats, Floats, Floats], float]
 
 SPARSE = 1e-12
-MANY_ROWS = 100_000
+MANY_ROWS = 2_000_000
 """Rows from which on trees are grown on more than one core."""
 
 
@@ -70,10 +72,21 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
         self.design_ = TreeDesign.learn(X, self.treatment)
         return self.design_.matrix(X)
 
+    def _refuse_perfect_prediction(self, matrix: Floats, time: Floats, event: NDArray[np.bool_]) -> None:
+        refuse_perfect_prediction(*self.design_.known(matrix), time, event)
+
+    def _tuning_folds(self, X: pd.DataFrame, kind: NDArray[Any]) -> NDArray[np.intp]:
+        """Return folds of the tuning, balanced by arm and by outcome, the copies of a patient together, shape (n,)."""
+        if not self.folds:
+            return np.zeros(len(X), dtype=np.intp)
+        arm = np.full(len(X), "all") if self.treatment is None else X[self.treatment].to_numpy().astype(np.str_)
+        return fold_labels(np.char.add(arm, np.asarray(kind).astype(np.str_)), self.folds, self.seed, copies_of(X))
+
     def _grown(
         self,
         learner: Any,
         loss: Loss,
+        bins: ColumnBins,
         rows: Floats,
         outcome: NDArray[Any],
         weight: Floats,
@@ -87,6 +100,8 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
             An unfitted HistGradientBoosting estimator of scikit-learn with its loss.
         loss
             Total loss of outcomes, predictions and weights.
+        bins
+            What the rows hold in the place of values; a column more than these is taken as it is.
         fold
             The fold of each row's patient, shape (m,).
         """
@@ -94,7 +109,9 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
 
         # Threads that wait for each other take far longer than the work of a trial's few rows; the trees are the same.
         with threadpool_limits(1 if len(rows) < MANY_ROWS else None, user_api="openmp"):
-            return self._tuned(learner, loss, rows, outcome, weight, fold)
+            trees = self._tuned(learner, loss, rows, outcome, weight, fold)
+        bins.read_on_values(trees)
+        return trees
 
     def _tuned(
         self,
@@ -109,18 +126,20 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
         if self.folds:
             total = np.zeros(self.iterations)
             for train, test in splits(fold):
-                model = self._set(learner, self.iterations)
-                model.fit(rows[train], outcome[train], sample_weight=weight[train])
+                model = self._fitted(learner, self.iterations, rows[train], outcome[train], weight[train])
                 staged = getattr(model, "staged_predict_proba", model.staged_predict)
                 for place, predicted in enumerate(staged(rows[test])):
                     risk = predicted if predicted.ndim == 1 else predicted[:, 1]
                     total[place] += loss(outcome[test], risk, weight[test])
             wanted = int(np.argmin(total)) + 1
-        model = self._set(learner, wanted).fit(rows, outcome, sample_weight=weight)
-        return TreeArrays.of_boosting(model)
+        return TreeArrays.of_boosting(self._fitted(learner, wanted, rows, outcome, weight))
 
-    def _set(self, learner: Any, iterations: int) -> Any:
-        return clone(learner).set_params(
+    def _fitted(self, learner: Any, iterations: int, rows: Floats, outcome: NDArray[Any], weight: Floats) -> Any:
+        # Scikit-learn takes no column without a value; one that is the same for all is split on no more than that.
+        empty = np.isnan(rows).all(axis=0)
+        if empty.any():
+            rows = np.where(empty, 0.0, rows)
+        model = clone(learner).set_params(
             max_iter=iterations,
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.leaves,
@@ -130,6 +149,7 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
             categorical_features=None,
             random_state=self.seed,
         )
+        return model.fit(rows, outcome, sample_weight=weight)
 
 
 def poisson_loss(rate: NDArray[Any], predicted: Floats, exposure: Floats) -> float:

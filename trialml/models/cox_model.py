@@ -21,7 +21,7 @@ from trialml.survival.cox import baseline_cumulative_hazard
 from trialml.survival.product_limit import step_at
 from trialml.survival.ties import not_after
 
-__all__ = ["FEWEST_EVENTS", "CoxModel", "HazardModel", "checked_times_of_risk"]
+__all__ = ["FEWEST_EVENTS", "CoxModel", "HazardModel", "checked_times_of_risk", "proportional_survival"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -145,13 +145,27 @@ class CoxModel(HazardModel, ABC):
             If a time lies beyond the follow-up of the training data.
         """
         check_is_fitted(self, "coefficients_")
-        wanted = checked_times_of_risk(times, self.horizon_limit_)
-        hazard = step_at(self.baseline_times_, self.baseline_hazard_, wanted, initial=0.0)
-        return np.asarray(np.exp(-np.outer(np.exp(self.log_hazard(X)), hazard)), dtype=np.float64)
+        baseline = (self.baseline_times_, self.baseline_hazard_)
+        return proportional_survival(self.log_hazard(X), *baseline, times, self.horizon_limit_)
 
     def risk(self, X: pd.DataFrame, horizon: float) -> Floats:
         """Return 1 - S(horizon | x), shape (n,)."""
         return np.asarray(1.0 - self.survival(X, np.asarray([horizon]))[:, 0])
+
+
+def proportional_survival(
+    log_hazard: Floats, baseline_times: Floats, baseline_hazard: Floats, times: ArrayLike, limit: float
+) -> Floats:
+    """Return exp(-H0(t) exp(log hazard)), shape (n, number of times).
+
+    Raises
+    ------
+    AnalysisError
+        If a time lies beyond `limit`, is below 0 or missing.
+    """
+    wanted = checked_times_of_risk(times, limit)
+    hazard = step_at(baseline_times, baseline_hazard, wanted, initial=0.0)
+    return np.asarray(np.exp(-np.outer(np.exp(log_hazard), hazard)), dtype=np.float64)
 
 
 def checked_times_of_risk(times: ArrayLike, limit: float) -> Floats:

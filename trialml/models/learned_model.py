@@ -104,11 +104,12 @@ def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: in
     LearnedModel
         Its parameters but for the arm and the seed, and the numbers of trees where they were tuned.
     """
-    fixed = [(name, f"{value}") for name, value in fitted.get_params().items() if name not in ("treatment", "seed")]
-    rows = [(name.replace("_", " "), value, False) for name, value in fixed]
+    given = {name: value for name, value in fitted.get_params().items() if name not in ("treatment", "seed")}
+    rows = [(name.replace("_", " "), f"{value}", False) for name, value in given.items()]
     for name, part in vars(fitted).items():
         trees = part.trees if isinstance(part, HazardTrees) else part if isinstance(part, TreeArrays) else None
-        if trees is not None:
+        # A forest grows as many trees as it is told to: these were not found in the data.
+        if trees is not None and "trees" not in given:
             rows.append(
                 (f"trees of the {name.rstrip('_')}" if name != "trees_" else "trees grown", f"{len(trees.root)}", True)
             )

@@ -13,10 +13,11 @@ from trialml.errors import AnalysisError, ModelInputError
 from trialml.models.columns import require_columns
 from trialml.models.encode import CovariateEncoder
 
-__all__ = ["LinearDesign", "copies_of", "refuse_perfect_prediction"]
+__all__ = ["LinearDesign", "copies_of", "refuse_perfect_line", "refuse_perfect_prediction"]
 
 Floats = NDArray[np.float64]
 
+EXPLAINED_TOO_WELL = 1 - 1e-10
 TOO_WELL = 0.95
 """A column that never errs, and orders this share of the pairs, was measured after the outcome or is the outcome."""
 
@@ -111,3 +112,28 @@ def refuse_perfect_prediction(design: Floats, names: list[str], time: Floats, ev
                     f"'{names[place]}' alone puts the events in order without an error (concordance {found:.3f}), which no "
                     "baseline value does: it was measured later, or is the outcome; leave it out."
                 )
+
+
+def refuse_perfect_line(columns: Floats, names: list[str], values: Floats) -> None:
+    """Refuse a column that alone, as a straight line, explains a continuous outcome without an error.
+
+    Parameters
+    ----------
+    columns, names
+        Without missing values, shape (n, k), and what they are called.
+    values
+        The outcome, not the same for all, shape (n,).
+
+    Raises
+    ------
+    AnalysisError
+        If a column has a squared correlation of 1 with the outcome, but for rounding.
+    """
+    spread, centred = values - values.mean(), columns - columns.mean(axis=0)
+    size = (centred**2).sum(axis=0) * (spread @ spread)
+    explained = (centred.T @ spread) ** 2 / np.where(size > 0, size, np.inf)
+    if explained.max(initial=0.0) > EXPLAINED_TOO_WELL:
+        raise AnalysisError(
+            f"'{names[int(np.argmax(explained))]}' alone explains the outcome without an error, which no baseline value does: it "
+            "is the outcome, or was measured later; leave it out."
+        )

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from trialml.errors import AnalysisError, DataError
 from trialml.models import Model
 from trialml.models.encode import CovariateEncoder
-from trialml.models.linear_design import LinearDesign, copies_of
+from trialml.models.linear_design import LinearDesign, copies_of, refuse_perfect_line
 from trialml.models.ridge_line import ridge_line
 from trialml.models.score import ScoredByVariance
 
@@ -22,7 +22,6 @@ __all__ = ["MODEL", "LinearRidge", "checked_numbers"]
 Floats = NDArray[np.float64]
 
 FEWEST_PATIENTS = 10
-EXPLAINED_TOO_WELL = 1 - 1e-10
 
 
 class LinearRidge(ScoredByVariance, LinearDesign):
@@ -85,7 +84,7 @@ class LinearRidge(ScoredByVariance, LinearDesign):
         design = self._learn_design(X)
         arm = design[:, 0] if self.treatment is not None else None
         columns = design if arm is None else design[:, 1:]
-        self._refuse_copies(columns, values)
+        refuse_perfect_line(columns, list(self.encoder_.get_feature_names_out()), values)
         grid = len(values) * np.asarray(self.penalties, dtype=np.float64)
         patient = copies_of(X)
         counts = None if patient is None else patient.map(patient.value_counts()).to_numpy(dtype=np.float64)
@@ -97,16 +96,6 @@ class LinearRidge(ScoredByVariance, LinearDesign):
         self.intercept_ = float(control.mean())
         self.treatment_coefficient_ = float(left[arm == 1].mean() - self.intercept_) if both else 0.0
         return self
-
-    def _refuse_copies(self, columns: Floats, values: Floats) -> None:
-        spread = values - values.mean()
-        explained = (columns.T @ spread) ** 2 / len(values) / (spread @ spread)
-        if explained.max(initial=0.0) > EXPLAINED_TOO_WELL:
-            name = self.encoder_.get_feature_names_out()[int(np.argmax(explained))]
-            raise AnalysisError(
-                f"'{name}' alone explains the outcome without an error, which no baseline value does: it is the outcome, or was "
-                "measured later; leave it out."
-            )
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return the mean given the covariates, shape (n,)."""

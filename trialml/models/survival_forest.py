@@ -14,12 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from trialml.errors import AnalysisError
 from trialml.models import Model
 from trialml.models.cox_model import FEWEST_EVENTS, checked_times_of_risk
+from trialml.models.forest_curves import leaf_curves
+from trialml.models.linear_design import refuse_perfect_prediction
 from trialml.models.outcome import checked_survival
 from trialml.models.score import ScoredByConcordance
 from trialml.models.tree_arrays import TreeArrays
 from trialml.models.tree_design import TreeDesign
 from trialml.survival.cox import baseline_cumulative_hazard
-from trialml.survival.product_limit import product_limit, step_at
+from trialml.survival.product_limit import step_at
 from trialml.survival.ties import TIE_TOLERANCE
 
 __all__ = ["MODEL", "SurvivalForest"]
@@ -27,6 +29,8 @@ __all__ = ["MODEL", "SurvivalForest"]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+MANY_PATIENTS = 10_000
+"""Patients from which on trees are grown on all cores."""
 _ROWS_AT_ONCE = 4096
 
 
@@ -96,7 +100,7 @@ class SurvivalForest(ScoredByConcordance, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         AnalysisError
-            If there are fewer than 5 events.
+            If there are fewer than 5 events, or a covariate orders them without an error.
         DataError
             If y is no time to event.
         ModelInputError
@@ -111,19 +115,26 @@ class SurvivalForest(ScoredByConcordance, BaseEstimator):  # type: ignore[misc]
             )
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.design_ = TreeDesign.learn(X, self.treatment)
+        values = self.design_.matrix(X)
+        refuse_perfect_prediction(*self.design_.known(values), time, event)
         # The trees of scikit-learn compare in single precision.
-        matrix = self.design_.matrix(X).astype(np.float32)
+        matrix = values.astype(np.float32)
         forest = RandomForestRegressor(
             n_estimators=self.trees,
             min_samples_leaf=self.fewest,
             max_leaf_nodes=self.leaves,
             max_features=self.share,
             random_state=self.seed,
+            # Trees grow apart, so that the number of cores moves nothing.
+            n_jobs=-1 if len(matrix) >= MANY_PATIENTS else None,
         ).fit(matrix, logrank_scores(time, event))
         self.trees_ = TreeArrays.of_forest(forest)
         self.times_ = self._grid_of(time[event])
         self.horizon_limit_ = float(time.max())
-        self._learn_curves(self.trees_.leaves(matrix.astype(np.float64)), forest.estimators_samples_, time, event)
+        leaf, nodes = self.trees_.leaves(matrix.astype(np.float64)), len(self.trees_.feature)
+        self.curves_, self.curve_of_node_ = leaf_curves(
+            leaf, forest.estimators_samples_, nodes, time, event, self.times_
+        )
         return self
 
     def _grid_of(self, happened: Floats) -> Floats:
@@ -132,19 +143,6 @@ class SurvivalForest(ScoredByConcordance, BaseEstimator):  # type: ignore[misc]
             return distinct
         wanted = np.arange(1, self.grid + 1) / self.grid
         return np.unique(np.quantile(happened, wanted, method="inverted_cdf"))
-
-    def _learn_curves(self, leaf: NDArray[np.int64], samples: Any, time: Floats, event: Flags) -> None:
-        self.curve_of_node_ = np.full(len(self.trees_.feature), -1, dtype=np.int64)
-        curves: list[Floats] = []
-        for tree, drawn in enumerate(samples):
-            order = np.argsort(leaf[drawn, tree], kind="stable")
-            members = drawn[order]
-            places, starts = np.unique(leaf[members, tree], return_index=True)
-            for place, rows in zip(places, np.split(members, starts[1:]), strict=True):
-                self.curve_of_node_[place] = len(curves)
-                curve = product_limit(time[rows], event[rows])
-                curves.append(step_at(curve.time, curve.survival, self.times_, initial=1.0))
-        self.curves_ = np.asarray(curves)
 
     def _on_grid(self, X: pd.DataFrame) -> Floats:
         """Return survival at 0 and at each time of the grid, shape (n, g + 1)."""

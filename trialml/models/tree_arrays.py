@@ -91,6 +91,12 @@ class TreeArrays:
         return cls._joined(parts, 0.0)
 
     @classmethod
+    def of_lightgbm(cls, dumped: Mapping[str, Any]) -> Self:
+        """Take over the trees of ``Booster.dump_model()``, numeric splits with one output."""
+        parts = [_flat(tree["tree_structure"]) for tree in dumped["tree_info"]]
+        return cls._joined(parts, 0.0)
+
+    @classmethod
     def _joined(cls, parts: list[dict[str, NDArray[Any]]], baseline: float) -> Self:
         sizes = [len(part["feature"]) for part in parts]
         root = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
@@ -121,8 +127,7 @@ class TreeArrays:
         With 0 periods there is no further column, and the shape is (n, 1).
         """
         out = np.empty((len(matrix), max(periods, 1)))
-        wide = np.column_stack([matrix, np.zeros(len(matrix))]) if periods else matrix
-        _walks()[0](np.array(wide, dtype=np.float64, order="C"), periods, *self._arrays(), self.baseline, out)
+        _walks()[0](np.array(matrix, dtype=np.float64, order="C"), periods, *self._arrays(), self.baseline, out)
         return out
 
     def leaves(self, matrix: Floats) -> Ints:
@@ -147,6 +152,25 @@ class TreeArrays:
         return cls(**arrays, baseline=float(state["baseline"]))
 
 
+def _flat(root: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the nodes of one of LightGBM's nested trees as arrays, the root first."""
+    names = ("feature", "threshold", "missing_left", "left", "right", "value")
+    rows: list[list[float]] = []
+    waiting: list[tuple[Mapping[str, Any], int, int]] = [(root, -1, 0)]
+    while waiting:
+        node, parent, side = waiting.pop()
+        if parent >= 0:
+            rows[parent][side] = len(rows)
+        if "split_feature" in node:
+            # Without missing values in training, LightGBM reads one as 0.
+            missing_left = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0
+            waiting += [(node["left_child"], len(rows), 3), (node["right_child"], len(rows), 4)]
+            rows.append([node["split_feature"], node["threshold"], float(missing_left), 0, 0, 0.0])
+        else:
+            rows.append([-1, 0.0, 0.0, 0, 0, node["leaf_value"]])
+    return {name: np.asarray([row[place] for row in rows]) for place, name in enumerate(names)}
+
+
 @cache
 def _walks() -> tuple[Any, Any]:
     """Compile the two walks, of values and of leaves."""
@@ -166,20 +190,34 @@ def _add_up(
     baseline: float,
     out: Floats,
 ) -> None:
-    last = matrix.shape[1] - 1
+    # A walk carries the periods that go the same way, from the first up to before the last; a split on the period parts them.
+    waiting = np.empty((len(feature), 3), dtype=np.int64)
+    column = matrix.shape[1] if periods > 0 else -1
     for row in range(matrix.shape[0]):
-        for period in range(out.shape[1]):
-            if periods > 0:
-                matrix[row, last] = period
-            total = baseline
-            for start in root:
-                node = start
+        out[row, :] = baseline
+        for start in root:
+            waiting[0] = (start, 0, out.shape[1])
+            left_over = 1
+            while left_over > 0:
+                left_over -= 1
+                node, first, last = waiting[left_over]
                 while feature[node] >= 0:
-                    known = matrix[row, feature[node]]
-                    go_left = missing_left[node] if np.isnan(known) else known <= threshold[node]
-                    node = left[node] if go_left else right[node]
-                total += value[node]
-            out[row, period] = total
+                    if feature[node] == column:
+                        middle = min(max(int(np.floor(min(threshold[node], periods))) + 1, first), last)
+                        if middle == last:
+                            node = left[node]
+                        elif middle == first:
+                            node = right[node]
+                        else:
+                            waiting[left_over] = (right[node], middle, last)
+                            left_over += 1
+                            node, last = left[node], middle
+                    else:
+                        known = matrix[row, feature[node]]
+                        go_left = missing_left[node] if np.isnan(known) else known <= threshold[node]
+                        node = left[node] if go_left else right[node]
+                for period in range(first, last):
+                    out[row, period] += value[node]
 
 
 def _find_leaves(

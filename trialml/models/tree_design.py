@@ -77,6 +77,24 @@ class TreeDesign:
                 )
         return np.ascontiguousarray(np.column_stack(parts), dtype=np.float64)
 
+    def known(self, matrix: Floats) -> tuple[Floats, list[str]]:
+        """Return the covariates without the arm, missing ones filled in and marked as a Cox model has them, and their names.
+
+        Models on trees ask with them whether a column knows the outcome.
+        """
+        covariates, columns = self.columns(), []
+        names: list[str] = []
+        for place, covariate in enumerate(covariates):
+            column, missing = matrix[:, place], np.isnan(matrix[:, place])
+            if covariate == self.treatment or missing.all():
+                continue
+            names.append(covariate)
+            columns.append(np.where(missing, np.median(column[~missing]), column))
+            if missing.any() and f"{covariate} missing" not in names:
+                names.append(f"{covariate} missing")
+                columns.append(missing.astype(np.float64))
+        return np.column_stack(columns) if columns else np.empty((len(matrix), 0)), names
+
     def columns(self) -> list[str]:
         """Return the covariate that each column of the matrix codes, shape (k,)."""
         return [name for name in self.names for _ in self.categories.get(name, [""])]
