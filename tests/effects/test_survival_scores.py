@@ -292,6 +292,21 @@ def test_what_is_no_estimand_no_arm_and_no_censoring_model_is_refused():
         crossfit_scores(X, time, event, arm, **(known | {"allocation": 0.8}))
 
 
+@pytest.mark.parametrize("estimand", ["rmst", "survival"])
+@pytest.mark.parametrize("censoring", [None, ridge, kaplan_meier])
+def test_trap_7_rounding_errors_of_tied_times_and_of_tau_move_no_score(censoring, estimand):
+    X, time, event, arm = trial(200, seed=11, width=0.1)
+    assert ((time == 1.4) & ~event).any()
+    assert ((time == 1.4) & event).any()
+    known = {"tau": 1.4, "allocation": 0.5, "learner": ridge, "folds": 4, "seed": 1}
+    moved = time * (1 + np.random.default_rng(0).uniform(-1e-12, 1e-12, 200))
+    exact, other = (
+        crossfit_scores(X, times, event, arm, **known, censoring=censoring, estimand=estimand)
+        for times in (time, moved)
+    )
+    np.testing.assert_allclose(other, exact, rtol=1e-8, atol=1e-8)
+
+
 @pytest.mark.parametrize("censoring", [None, ridge])
 def test_patients_of_one_arm_alone_have_the_scores_that_they_have_among_others(censoring):
     X, time, event, arm = trial(150, seed=10)
