@@ -129,3 +129,7 @@ def test_what_has_no_calibration_is_refused_or_not_a_number():
     assert math.isfinite(found.slope["both arms"].value)
     # A risk that parts them has no slope.
     assert math.isnan(binary_calibration(risk > 0.5, risk, kind="external").slope["both arms"].value)
+    # So has one that parts all but those in its middle.
+    three = np.repeat([0.3, 0.5, 0.7], 20)
+    mixed = np.where(three == 0.5, np.arange(60) % 2 == 0, three > 0.5)
+    assert math.isnan(binary_calibration(mixed, three, kind="external").slope["both arms"].value)

@@ -12,6 +12,8 @@ from scipy import stats
 
 from trialml.errors import DataError
 from trialml.result import Result
+from trialml.survival.aalen_johansen import aalen_johansen
+from trialml.survival.brier import brier
 from trialml.survival.ipcw import censoring_of, checked_outcome
 from trialml.validation.model_comparison import compare_models, corrected_resampled
 from trialml.validation.nested_crossvalidation import nested_crossvalidation
@@ -189,3 +191,34 @@ def test_one_candidate_or_an_unknown_default_is_refused():
     for fits, default in (({"a": fit}, None), ({}, None), ({"a": fit, "b": fit}, "c")):
         with pytest.raises(DataError, match="name two or more, the default one of them"):
             compare(X, time, event, fits, default=default)
+
+
+def test_with_competing_events_losses_count_such_patients_as_free_of_the_event_and_the_null_is_aalen_johansens():
+    X, time, event = trial()
+    other = ~event & (np.arange(200) % 2 == 0)
+    fits = {"a": exponential("a", time, event), "b": exponential("b", time, event)}
+    found = compare(X, time, event, fits, competing=other, seed=2)
+    held = nested_crossvalidation(
+        fits, X, time, event, cells=event, horizon=1.0, competing=other, folds=3, repeats=3, seed=2
+    )
+    loss = [
+        [
+            np.mean(brier_terms(time, event, held.risk[k, r], other)[held.fold[r] == f])
+            for r in range(3)
+            for f in range(3)
+        ]
+        for k in (0, 1)
+    ]
+    assert found.models["loss"].tolist() == pytest.approx(np.mean(loss, axis=1).tolist(), rel=1e-8)
+    train = held.fold[0] != 0
+    curve = aalen_johansen(time[train], event[train] + 2 * other[train], 2)
+    assert held.null_risk[0, ~train] == pytest.approx(curve.incidence[curve.time <= 1.0, 0][-1], rel=1e-8)
+
+
+def brier_terms(time, event, risk, other):
+    """Each patient's weighted squared error; the mean over all is held to riskRegression elsewhere."""
+    outcome = checked_outcome(time, event, other)
+    beyond = time > 1
+    terms = censoring_of(outcome, None).weights(beyond, 1.0) * ((event & ~beyond) - risk) ** 2
+    assert terms.mean() == pytest.approx(brier(time, event, risk, 1.0, competing=other).value, rel=1e-8)
+    return terms

@@ -15,6 +15,8 @@ from trialml.models.logistic_ridge import LogisticRidge
 from trialml.models.outcome import binary_outcome, window_outcome
 from trialml.result import Result
 from trialml.survival.brier import brier
+from trialml.survival.calibration import calibration_slope
+from trialml.survival.cox_fit import fit_cox
 from trialml.survival.product_limit import censoring_curve, step_at
 from trialml.validation.crossvalidation import crossvalidate_risk
 from trialml.validation.held_predictions import crossvalidate
@@ -108,6 +110,28 @@ def test_with_competing_events_the_measures_are_those_of_patients_who_never_have
     assert found[0] == pytest.approx(won / pairs, rel=1e-8)
     assert found[2] == pytest.approx(np.mean((happened - risk) ** 2), rel=1e-8)
     assert found[3] == pytest.approx(1 - found[2] / (happened.mean() * (1 - happened.mean())), rel=1e-8)
+
+
+class Averaged:
+    """A model that orders patients by a risk, as a survival forest does."""
+
+    def risk(self, X, horizon):
+        return 1 - np.exp(-0.5 * horizon * np.exp(X["a"].to_numpy()))
+
+    def predict(self, X):
+        return self.risk(X, 0.7)
+
+
+def test_the_slope_of_a_model_without_a_log_hazard_is_that_of_its_risk():
+    draw, X = patients(150)
+    time, last = draw.exponential(2 * np.exp(-X["a"])), draw.uniform(0.5, 3, 150)
+    times, event = np.minimum(time, last), np.asarray(time <= last)
+    observed = ObservedSurvival(times, event, horizon=1.0)
+    slope = observed.slope(observed.predict(Averaged(), X))
+    assert slope == pytest.approx(calibration_slope(times, event, Averaged().risk(X, 1.0), 1.0)[0], rel=1e-8)
+    # Its log(-log(1 - risk)) is a up to a constant; the slope of the risk itself in a Cox model would be another number.
+    cut = fit_cox(np.minimum(times, 1.0), event & (times <= 1.0), X[["a"]].to_numpy()).coefficients[0]
+    assert slope == pytest.approx(cut, rel=1e-7)
 
 
 def binary_trial(n=240, seed=2, effect=1.2):

@@ -24,6 +24,9 @@ __all__ = [
 CLOSEST = 1e-9
 """Risks nearer to 0 or 1 than this are taken to lie there."""
 
+STILL = 1e-4
+"""How far a linear predictor may yet move in a step that gains nothing."""
+
 BinomialLink = Literal["cloglog", "logit"]
 
 
@@ -97,8 +100,8 @@ def binomial_maximum(X: Array, happened: Flags, weight: Array, link: BinomialLin
             step = step / 2
         beta, value = beta + step, new
         if float(score @ step) < 1e-20 * max(abs(value), 1.0):
-            # A likelihood of 1 is that of patients parted without an error, whose maximum lies at infinity.
-            if value > -1e-6 * weight.sum():
+            # Where the columns part patients, the likelihood settles while the coefficients go on to infinity.
+            if np.abs(X @ step).max() > STILL:
                 break
             return beta
     raise AnalysisError(

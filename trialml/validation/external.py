@@ -164,6 +164,7 @@ class InternalExternal(Result):
     """Discrimination and calibration slope in each site of models learned on the other sites."""
 
     title = "Internal-external validation by site"
+    figure_size = (9.0, 3.6)
     methods = (
         "Each site was left out in turn, the whole of the learning repeated on the others, and the model judged on the site left "
         "out. Harrell's C (pooled as its log odds), the calibration slope and observed over expected at the horizon (pooled as its "
@@ -241,12 +242,11 @@ class InternalExternal(Result):
         """Draw each site's measures with limits and the pooled value."""
         place = np.arange(len(self.sites))
         columns = {"Harrell's C": "harrell_c", "calibration slope": "slope", "observed over expected": "ratio"}
-        for axes, row in zip(figure.subplots(1, len(self.pooled)), self.pooled.itertuples(), strict=True):
+        for axes, row in zip(figure.subplots(1, len(self.pooled), sharey=True), self.pooled.itertuples(), strict=True):
             value, half = self.sites[columns[row.measure]], Z95 * self.sites[f"{columns[row.measure]}_se"]
             low, high = value - half, value + half
             if row.measure == "observed over expected":
                 low, high = value * np.exp(-half), value * np.exp(half)
-                axes.set_xscale("log")
             axes.errorbar(value, place, xerr=[value - low, high - value], fmt="o", color=COLOURS["experimental"])
             axes.axvline(row.value, color=COLOURS["reference"], linewidth=1)
             axes.axvspan(row.new_low, row.new_high, color=COLOURS["reference"], alpha=0.12, linewidth=0)
@@ -281,7 +281,7 @@ def internal_external(
         Where observed over expected is read; None leaves it out.
     competing
         True where another event ended follow-up, after which the event cannot happen, shape ``(n,)``. The slope is then that
-        of the risk by the horizon (Fine-Gray), which must be given.
+        of the risk by the horizon (Fine-Gray), as it is of a model without a log hazard (Cox): it must be given.
     workers
         Processes; the numbers do not depend on it.
     advance
@@ -329,18 +329,23 @@ def internal_external(
 def _judged(model: Any, X: pd.DataFrame, outcome: Outcome, rows: Rows, horizon: float | None) -> tuple[float, ...]:
     """Return a site's size, events, C, slope and observed over expected, with errors."""
     time, event, competing = outcome.time[rows], outcome.event[rows], outcome.competing[rows]
-    score = np.asarray((model.log_hazard if hasattr(model, "log_hazard") else model.predict)(X), dtype=float)
+    linear = hasattr(model, "log_hazard")
+    score = np.asarray((model.log_hazard if linear else model.predict)(X), dtype=float)
     c = concordance(time, event, score, competing=competing)
     ratio = ratio_se = np.nan
     if horizon is not None:
         risk = model.risk(X, horizon)
         found = observed_over_expected(time, event, risk, horizon, competing=competing)
         ratio, ratio_se = found.value, found.se
-    if competing.any() and horizon is not None:
-        slope, slope_se = calibration_slope(time, event, risk, horizon, competing=competing)
-    else:
+    if linear and not competing.any():
         fitted = fit_cox(time, event, score[:, None])
         slope, slope_se = float(fitted.coefficients[0]), float(np.sqrt(fitted.covariance[0, 0]))
+    elif horizon is None:
+        raise DataError(
+            "the calibration slope of this model is that of its risk, but horizon is None: say by when risks are read"
+        )
+    else:
+        slope, slope_se = calibration_slope(time, event, risk, horizon, competing=competing)
     return rows.size, int(event.sum()), c.value, c.se, slope, slope_se, ratio, ratio_se
 
 

@@ -136,7 +136,7 @@ def nested_predictions(
 
     def one(part: _Part) -> tuple[Floats, float, int]:
         test = X.iloc[part.test]
-        predicted = np.array([observed.predict(fit(part.train), test) for fit in fits.values()])
+        predicted = np.array([observed.predict(fit(part.train), test)[:2] for fit in fits.values()])
         return predicted, observed.null(part.train), -1 if choose is None else choose(part.train, part.seed)
 
     shape = (len(fits), repeats, observed.n)

@@ -49,10 +49,21 @@ SHORT = {
 
 
 class Predictions(NamedTuple):
-    """What a model predicts: risks or means, and the score by which it orders patients; each shape ``(n,)``."""
+    """What a model predicts.
+
+    Attributes
+    ----------
+    value
+        Risks or means, shape ``(n,)``.
+    score
+        What orders patients, shape ``(n,)``.
+    log_hazard
+        Whether the score is a log hazard, whose coefficient in a Cox model is the calibration slope.
+    """
 
     value: Floats
     score: Floats
+    log_hazard: bool = False
 
 
 class Observed(ABC):
@@ -213,11 +224,12 @@ class ObservedSurvival(Observed):
 
     def predict(self, model: Any, X: pd.DataFrame) -> Predictions:
         """Return risks by the horizon, and the log hazard or whatever else orders patients."""
-        score = np.asarray((model.log_hazard if hasattr(model, "log_hazard") else model.predict)(X), dtype=float)
+        linear = hasattr(model, "log_hazard")
+        score = np.asarray((model.log_hazard if linear else model.predict)(X), dtype=float)
         # A known risk of the score saves the second pass over the covariates.
         of_score = getattr(model, "risk_of", None)
         risk = of_score(score, self._at) if of_score is not None else model.risk(X, self._at)
-        return Predictions(np.asarray(risk, dtype=float), score)
+        return Predictions(np.asarray(risk, dtype=float), score, linear)
 
     def null(self, rows: Rows | None = None) -> float:
         """Return the Kaplan-Meier, with competing events the Aalen-Johansen risk of these rows."""
@@ -230,11 +242,11 @@ class ObservedSurvival(Observed):
         return np.asarray(self._weight * (self._happened - value) ** 2)
 
     def slope(self, made: Predictions) -> float:
-        """Return the coefficient of the score in a Cox model; with competing events that of `calibration_slope`."""
-        if np.ptp(made.score) <= 0:
+        """Return the coefficient of a log hazard in a Cox model; of other scores, and with competing events, `calibration_slope`."""
+        if np.ptp(made.score) <= 0 or np.ptp(made.value) <= 0:
             return 0.0
         time, event, competing = self.outcome
-        if competing.any():
+        if competing.any() or not made.log_hazard:
             return calibration_slope(time, event, made.value, self._at, competing=competing)[0]
         return float(CoxProblem(time, event, made.score[:, None]).fit(start=np.ones(1)).coefficients[0])
 
