@@ -111,7 +111,7 @@ def in_final_order(place: Rows, own: Strata, final: Strata) -> Rows:
         Places by the fold's strata.
     own, final
         The strata of the fold and of all patients, of one kind. Where both have as many strata, places are the same. A fold with
-        more or fewer leaves, or with tied scores, is read by the nearest place in the order: the i-th of k strata is that of the
+        more or fewer leaves, or with tied scores, is read by the nearest place in the order: the i-th of k strata (from 0) is that of the
         final K which holds ``(i + 1/2) K / k``; a grid so in each of its directions.
 
     Raises
