@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from trialml.validation.observed import Observed, ObservedContinuous, ObservedSurvival
+from trialml.validation.observed import Observed, ObservedContinuous
+from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.optimism import cox_fit, optimism_of
 
 NEW, SAMPLES = 20_000, 200

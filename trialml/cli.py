@@ -172,7 +172,7 @@ def _known_models(study: Study) -> None:
             raise StudyFileError(
                 f"[models.risk] candidates lists '{name}', which is the model that they are compared with: take it out."
             )
-    model_named(study.models.response.model, "response")
+    model_named(study.models.response.model, "response", study.endpoint.kind)
 
 
 def _console() -> Any:

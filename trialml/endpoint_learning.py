@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.benefit_model import describe_benefit_model, explain_benefit_model, fit_benefit_model
 from trialml.effects.arm_scores import repeated_scores
 from trialml.effects.endpoint_scores import crossfit_outcome_scores, fit_outcome_nuisance
 from trialml.effects.heterogeneity import Heterogeneity
@@ -16,12 +17,10 @@ from trialml.effects.outcome_heterogeneity import outcome_heterogeneity_test
 from trialml.effects.primary_outcome import benefit_scale
 from trialml.errors import AnalysisError
 from trialml.learning import NUISANCE_PENALTY, Learning
-from trialml.models.coefficients import coefficients_of
 from trialml.models.encode import CovariateEncoder
 from trialml.models.linear_ridge import LinearRidge
 from trialml.models.logistic_ridge import LogisticRidge
 from trialml.models.outcome import binary_outcome
-from trialml.result import format_count, format_number
 from trialml.strata.effects import stratum_members
 from trialml.strata.outcome_effects import ObservedOutcomes, OutcomeStratumEffects, outcome_stratum_effects
 from trialml.strata.profile import strata_profile
@@ -99,10 +98,10 @@ class OutcomeLearning(Learning):
                 advance=advance,
             )
         average = scores.mean(axis=0)
-        model = self._response_estimator().fit(self.X, average)
+        model = fit_benefit_model(self, every, average)
         self._describe_benefit(model)
         self._judge_benefit(held, model)
-        self.explain(model, "the benefit score", self.unit or "difference in risk", "response")
+        explain_benefit_model(self, model, self.unit or "difference in risk")
         return held, self._stratify(heterogeneity, held, model, average)
 
     def _judge_benefit(self, held: HeldOutBenefit, model: Any) -> None:
@@ -143,25 +142,14 @@ class OutcomeLearning(Learning):
         return found
 
     def _describe_benefit(self, model: Any) -> None:
-        n, events = len(self.X), int(self.outcome.sum()) if self.binary else len(self.X)
-        self.analysis.add(
-            coefficients_of(
-                model.encoder_,
-                model.coefficients_,
-                labels=self.labels,
-                subject="benefit",
-                effect=f"Changes of the benefit score ({self.scale}{f'; {self.unit}' if self.unit else ''}).",
-                ratio=False,
-                n=n,
-                events=events,
-                counted="events" if self.binary else "patients",
-                penalty=(
-                    f"Of the score's spread {100 * model.shrinkage:.0f} % is kept in the expected benefit (Monte Carlo error of the "
-                    f"{format_count(model.repeats)} splits {format_number(100 * model.slope_mc_error_, 2)} percentage points)."
-                ),
-            ),
-            "response",
-        )
+        events = int(self.outcome.sum()) if self.binary else len(self.X)
+        effect = f"Changes of the benefit score ({self.scale}{f'; {self.unit}' if self.unit else ''})."
+        counted = "events" if self.binary else "patients"
+        describe_benefit_model(self, model, effect=effect, events=events, counted=counted)
+
+    def modelled_outcome(self, rows: Rows) -> NDArray[Any]:
+        """Return the outcome of some patients as the models of its kind take it."""
+        return np.asarray(self.y[rows])
 
     def _asked(self) -> dict[str, Any]:
         """Return what every doubly robust score of this trial shares."""
@@ -182,7 +170,7 @@ class OutcomeLearning(Learning):
 
     def _fit_response(self, rows: Rows) -> tuple[Any, Callable[[Rows], Floats]]:
         """Learn scores, line, penalty and shrinkage on some patients; offer the scores of others."""
-        model = self._response_estimator(0.05).fit(self.X.iloc[rows], self._scores(rows, self.analysis.seed(8)))
+        model = fit_benefit_model(self, rows, self._scores(rows, self.analysis.seed(8)), fold=True)
         nuisance = fit_outcome_nuisance(*self._those(rows), **self._asked())
         return model, lambda others: nuisance.scores(*self._those(others))
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trialml.benefit_model import ARM
 from trialml.effects.not_done import NotDone
 from trialml.endpoint_judging import MODEL_WORDS, OutcomePatients, Unseen, judge_by_bootstrap, judge_outcome
 from trialml.endpoint_learning import OutcomeLearning
 from trialml.explain.linear import Explanation, explain_linear
-from trialml.learning import ARM
 from trialml.models import model_named
 from trialml.models.coefficients import coefficients_of
 from trialml.models.learned_model import learned_model

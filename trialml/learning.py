@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis, Subject
+from trialml.benefit_model import describe_benefit_model, explain_benefit_model, fit_benefit_model
 from trialml.data.quality import DataQuality
 from trialml.effects.adjusted import adjusted_contrast
 from trialml.effects.contrast import RMST_DIFFERENCE
@@ -18,13 +19,11 @@ from trialml.effects.heterogeneity import Heterogeneity, heterogeneity_test
 from trialml.effects.scores import crossfit_scores, fit_nuisance
 from trialml.errors import AnalysisError
 from trialml.explain.linear import explain_linear
-from trialml.models import model_named
-from trialml.models.coefficients import coefficients_of
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
 from trialml.models.outcome import survival_outcome
-from trialml.result import Estimate, format_count, format_number
+from trialml.result import Estimate
 from trialml.strata.conditions import RISK
 from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.effects import StratumEffects, StratumOutcomes
@@ -33,10 +32,11 @@ from trialml.stratifier import ResponsePart, Stratifier, StratumEffect
 from trialml.survival.rmst import RestrictedMean
 from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, benefit_calibration, crossvalidate_response
+from trialml.validation.policy_value import policy_value
+from trialml.validation.targeting_curve import targeting_curve
 
 __all__ = ["Learning"]
 
-ARM = "treated"
 NUISANCE_PENALTY = 8.0
 """Ridge penalty of the arm-wise outcome models: a normal prior with standard deviation 0.35 on each log hazard ratio
 for one standard deviation. It is not tuned, because the scores are unbiased whatever it is."""
@@ -107,10 +107,10 @@ class Learning:
             )
         average = scores.mean(axis=0)
         self._add_adjusted(scores)
-        model = self._response_estimator().fit(self.X, average)
+        model = fit_benefit_model(self, np.arange(len(self.X)), average)
         self._describe_response(model)
-        self._add_benefit_calibration(held, model)
-        self.explain(model, "the benefit score", f"{endpoint.unit} of RMST", "response")
+        self._judge_response(held, model)
+        explain_benefit_model(self, model, f"{endpoint.unit} of RMST")
         fits = ResponseFits(self._fold_fit, self._nuisance, self._refitted)
         formed = StrataLearning(self, fits).form(
             FoldFit(average, model, self._nuisance(np.arange(len(self.X)))), held, heterogeneity.p
@@ -130,27 +130,22 @@ class Learning:
         found = adjusted_contrast(scores, unadjusted=self._unadjusted(), events=events, tau=tau)
         self.analysis.add(found, "response")
 
-    def _add_benefit_calibration(self, held: HeldOutBenefit, model: Any) -> None:
-        found = benefit_calibration(
-            held,
-            shrinkage=model.shrinkage,
-            shrinkage_mc_error=model.slope_mc_error_,
-            unit=self.endpoint.unit,
-            tau=self.endpoint.tau,
-        )
-        self.analysis.add(found, "response")
+    def _judge_response(self, held: HeldOutBenefit, model: Any) -> None:
+        """Add how well the benefit score and the expected benefit tell unseen patients apart."""
+        on: dict[str, Any] = {"unit": self.endpoint.unit, "tau": self.endpoint.tau}
+        shrunk: dict[str, Any] = {"shrinkage": model.shrinkage, "shrinkage_mc_error": model.slope_mc_error_}
+        self.analysis.add(benefit_calibration(held, **shrunk, **on), "response")
+        self.analysis.add(targeting_curve(held, **on), "response")
+        self.analysis.add(policy_value(held, **on), "response")
 
     @property
     def _events_by_tau(self) -> int:
         """Events up to tau: the information on restricted means, to which later ones add nothing."""
         return int((self.event & not_after(self.time, self.endpoint.tau)).sum())
 
-    def _response_estimator(self, share_of_splits: float = 1.0) -> Any:
-        """Return the unfitted response model, its shrinkage pooled over a share of its usual number of splits."""
-        name = self.analysis.study.models.response.model
-        model = model_named(name, "response").estimator(seed=self.analysis.seed(7))
-        share = share_of_splits * (0.1 if self.analysis.quick else 1.0)
-        return model.set_params(repeats=max(2, round(share * model.repeats)))
+    def modelled_outcome(self, rows: Rows) -> NDArray[Any]:
+        """Return the outcome of some patients as the models of its kind take it."""
+        return survival_outcome(self.time[rows], self.event[rows])
 
     def _scores(self, rows: Rows, seed: int) -> Floats:
         """Return cross-fitted doubly robust scores of some patients, learned on these patients alone."""
@@ -193,9 +188,7 @@ class Learning:
 
     def _refitted(self, rows: Rows, scores: Floats) -> Any:
         """Return the response model of some patients and their scores."""
-        # Fifty such models or so are learned where the final one is learned once. On ACTG 175 ten splits leave their
-        # slopes a Monte Carlo error of 0.12, small beside the spread of 0.46 between training sets.
-        return self._response_estimator(0.05).fit(self.X.iloc[rows], scores)
+        return fit_benefit_model(self, rows, scores, fold=True)
 
     def _nuisance(self, rows: Rows) -> Callable[[Rows], Floats]:
         """Learn outcome models and censoring curves on some patients; offer the scores of others."""
@@ -208,24 +201,8 @@ class Learning:
 
     def _describe_response(self, model: Any) -> None:
         unit, tau = self.endpoint.unit, self.endpoint.tau
-        self.analysis.add(
-            coefficients_of(
-                model.encoder_,
-                model.coefficients_,
-                labels=self.labels,
-                subject="benefit",
-                effect=f"Changes of the benefit score, in {unit} of restricted mean event-free time over {tau:g} {unit}.",
-                ratio=False,
-                n=len(self.X),
-                events=self._events_by_tau,
-                by=f"by {tau:g} {unit}",
-                penalty=(
-                    f"Of the score's spread {100 * model.shrinkage:.0f} % is kept in the expected benefit (Monte Carlo error of the "
-                    f"{format_count(model.repeats)} splits {format_number(100 * model.slope_mc_error_, 2)} percentage points)."
-                ),
-            ),
-            "response",
-        )
+        effect = f"Changes of the benefit score, in {unit} of restricted mean event-free time over {tau:g} {unit}."
+        describe_benefit_model(self, model, effect=effect, events=self._events_by_tau, by=f"by {tau:g} {unit}")
 
     def explain(self, model: Any, subject: str, unit: str, about: Subject) -> None:
         """Add what moves a linear score over the patients that it was learned from."""

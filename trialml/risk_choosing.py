@@ -13,7 +13,7 @@ from trialml.risk_patients import RiskPatients, coefficients_model
 from trialml.validation.crossvalidation import HeldOut, null_risks
 from trialml.validation.model_comparison import choose_model
 from trialml.validation.nested_crossvalidation import NestedPredictions
-from trialml.validation.observed import ObservedSurvival
+from trialml.validation.observed_survival import ObservedSurvival
 
 __all__ = ["ChosenModel", "choose_risk_model"]
 

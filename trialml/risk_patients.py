@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.benefit_model import ARM
 from trialml.data.rare_levels import group_words
 from trialml.errors import AnalysisError
-from trialml.learning import ARM, Learning
+from trialml.learning import Learning
 from trialml.models import Model, model_named
 from trialml.models.cox_model import FEWEST_EVENTS, HazardModel
 from trialml.models.outcome import competing_outcome, survival_outcome

@@ -319,6 +319,7 @@ class ResponseTable(FileTable):
     folds: Annotated[Whole, Field(ge=2, le=20)] = 5
     repeats: Annotated[Whole, Field(ge=6, le=100)] = 10
     permutations: Annotated[Whole, Field(ge=199, le=100_000)] = 1999
+    gate: Annotated[Real, Field(gt=0, lt=1)] | None = None
 
 
 class ModelsTable(FileTable):

@@ -18,7 +18,8 @@ from trialml.survival.brier import brier
 from trialml.survival.calibration import calibration_slope, smooth_calibration
 from trialml.survival.concordance import concordance
 from trialml.survival.spline import restricted_cubic, spline_knots
-from trialml.validation.observed import ObservedBinary, ObservedContinuous, ObservedSurvival
+from trialml.validation.observed import ObservedBinary, ObservedContinuous
+from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.optimism import bootstrap_rows, cox_fit, optimism_of
 from trialml.validation.stability import stability_of
 

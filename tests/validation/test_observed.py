@@ -21,7 +21,8 @@ from trialml.survival.product_limit import censoring_curve, step_at
 from trialml.validation.crossvalidation import crossvalidate_risk
 from trialml.validation.held_predictions import crossvalidate
 from trialml.validation.model_comparison import choose_model
-from trialml.validation.observed import ObservedBinary, ObservedContinuous, ObservedSurvival, Predictions
+from trialml.validation.observed import ObservedBinary, ObservedContinuous, Predictions
+from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.optimism import cox_fit
 
 

@@ -88,14 +88,14 @@ class LearnedModel(Result):
 
 
 def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: int) -> LearnedModel:
-    """Put a fitted model on trees into words.
+    """Put a fitted model without coefficients into words.
 
     Parameters
     ----------
     model
         What its file says of it.
     fitted
-        The fitted estimator, with a `TreeDesign` as `design_`.
+        The fitted estimator; its columns are those of its `TreeDesign`, where it has one as `design_`, or else its covariates.
     subject, n, events
         What is predicted, and what the model was learned from.
 
@@ -114,4 +114,6 @@ def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: in
                 (f"trees of the {name.rstrip('_')}" if name != "trees_" else "trees grown", f"{len(trees.root)}", True)
             )
     settings = pd.DataFrame(rows, columns=["setting", "value", "learned"])
-    return LearnedModel(subject, model.name, model.words, len(fitted.design_.columns()), settings, n, events)
+    design = getattr(fitted, "design_", None)
+    columns = len(fitted.feature_names_in_) if design is None else len(design.columns())
+    return LearnedModel(subject, model.name, model.words, columns, settings, n, events)
