@@ -21,6 +21,7 @@ from trialml.models.encode import CovariateEncoder
 from trialml.models.linear_ridge import LinearRidge
 from trialml.models.logistic_ridge import LogisticRidge
 from trialml.models.outcome import binary_outcome
+from trialml.searching import search_subgroups
 from trialml.strata.effects import stratum_members
 from trialml.strata.outcome_effects import ObservedOutcomes, OutcomeStratumEffects, outcome_stratum_effects
 from trialml.strata.profile import strata_profile
@@ -102,7 +103,9 @@ class OutcomeLearning(Learning):
         self._describe_benefit(model)
         self._judge_benefit(held, model)
         explain_benefit_model(self, model, self.unit or "difference in risk")
-        return held, self._stratify(heterogeneity, held, model, average)
+        by_stratum = self._stratify(heterogeneity, held, model, average)
+        search_subgroups(self, average, self.scale)
+        return held, by_stratum
 
     def _judge_benefit(self, held: HeldOutBenefit, model: Any) -> None:
         """Add how well the benefit score and the expected benefit tell unseen patients apart."""

@@ -24,6 +24,7 @@ from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
 from trialml.models.outcome import survival_outcome
 from trialml.result import Estimate
+from trialml.searching import search_subgroups
 from trialml.strata.conditions import RISK
 from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.effects import StratumEffects, StratumOutcomes
@@ -115,6 +116,7 @@ class Learning:
         formed = StrataLearning(self, fits).form(
             FoldFit(average, model, self._nuisance(np.arange(len(self.X)))), held, heterogeneity.p
         )
+        search_subgroups(self, average)
         by_stratum = formed.effects
         effects = tuple(
             StratumEffect(row.rmst_difference, row.rmst_difference_low, row.rmst_difference_high)

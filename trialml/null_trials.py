@@ -125,8 +125,16 @@ def _answer(task: _Task) -> Answer:
             return permuted_trial(trial, generator)
         return planted_trial(trial, task.hazard_ratio, generator)
 
-    facts = Facts.of(analyse(task.study, quick=True, change=change))
+    facts = Facts.of(analyse(without_bootstrap(task.study), quick=True, change=change))
     return Answer(facts.heterogeneity.p, facts.hazard_differs, facts.hazard_differs and facts.gain_differs)
+
+
+def without_bootstrap(study: Study) -> Study:
+    """Return the study without the bootstrap samples of the risk model and of the strata, which declare nothing."""
+    risk = study.models.risk.model_copy(update={"bootstrap": 0})
+    models = study.models.model_copy(update={"risk": risk})
+    strata = study.strata.model_copy(update={"bootstrap": 0})
+    return study.model_copy(update={"models": models, "strata": strata})
 
 
 @dataclass(frozen=True, eq=False)

@@ -340,6 +340,7 @@ class StrataTable(FileTable):
     leaf_patients: Annotated[Whole, Field(ge=11, le=10_000)] = 20
     leaf_events: Annotated[Whole, Field(ge=0, le=10_000)] = 10
     bootstrap: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    search: Annotated[bool, Strict()] = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
