@@ -109,6 +109,9 @@ def test_performance_over_time_ends_with_the_scores_of_the_horizon(done):
     assert found.measures["horizon"].nunique() > 2
     assert found.estimate("Brier score", "the risk model").value == pytest.approx(error.model.value, rel=1e-12)
     assert not set(found.measures["measure"]) & {"Harrell's C", "Uno's C"}
+    assert found.heading() == "Performance over time"
+    assert found.table()["By (days)"].iloc[-1] == "365"
+    assert len(found.table()) == found.measures["horizon"].nunique()
 
 
 def test_the_bootstrap_learns_once_from_each_sample_for_two_results(learned, monkeypatch):
