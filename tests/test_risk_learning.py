@@ -346,6 +346,9 @@ def test_words_of_the_model_say_whose_hazard_a_coefficient_changes(among_competi
         "boosted_competing": "one sequence for the event and one for the competing events",
     }
     assert said[name] in text
+    moved = analysis.only(PermutationImportance if name == "boosted_competing" else Explanation)
+    wanted = "the event's cause-specific hazard in the risk model" if name == COMPETING[0] else "the risk model"
+    assert moved.subject == wanted
 
 
 CODES = {"endpoints.event_values": [1], "endpoints.censored_values": [0]}

@@ -167,9 +167,10 @@ class Performance(Result):
         model = next(name for name in self.measures["model"] if name != NULL)
         rows = []
         for horizon, own in self.measures.groupby("horizon"):
-            shown = {name: self.estimate(name, model, horizon).text() for name in ("AUC", "Brier score", "IPA")}
+            found = [self.estimate(name, model, horizon) for name in ("AUC", "Brier score", "IPA")]
+            shown = [f"{format_number(e.value)} ({format_number(e.low)} to {format_number(e.high)})" for e in found]
             null = format_number(self.estimate("Brier score", NULL, horizon).value)
-            rows.append((f"{horizon:g}", format_count(own["events"].iloc[0]), *shown.values(), null))
+            rows.append((f"{horizon:g}", format_count(own["events"].iloc[0]), *shown, null))
         heads = ["AUC (95% CI)", "Brier score (95% CI)", "IPA (95% CI)", "Null model's Brier score"]
         return pd.DataFrame(rows, columns=[f"By ({self.unit})", "Events", *heads])
 
