@@ -5,11 +5,11 @@ trials and 4,000 new patients each of the expected benefit less the true one, di
 given to everybody; the rank correlation of the benefit score with the truth; the true effect in the third of new patients
 with the highest score less that in all. Models are those that ship, with their defaults but for fewer splits behind
 the slope (10 for ridge, 4 for lasso, 2 for models of outcomes), which leaves a Monte Carlo error in each shrinkage that
-the shipped numbers of splits do not have. "Unshrunk" is the benefit score itself. "Gate .2" is the same model behind a gate:
-where the global test on the scores has p above .2, everybody gets the average. If econml is installed, its honest
+the shipped numbers of splits do not have. "Unshrunk" is the benefit score itself. "Gate .1" is the same model behind a gate:
+where the global test on the scores has p above .1, everybody gets the average. If econml is installed, its honest
 regression forest on the same scores stands beside, as it comes.
 
-Run: python benchmarks/response_models.py [--replications 200] [--hours 1] [--jobs 2] [--cells usual-300]
+Run: python benchmarks/response_models.py [--replications 200] [--hours 1] [--jobs 2] [--cells usual-300,usual-1000]
 Shards stay in benchmarks/results/response_models, so that a run goes on where it stopped; without --hours it prints what
 stands there. More columns: return them from `replicate` and add them up in `table`.
 """
@@ -42,7 +42,7 @@ from trialml.models.t_learner import TLearnerTimes
 __all__ = ["SCENARIOS", "TAU", "outcome_model", "replicate", "table", "trial", "true_benefit"]
 
 FOLDER = Path(__file__).parent / "results" / "response_models"
-GATES = (0.1, 0.2, 0.5)
+GATES = (0.05, 0.1, 0.2)
 
 
 def cells() -> dict[str, tuple[str, int, Variant]]:
@@ -125,7 +125,9 @@ def table(folder: Path = FOLDER) -> pd.DataFrame:
             shrunk, raw, rank, gain = np.array([row[name] for row in shard]).T
             columns = {"relative PEHE": relative(shrunk, constant), "unshrunk": relative(raw, constant)}
             for level in GATES:
-                columns[f"gate {level:g}"] = relative(np.where(p <= level, shrunk, constant), constant)
+                columns[f"gate {level:g}".replace("0.", ".")] = relative(
+                    np.where(p <= level, shrunk, constant), constant
+                )
             root = np.sqrt(len(shard))
             columns["rank"] = (rank.mean(), np.std(rank, ddof=1) / root)
             columns["gain"] = (gain.mean(), np.std(gain, ddof=1) / root)
@@ -141,15 +143,17 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=200)
     parser.add_argument("--hours", type=float, default=0.0)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--cells", default="", help="only cells whose name holds this")
+    parser.add_argument("--cells", default="", help="only cells whose name holds one of these, comma between")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     asked = parser.parse_args()
     if asked.hours > 0:
-        wanted = {name: cell for name, cell in cells().items() if asked.cells in name}
+        parts = asked.cells.split(",")
+        wanted = {name: cell for name, cell in cells().items() if any(part in name for part in parts)}
         run_shards(wanted, replicate, asked.folder, replications=asked.replications, hours=asked.hours, jobs=asked.jobs)
-    print(f"python {platform.python_version()}, numpy {version('numpy')}, scikit-learn {version('scikit-learn')}")
+    names = ["numpy", "scikit-learn", *(["econml"] if find_spec("econml") is not None else [])]
+    print(f"python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names))
     print("relative PEHE below 1 is better than the average effect for everybody, as this trial estimates it;")
-    print("in brackets Monte Carlo standard errors\n")
+    print("in brackets Monte Carlo standard errors; gate: everybody the average where the global p is above\n")
     print(table(asked.folder).to_string(index=False))
 
 

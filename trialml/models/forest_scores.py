@@ -26,9 +26,9 @@ FEWEST_PATIENTS = 1000
 
 
 class ForestScores(ShrunkBenefit):
-    """Mean of the leaves that a patient falls into, over trees grown on random halves of the patients.
+    """Mean of the leaves that a patient falls into, over trees grown on bootstrap samples of half the trial's size.
 
-    A tree's leaf says by how much its patients' mean score differs from the mean of the half that the tree was grown on.
+    A tree's leaf says by how much its patients' mean score differs from the mean of the sample that the tree was grown on.
     Leaves are large, because scores are noisy: the standard deviation of one is many times the differences looked for.
     The slope is that of the scores on what the trees that never saw the patient say, so that no forest is grown twice;
     its Monte Carlo error is the jackknife's over `repeats` groups of trees. Missing covariates are sent down the side of a
@@ -38,10 +38,10 @@ class ForestScores(ShrunkBenefit):
     ----------
     trees : int
     leaf : float
-        Smallest leaf, as a share of the half that a tree is grown on.
+        Smallest leaf, as a share of the sample that a tree is grown on, a patient drawn twice counted once in the leaf.
     share : float
         Share of the columns that each split looks at: all, because with a few columns that matter among many a split that does
-        not see them is wasted, and the halves already make trees differ.
+        not see them is wasted, and the samples already make trees differ.
     seed : int
     repeats : int
         Groups of trees that the Monte Carlo error is taken over.
@@ -117,7 +117,7 @@ class ForestScores(ShrunkBenefit):
     def _learn_trees(self, forest: Any, matrix: Floats, scores: Floats) -> None:
         trees = TreeArrays.of_forest(forest)
         drawn = [np.bincount(sample, minlength=len(scores)) for sample in forest.estimators_samples_]
-        # Less the mean of its own half: else those left out differ from it, in the other direction, by construction.
+        # Less the mean of its own sample: else those left out differ from it, in the other direction, by construction.
         ends = np.append(trees.root[1:], len(trees.value))
         for start, end, count in zip(trees.root, ends, drawn, strict=True):
             trees.value[start:end] -= count @ scores / count.sum()
@@ -182,7 +182,7 @@ MODEL = Model(
     name="forest_scores",
     question="response",
     words=(
-        "a regression forest on doubly robust scores (trees with large leaves, grown on random halves of the patients), shrunk "
+        "a regression forest on doubly robust scores (trees with large leaves, grown on bootstrap samples of half the trial's size), shrunk "
         "towards the average effect by the calibration slope of those trees that had not seen the patient"
     ),
     estimator=ForestScores,
