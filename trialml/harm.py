@@ -18,6 +18,7 @@ from trialml.models.cause_specific_cox import CauseSpecificCox
 from trialml.models.coefficients import coefficients_of
 from trialml.models.outcome import competing_outcome
 from trialml.strata.benefit_harm import BenefitHarm, HarmOutcomes, benefit_harm
+from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.effects import StratumEffects, stratum_members
 from trialml.survival.aalen_johansen import aalen_johansen
 from trialml.survival.incidence_rates import incidence_rates
@@ -202,7 +203,7 @@ def _describe(analysis: Analysis, primary: Trial, models: dict[bool, CauseSpecif
 
 
 def weigh_harm(
-    analysis: Analysis, harm: Trial, benefit: Trial, held: HeldOutBenefit, by_stratum: StratumEffects
+    analysis: Analysis, harm: Trial, benefit: Trial, held: HeldOutBenefit | HeldOutStrata, by_stratum: StratumEffects
 ) -> None:
     """Put the benefit in each stratum beside the additional risk of the adverse reaction in the same patients.
 
@@ -215,7 +216,7 @@ def weigh_harm(
     benefit
         The patients whom the response model was learned from, in the order of `held`.
     held, by_stratum
-        Their out-of-fold ranks, and the effect by stratum.
+        Their out-of-fold ranks or strata, and the effect by stratum.
     """
     here = harm.frame.reindex(benefit.frame.index)
     cause = here["cause"].fillna(0).to_numpy(dtype=np.intp)

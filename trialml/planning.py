@@ -15,6 +15,7 @@ from trialml.design.scenario import Scenario, dropout_hazard
 from trialml.effects.contrast import HAZARD_RATIO, Contrast
 from trialml.errors import AnalysisError
 from trialml.result import Z95
+from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.effects import StratumEffects, StratumOutcomes, population_numbers, stratum_members
 from trialml.validation.benefit import HeldOutBenefit
 
@@ -22,7 +23,11 @@ __all__ = ["designs_of", "plan_next_trial", "smallest_block"]
 
 
 def plan_next_trial(
-    analysis: Analysis, effect: Contrast, strata: StratumEffects, held: HeldOutBenefit, outcomes: StratumOutcomes
+    analysis: Analysis,
+    effect: Contrast,
+    strata: StratumEffects,
+    held: HeldOutBenefit | HeldOutStrata,
+    outcomes: StratumOutcomes,
 ) -> None:
     """Add the fixed and the group-sequential plan in all comers, then all comers beside enriched populations.
 
@@ -114,14 +119,15 @@ def _planning(analysis: Analysis, mean: float, se: float) -> float:
 
 
 def _enriched(
-    analysis: Analysis, strata: StratumEffects, held: HeldOutBenefit, outcomes: StratumOutcomes
+    analysis: Analysis, strata: StratumEffects, held: HeldOutBenefit | HeldOutStrata, outcomes: StratumOutcomes
 ) -> list[Population]:
-    """Return the populations that leave out the lower strata, one more each time."""
+    """Return the populations that leave out the lower strata, one more each time; of a grid, whose cells have no one order, the last cell."""
     names = list(strata.rows["stratum"])
     members = stratum_members(held, len(names))
     endpoint = analysis.trial.endpoint
     populations = []
-    for first in range(1, len(names)):
+    grid = analysis.study.strata.kind == "risk by benefit"
+    for first in range(max(len(names) - 1, 1) if grid else 1, len(names)):
         known = population_numbers(outcomes, held, members >= first, endpoint.horizon, endpoint.months_per_unit)
         if not all(np.isfinite(known[name]) for name in ("log_hazard_ratio", "control_hazard_per_month")):
             continue

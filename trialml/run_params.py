@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trialml.analysis import Analysis, Subject
 from trialml.data.trial import Trial
+from trialml.strata.strata import STRATA_RULES
 
 __all__ = ["counted_events", "run_params"]
 
@@ -51,7 +52,7 @@ def run_params(analysis: Analysis, subject: Subject) -> dict[str, str]:
         del params["cohort.events"]
     if subject == "response":
         params["strata.groups"] = str(study.strata.groups)
-        params["strata.rule"] = "quantiles of the benefit score"
+        params["strata.rule"] = STRATA_RULES[study.strata.kind]
     return params
 
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from trialml.errors import ModelInputError, StudyFileError, nearest
 from trialml.models import model_named
 from trialml.models.input_contract import InputContract
+from trialml.strata.conditions import BENEFIT, RISK
+from trialml.strata.learned import with_scores
 from trialml.strata.strata import Strata
 from trialml.survival.ties import not_after
 
@@ -164,13 +166,12 @@ class Stratifier:
             raise ModelInputError(message)
         return np.asarray(part.estimator.risk(covariates, horizon)) if len(covariates) else np.empty(0)
 
-    @staticmethod
     def _add_benefit(
-        part: ResponsePart, covariates: pd.DataFrame, good: NDArray[np.bool_], scored: pd.DataFrame
+        self, part: ResponsePart, covariates: pd.DataFrame, good: NDArray[np.bool_], scored: pd.DataFrame
     ) -> None:
         empty = not len(covariates)
         expected = np.empty(0) if empty else part.estimator.predict(covariates)
-        place = np.empty(0, np.intp) if empty else part.strata.assign(part.estimator.benefit_score(covariates))
+        place = np.empty(0, np.intp) if empty else self._place(part, covariates)
         scored["expected_benefit"] = _spread(expected, good)
         names = np.full(len(good), "", dtype=object)
         names[good] = [part.strata.names[stratum] for stratum in place]
@@ -178,6 +179,18 @@ class Stratifier:
         effects = np.asarray([(effect.value, effect.low, effect.high) for effect in part.effects])
         for column, name in enumerate(("stratum_benefit", "stratum_benefit_low", "stratum_benefit_high")):
             scored[name] = _spread(effects[place, column] if len(place) else np.empty(0), good)
+
+    def _place(self, part: ResponsePart, covariates: pd.DataFrame) -> NDArray[np.intp]:
+        """Return the place of each patient's stratum; a risk is read at the horizon that the strata were made at, whatever is asked."""
+        benefit = part.estimator.benefit_score(covariates) if BENEFIT in part.strata.columns else None
+        risk = None
+        if RISK in part.strata.columns:
+            if self.risk is None:
+                raise ModelInputError(
+                    "The strata need a risk, but the model holds no risk model: register it with its risk part."
+                )
+            risk = self._risk(self.risk, covariates, {})
+        return part.strata.place(with_scores(covariates, risk=risk, benefit_score=benefit))
 
     def write(self, folder: Path) -> None:
         """Write the state to `folder` as one JSON file."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, mode
 from trialml.data.columns import as_code
 from trialml.data.roles import Direction
 from trialml.data.visits import Summary
+from trialml.strata.strata import StrataKind
 
 __all__ = [
     "DIRECTIONS",
@@ -328,9 +329,28 @@ class ModelsTable(FileTable):
 
 
 class StrataTable(FileTable):
-    """`[strata]`: how many groups of expected benefit, equal in size in the training data."""
+    """`[strata]`: what groups of patients are made by, how many, and how small."""
 
+    kind: StrataKind = "benefit"
     groups: Annotated[Whole, Field(ge=2, le=5)] = 3
+    risk_groups: Annotated[Whole, Field(ge=2, le=3)] = 2
+    depth: Annotated[Whole, Field(ge=1, le=3)] = 2
+    margin: Real = 0.0
+    leaf_patients: Annotated[Whole, Field(ge=11, le=10_000)] = 20
+    leaf_events: Annotated[Whole, Field(ge=0, le=10_000)] = 10
+    bootstrap: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "policy tree" and self.depth > 2:
+            raise ValueError("[strata] depth = 3 is not searched exhaustively for a policy tree: give 1 or 2")
+        if self.kind == "risk by benefit" and self.groups > 3:
+            raise ValueError(f"[strata] groups = {self.groups} of benefit make too many cells of a grid: give 2 or 3")
+        if 0 < self.bootstrap < 20:
+            raise ValueError(
+                f"[strata] bootstrap = {self.bootstrap}, but it must be 0 (none) or at least 20: give 200 or more"
+            )
+        return self
 
 
 class ReportTable(FileTable):

@@ -18,7 +18,8 @@ def test_groups_are_equal_in_size_and_a_score_on_a_cut_belongs_above(groups):
     score = np.random.default_rng(1).normal(size=60 * groups)
     strata = quantile_strata(score, groups, model="T-response", unit="days")
     assert list(np.bincount(strata.assign(score))) == [60] * groups
-    np.testing.assert_allclose(strata.cuts, np.quantile(score, np.arange(1, groups) / groups))
+    by_quantile = np.searchsorted(np.quantile(score, np.arange(1, groups) / groups), score, side="right")
+    np.testing.assert_array_equal(strata.assign(score), by_quantile)
     assert list(strata.assign(np.asarray(strata.cuts))) == list(range(1, groups))
     assert len(set(strata.names)) == groups
 
@@ -27,6 +28,24 @@ def test_the_state_goes_through_json():
     strata = quantile_strata(np.arange(90.0), 3, model="T-response", unit="days")
     assert Strata.from_state(json.loads(json.dumps(strata.state()))) == strata
     assert strata.strata[0].rule.endswith("days")
+
+
+def test_the_cut_that_the_words_show_is_the_cut_that_is_applied():
+    score = np.random.default_rng(3).normal(size=900)
+    strata = quantile_strata(score, 5, model="T-response", unit="days")
+    shown = [float(one.rule.split(" days")[0].split()[-1].replace("\N{MINUS SIGN}", "-")) for one in strata.strata[:-1]]
+    assert tuple(shown) == strata.cuts
+    assert (
+        quantile_strata(np.arange(90.0), 3, model="m", unit="days").strata[0].rule == "benefit score of m below 30 days"
+    )
+
+
+def test_names_promise_no_benefit_and_old_states_are_read_with_the_names_that_they_have():
+    strata = quantile_strata(-np.arange(90.0), 3, model="T-response", unit="days")
+    assert strata.names == ("Lower benefit score", "Middle benefit score", "Higher benefit score")
+    old = {"strata": [["Lower benefit", "below 1"], ["Higher benefit", "at least 1"]], "cuts": [1.0]}
+    assert list(Strata.from_state(old).assign(np.array([0.0, 1.0]))) == [0, 1]
+    assert Strata.from_state(old).names == ("Lower benefit", "Higher benefit")
 
 
 def test_equal_scores_are_one_stratum_and_mostly_equal_ones_are_two():
@@ -55,11 +74,11 @@ def test_trap_76_small_cells_of_the_profile_are_suppressed_and_their_differences
     covariates = tuple(Covariate(name, kind, name) for name, kind in (("age", "numeric"), ("prior", "binary"), ("rare", "binary")))  # fmt: skip
     found = strata_profile(baseline, covariates, MEMBERS, TWO)
     rows = found.frame().set_index("characteristic")
-    assert rows.loc["rare", "Lower benefit"] == "suppressed"
+    assert rows.loc["rare", "Lower benefit score"] == "suppressed"
     assert np.isnan(rows.loc["rare", "smd"])
     # 10 without it in the lower stratum are few, and the share of all patients would give them back from the other.
-    assert list(rows.loc["prior", ["Lower benefit", "Higher benefit"]]) == ["suppressed", "suppressed"]
-    assert rows.loc["age", "Higher benefit"] == "44 (37 to 52)"
+    assert list(rows.loc["prior", ["Lower benefit score", "Higher benefit score"]]) == ["suppressed", "suppressed"]
+    assert rows.loc["age", "Higher benefit score"] == "44 (37 to 52)"
     low, high = np.arange(30.0), np.arange(30.0, 60.0)
     wanted = 30.0 / np.sqrt((low.var(ddof=1) + high.var(ddof=1)) / 2)
     assert rows.loc["age", "smd"] == pytest.approx(wanted, rel=1e-9)
@@ -74,7 +93,7 @@ def test_a_hidden_level_does_not_follow_from_the_levels_beside_it():
     found = strata_profile(pd.DataFrame({"sex": sex}), (Covariate("sex", "categorical", "Sex"),), MEMBERS, TWO)
     rows = found.frame().set_index("characteristic")
     counts = pd.crosstab(sex, MEMBERS)
-    for place, name in enumerate(("Lower benefit", "Higher benefit")):
+    for place, name in enumerate(("Lower benefit score", "Higher benefit score")):
         hidden = rows.index[rows[name] == "suppressed"].str.removeprefix("Sex: ")
         assert "other (1 level)" in hidden
         assert len(hidden) > 1
@@ -88,7 +107,7 @@ def test_agreement_and_kappa_by_hand():
     found = strata_stability(members, final, TWO)
     assert found.agreement == pytest.approx(11 / 12)
     assert found.kappa == pytest.approx((5 / 6 - 1 / 2) / (1 - 1 / 2))
-    assert found.moves["Higher benefit"].tolist() == pytest.approx([1 / 6, 1.0])
+    assert found.moves["Higher benefit score"].tolist() == pytest.approx([1 / 6, 1.0])
     again = StrataStability.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again.to_dict() == found.to_dict()
 

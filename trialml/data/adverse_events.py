@@ -125,7 +125,7 @@ def harm_limitations(endpoint: Endpoint, *, counted: bool, weighed: bool = False
     said = [f"One time-to-event endpoint is analysed; adverse reactions {told} do not enter the benefit."]
     if weighed:
         said = [
-            "Strata are formed by the expected benefit alone. One adverse reaction stands beside the benefit in them; the two are not "
+            "Strata are formed without regard to harm. One adverse reaction stands beside the benefit in them; the two are not "
             "added up, severity and other adverse reactions are not weighed, and events after the time at risk are not seen."
         ]
     if endpoint.competing:

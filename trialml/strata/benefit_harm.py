@@ -55,7 +55,7 @@ class BenefitHarm(Result):
     methods = (
         "Benefit is the difference in restricted mean event-free time, of all randomised patients; harm is the difference in the "
         "cumulative incidence of the first adverse event (Aalen-Johansen: death and discontinuation before it compete), of the patients at "
-        "risk of it, with jackknife standard errors. Both are given by stratum of expected benefit and are "
+        "risk of it, with jackknife standard errors. Both are given by stratum and are "
         "cross-fitted: in each repeat of the cross-validation a patient's stratum comes from a rule that had not seen the "
         "patient; differences are averaged over repeats, with the standard error of a single repeat. Benefit and harm are on scales of their own and are not added up."
     )

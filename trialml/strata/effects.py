@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.effects.contrast import HAZARD_RATIO
-from trialml.errors import AnalysisError
+from trialml.data.disclosure import suppressed
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
+from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
+from trialml.strata.policy_tree import NOT_RECOMMENDED
+from trialml.strata.population import (
+    HeldOut,
+    StratumOutcomes,
+    gain_at_one_hazard_ratio,
+    one_hazard_ratio,
+    population_numbers,
+)
 from trialml.strata.strata import Strata
-from trialml.survival.cox import cox, fit_cox, score_residuals
-from trialml.survival.product_limit import product_limit, step_at
 from trialml.survival.ties import not_after
-from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
+from trialml.validation.benefit import HeldOutBenefit, group_influence, repeated_se
 
 __all__ = ["StratumEffects", "StratumOutcomes", "population_numbers", "stratum_effects", "stratum_members"]
 
-Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
+FEWEST_REPEATS = 6
 DEPENDENCE = 1.15
 """What the standard error of highest less lowest is multiplied by. The folds' rules share patients, which patients'
 influences do not show: in simulated trials the spread was 1.11 to 1.15 times the standard error without it
 (decision 0008, ``benchmarks/strata_coverage.py``)."""
-
-
-@dataclass(frozen=True)
-class StratumOutcomes:
-    """The observed outcomes that effects in strata are read from, each of shape (n,)."""
-
-    time: Floats
-    event: Flags
-    treated: Flags
-    factor: NDArray[np.str_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +43,8 @@ class StratumEffects(Result):
     title = "Effect of treatment by stratum"
     figure_size = (7.2, 3.4)
     methods = (
-        "Strata were formed by the benefit score; their effects are cross-fitted: in each repeat of the cross-validation every "
-        "patient was allotted to a stratum by a model and cut-points that had not seen the patient. Differences of restricted means "
+        "Effects in strata are cross-fitted: in each repeat of the cross-validation every "
+        "patient was allotted to a stratum by models, rules and cut-points that had not seen the patient. Differences of restricted means "
         "are means of doubly robust scores, hazard ratios come from Cox models (stratified as the randomisation was); both are averaged over repeats, with "
         "the standard error of a single repeat (repeating steadies the estimate, but cannot remove the chance of this sample); that of highest "
         "less lowest is enlarged by 15 %, the shortfall seen in simulated trials, in which the folds' rules share patients. The estimand is the average effect of the rules that "
@@ -56,7 +52,7 @@ class StratumEffects(Result):
     )
 
     rows: pd.DataFrame
-    """Columns stratum, rule, share, n, events, events_by_tau (the restricted means rest on these), rmst_difference (low,
+    """Columns stratum, rule, share, n, events, events_by_tau (the restricted means rest on these; NaN where a small cell is hidden), rmst_difference (low,
     high), hazard_ratio (low, high), log_hazard_ratio, log_hazard_ratio_se, control_risk, control_hazard_per_month, gain_at_one_hazard_ratio, naive."""
     difference: Estimate
     """Highest less lowest stratum."""
@@ -67,6 +63,8 @@ class StratumEffects(Result):
     tau: float
     horizon: float
     unit: str
+    estimand: str = ESTIMANDS["benefit"]
+    """What a stratum stands for where every fold has a rule of its own."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row a stratum."""
@@ -75,7 +73,7 @@ class StratumEffects(Result):
     def text(self) -> str:
         """Return the effects in the outer strata, their difference, and what may be concluded."""
         if len(self.rows) == 1:
-            return "The model found no order among the patients: there is one stratum, with the average effect."
+            return "The rule found no order among the patients: there is one stratum, with the average effect."
         first, last = self.rows.iloc[0], self.rows.iloc[-1]
         said = (
             f"Cross-fitted over {self.repeats} repeats, the RMST difference over {format_number(self.tau)} {self.unit} is "
@@ -98,6 +96,13 @@ class StratumEffects(Result):
             said += " The difference cannot be estimated: a repeat left an outer stratum empty."
         elif self.difference.low <= 0 <= self.difference.high:
             said += " The interval includes 0: the strata do not show that some patients benefit more than others."
+        if (self.rows["rmst_difference"] < 0).all():
+            said += " In every stratum the estimate favours control: the upper strata are those with the smaller loss, not with a benefit."
+        if first["stratum"] == NOT_RECOMMENDED and first["rmst_difference_high"] >= 0:
+            said += " The interval of those whom the rule does not recommend includes gains: the data do not support withholding the treatment from them."
+        said += f" {self.estimand}"
+        if self.repeats < FEWEST_REPEATS:
+            said += f" {self.repeats} repeats are few: the estimates move with the splits; six or more are the rule."
         if self.heterogeneity_p >= 0.05:
             said += (
                 " The global test did not show that the hazard ratio differs between patients: the strata are exploratory; they "
@@ -141,9 +146,9 @@ class StratumEffects(Result):
             {
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
-                "Patients (mean over repeats)": format_count(row["n"]),
-                "Events": _events(row["events"]),
-                f"Events by {format_number(self.tau)} {unit}": _events(row["events_by_tau"]),
+                "Patients (mean over repeats)": _count(row["n"]),
+                "Events": _count(row["events"]),
+                f"Events by {format_number(self.tau)} {unit}": _count(row["events_by_tau"]),
                 f"Control risk at {at}": f"{100 * row['control_risk']:.0f} %"
                 if not math.isnan(row["control_risk"])
                 else "n/a",
@@ -187,7 +192,10 @@ class StratumEffects(Result):
         left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
 
 
-def _events(value: float) -> str:
+def _count(value: float) -> str:
+    """Return a mean number in words; one that is hidden is not a number."""
+    if math.isnan(value):
+        return "suppressed"
     return format_count(value) if value >= 0.5 else "none"
 
 
@@ -195,14 +203,19 @@ def _interval(row: Any, name: str) -> str:
     return f"{format_number(row[name])} ({format_number(row[name + '_low'])} to {format_number(row[name + '_high'])})"
 
 
-def stratum_members(held: HeldOutBenefit, groups: int) -> NDArray[np.intp]:
-    """Return each patient's stratum in each repeat, by rules that had not seen the patient, shape (repeats, n)."""
+def stratum_members(held: HeldOutBenefit | HeldOutStrata, groups: int) -> NDArray[np.intp]:
+    """Return each patient's stratum in each repeat, by rules that had not seen the patient, shape (repeats, n).
+
+    Of strata by the benefit score these are ranges of out-of-fold ranks; other rules were refitted in the folds.
+    """
+    if isinstance(held, HeldOutStrata):
+        return held.member
     return np.minimum((held.rank * groups).astype(np.intp), groups - 1)
 
 
 def stratum_effects(
     outcomes: StratumOutcomes,
-    held: HeldOutBenefit,
+    held: HeldOutBenefit | HeldOutStrata,
     strata: Strata,
     *,
     naive_scores: Floats,
@@ -220,7 +233,7 @@ def stratum_effects(
     outcomes
         Observed times, events, arms and stratification cells.
     held
-        Out-of-fold scores and ranks.
+        Out-of-fold scores, with ranks by the benefit score, or with the strata by rules refitted in the folds.
     strata
         The final strata: they give the number of groups, the names and the words.
     naive_scores, naive_members
@@ -237,62 +250,32 @@ def stratum_effects(
     """
     groups = len(strata.strata)
     members = stratum_members(held, groups)
-    ratio = _one_hazard_ratio(outcomes)
+    ratio = one_hazard_ratio(outcomes)
     rows = []
     for place, stratum in enumerate(strata.strata):
         numbers = population_numbers(outcomes, held, members == place, horizon, months_per_unit)
         until = outcomes.event & not_after(outcomes.time, tau)
         numbers["events_by_tau"] = float(((members == place) & until).sum(axis=1).mean())
-        numbers["gain_at_one_hazard_ratio"] = _gain(outcomes, members == place, ratio.value, tau)
+        numbers["gain_at_one_hazard_ratio"] = gain_at_one_hazard_ratio(outcomes, members == place, ratio.value, tau)
         own = naive_members == place
         naive = float(naive_scores[own].mean()) if own.any() else math.nan
         rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
     difference = _outer_difference(held, members, groups, unit)
-    return StratumEffects(pd.DataFrame(rows), difference, ratio, heterogeneity_p, len(held.score), tau, horizon, unit)
+    frame = _without_small_cells(pd.DataFrame(rows))
+    estimand = ESTIMANDS[strata.kind]
+    return StratumEffects(frame, difference, ratio, heterogeneity_p, len(held.score), tau, horizon, unit, estimand)
 
 
-def population_numbers(
-    outcomes: StratumOutcomes, held: HeldOutBenefit, inside: Flags, horizon: float, months_per_unit: float
-) -> dict[str, float]:
-    """Return what is known of a group of patients that each repeat defined anew.
-
-    Parameters
-    ----------
-    outcomes, held
-        Observed outcomes and out-of-fold scores.
-    inside
-        Membership, shape (repeats, n).
-    horizon, months_per_unit
-        Where the control risk is read, and the unit of time in months.
-
-    Returns
-    -------
-    dict
-        ``share``, ``n``, ``events``, ``rmst_difference`` and ``hazard_ratio`` with ``_low`` and ``_high``,
-        ``log_hazard_ratio``, ``log_hazard_ratio_se``, ``control_risk``, ``control_hazard_per_month``; NaN where a
-        number cannot be estimated.
-    """
-    value, se = group_mean(held.score, inside)
-    log_ratio, log_se = _log_hazard_ratio(outcomes, inside)
-    risk, hazard = _control(outcomes, inside, horizon)
-    return {
-        "share": float(inside.mean()),
-        "n": float(inside.sum(axis=1).mean()),
-        "events": float((inside & outcomes.event).sum(axis=1).mean()),
-        "rmst_difference": value,
-        "rmst_difference_low": value - Z95 * se,
-        "rmst_difference_high": value + Z95 * se,
-        "hazard_ratio": math.exp(log_ratio),
-        "hazard_ratio_low": math.exp(log_ratio - Z95 * log_se),
-        "hazard_ratio_high": math.exp(log_ratio + Z95 * log_se),
-        "log_hazard_ratio": log_ratio,
-        "log_hazard_ratio_se": log_se,
-        "control_risk": risk,
-        "control_hazard_per_month": hazard / months_per_unit,
-    }
+def _without_small_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Hide patients and events of fewer than 11, and of another stratum where the total would give them back."""
+    for name in ("n", "events", "events_by_tau"):
+        hidden = np.asarray(suppressed([round(count) for count in rows[name]]), dtype=np.bool_)
+        rows[name] = rows[name].astype(np.float64).mask(hidden)
+    rows["share"] = rows["share"].mask(rows["n"].isna())
+    return rows
 
 
-def _outer_difference(held: HeldOutBenefit, members: NDArray[np.intp], groups: int, unit: str) -> Estimate:
+def _outer_difference(held: HeldOut, members: NDArray[np.intp], groups: int, unit: str) -> Estimate:
     high, low = members == groups - 1, members == 0
     n = held.score.shape[1]
     if groups == 1 or not (high.any(axis=1) & low.any(axis=1)).all():
@@ -311,60 +294,3 @@ def _outer_difference(held: HeldOutBenefit, members: NDArray[np.intp], groups: i
         n=n,
         method=f"average over repeats, standard error of one times {DEPENDENCE:g}",
     )
-
-
-def _log_hazard_ratio(outcomes: StratumOutcomes, inside: Flags) -> tuple[float, float]:
-    """Average the stratified Cox log hazard ratio of a stratum over repeats; robust standard error of one repeat."""
-    values, variances = [], []
-    for member in inside:
-        rows = np.flatnonzero(member)
-        arm = outcomes.treated[rows].astype(np.float64)[:, None]
-        if min(outcomes.event[rows][arm[:, 0] == a].sum() for a in (0.0, 1.0)) == 0:
-            return math.nan, math.nan
-        known = (outcomes.time[rows], outcomes.event[rows], arm)
-        try:
-            fit = fit_cox(*known, strata=outcomes.factor[rows])
-        except AnalysisError:
-            return math.nan, math.nan
-        residuals = score_residuals(*known, fit.coefficients, strata=outcomes.factor[rows])
-        values.append(float(fit.coefficients[0]))
-        variances.append(float(((residuals @ fit.covariance) ** 2).sum()))
-    return float(np.mean(values)), math.sqrt(float(np.mean(variances)))
-
-
-def _one_hazard_ratio(outcomes: StratumOutcomes) -> Estimate:
-    """Return the hazard ratio of all patients, stratified by the cells of the randomisation; NaN where it has none."""
-    arm = pd.DataFrame({"arm": outcomes.treated.astype(np.float64)})
-    try:
-        found = cox(outcomes.time, outcomes.event, arm, strata=outcomes.factor).hazard_ratio("arm")
-    except AnalysisError:
-        return Estimate(math.nan, scale=HAZARD_RATIO, n=len(outcomes.time), events=int(outcomes.event.sum()))
-    return replace(found, scale=HAZARD_RATIO)
-
-
-def _gain(outcomes: StratumOutcomes, inside: Flags, ratio: float, tau: float) -> float:
-    """Average over repeats the area between S(t)**ratio and S(t) up to tau, S the control arm's Kaplan-Meier curve."""
-    gains = []
-    for member in inside:
-        who = member & ~outcomes.treated
-        if not who.any() or not not_after(tau, outcomes.time[who].max()):
-            return math.nan
-        curve = product_limit(outcomes.time[who], outcomes.event[who])
-        used = curve.time < tau
-        widths = np.diff(np.concatenate((curve.time[used], [tau])))
-        survival = curve.survival[used]
-        gains.append(float(((survival**ratio - survival) * widths).sum()))
-    return float(np.mean(gains))
-
-
-def _control(outcomes: StratumOutcomes, inside: Flags, horizon: float) -> tuple[float, float]:
-    """Average over repeats the control arm's Kaplan-Meier risk at the horizon and its events per unit of time."""
-    risks, hazards = [], []
-    for member in inside:
-        who = member & ~outcomes.treated
-        if not who.any() or not not_after(horizon, outcomes.time[who].max()):
-            return math.nan, math.nan
-        curve = product_limit(outcomes.time[who], outcomes.event[who])
-        risks.append(1 - float(step_at(curve.time, curve.survival, horizon)))
-        hazards.append(float(outcomes.event[who].sum() / outcomes.time[who].sum()))
-    return float(np.mean(risks)), float(np.mean(hazards))
