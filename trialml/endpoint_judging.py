@@ -13,6 +13,8 @@ from trialml.analysis import Analysis
 from trialml.data.rare_levels import group_words
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
+from trialml.result import Result
+from trialml.risk_judging import LearnedOnce
 from trialml.validation.averaged import average_performance
 from trialml.validation.binary import binary_performance
 from trialml.validation.binary_calibration import binary_calibration
@@ -22,7 +24,7 @@ from trialml.validation.continuous import continuous_performance
 from trialml.validation.observed import Observed, ObservedBinary
 from trialml.validation.optimism import Optimism, optimism_of
 from trialml.validation.outcome_by_group import outcome_by_group
-from trialml.validation.stability import stability_of
+from trialml.validation.stability import Stability, stability_of
 
 __all__ = ["MODEL_WORDS", "OutcomePatients", "Unseen", "judge_by_bootstrap", "judge_outcome"]
 
@@ -31,6 +33,10 @@ Rows = NDArray[np.intp]
 
 MODEL_WORDS = "the risk model"
 QUICK_BOOTSTRAPS = 20
+_ON_TREES = (
+    "the bootstrap takes too little off a model on trees, which remembers the patients that a sample and the original data share; the "
+    "numbers from patients not used for fitting stand"
+)
 _CURVE, _BOOTSTRAP = 9, 42
 """The steps of the calibration curve's draws and of the bootstrap samples."""
 
@@ -140,27 +146,35 @@ def _judge_groups(analysis: Analysis, patients: OutcomePatients, value: Floats) 
         analysis.add(outcome_by_group(patients.y, value, groups, **asked), "risk")
 
 
-def judge_by_bootstrap(analysis: Analysis, patients: OutcomePatients, fit: Callable[[Rows], Any]) -> None:
-    """Add the performance corrected for optimism, and how far predictions move between bootstrap models.
+def judge_by_bootstrap(
+    analysis: Analysis, patients: OutcomePatients, fit: Callable[[Rows], Any], *, linear: bool
+) -> None:
+    """Add the performance corrected for optimism, and how far predictions move between the same bootstrap models.
 
     Parameters
     ----------
     analysis, patients
         As in `judge_outcome`.
     fit
-        Repeats the learning on some rows.
+        Repeats the learning on some rows; it is called once for each sample.
+    linear
+        Whether the model has coefficients: one on trees is not corrected (`risk_judging.ON_TREES` says why).
     """
     asked = analysis.study.models.risk
     samples = min(asked.bootstrap, QUICK_BOOTSTRAPS) if analysis.quick else asked.bootstrap
     if not samples:
         return
     given: dict[str, Any] = {"bootstraps": samples, "seed": analysis.seed(_BOOTSTRAP)}
+    once, found = LearnedOnce(fit), list[Result]()
     try:
-        with analysis.watcher.step("Risk model, bootstrap", 2 * samples) as advance:
-            corrected = optimism_of(fit, patients.X, patients.observed, advance=advance, **given)
-            stable = stability_of(fit, patients.X, patients.observed, advance=advance, **given)
+        with analysis.watcher.step("Risk model, bootstrap", samples) as advance:
+            if linear:
+                found.append(optimism_of(once, patients.X, patients.observed, advance=advance, **given))
+                found.append(stability_of(once, patients.X, patients.observed, **given))
+            else:
+                found.append(NotDone(Optimism.title, _ON_TREES))
+                found.append(stability_of(once, patients.X, patients.observed, advance=advance, **given))
     except AnalysisError as error:
-        analysis.add(NotDone(Optimism.title, str(error).rstrip(".")), "risk")
-        return
-    analysis.add(corrected, "risk")
-    analysis.add(stable, "risk")
+        found.append(NotDone(Stability.title if found else Optimism.title, str(error).rstrip(".")))
+    for one in found:
+        analysis.add(one, "risk")

@@ -13,6 +13,7 @@ from trialml.benefit_model import describe_benefit_model, explain_benefit_model,
 from trialml.effects.arm_scores import repeated_scores
 from trialml.effects.endpoint_scores import crossfit_outcome_scores, fit_outcome_nuisance
 from trialml.effects.heterogeneity import Heterogeneity
+from trialml.effects.not_done import NotDone
 from trialml.effects.outcome_heterogeneity import outcome_heterogeneity_test
 from trialml.effects.primary_outcome import benefit_scale
 from trialml.errors import AnalysisError
@@ -23,8 +24,14 @@ from trialml.models.logistic_ridge import LogisticRidge
 from trialml.models.outcome import binary_outcome
 from trialml.searching import search_subgroups
 from trialml.strata.effects import stratum_members
-from trialml.strata.outcome_effects import ObservedOutcomes, OutcomeStratumEffects, outcome_stratum_effects
+from trialml.strata.outcome_effects import (
+    ObservedOutcomes,
+    OutcomeStratumEffects,
+    outcome_scales,
+    outcome_stratum_effects,
+)
 from trialml.strata.profile import strata_profile
+from trialml.strata.shrunken import ShrunkenEffects, shrunken_effects
 from trialml.strata.stability import strata_stability
 from trialml.strata.strata import quantile_strata
 from trialml.stratifier import ResponsePart, Stratifier, StratumEffect
@@ -135,6 +142,11 @@ class OutcomeLearning(Learning):
             binary=self.binary,
         )
         analysis.add(found, "response")
+        if len(strata.strata) > 1:
+            try:
+                analysis.add(shrunken_effects(strata.names, outcome_scales(found)), "response")
+            except AnalysisError as error:
+                analysis.add(NotDone(ShrunkenEffects.title, str(error).rstrip(".")), "response")
         analysis.add(strata_profile(self.X, self.trial.covariates, final, strata), "response")
         analysis.add(strata_stability(stratum_members(held, len(strata.strata)), final, strata), "response")
         effects = tuple(

@@ -57,7 +57,7 @@ def learn_prognosis(learning: OutcomeLearning) -> None:
     model = fits[name](np.arange(len(patients.X)))
     _describe(learning, patients, name, model)
     judge_outcome(analysis, patients, unseen)
-    judge_by_bootstrap(analysis, patients, fits[name])
+    judge_by_bootstrap(analysis, patients, fits[name], linear=isinstance(model, LinearDesign))
     _explain(learning, patients, model)
     part = RiskPart(name, model, arm=asked.treatment, output=_output(learning))
     analysis.risk = Stratifier(learning.trial.name, learning.unit, learning.contract, risk=part)

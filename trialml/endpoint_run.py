@@ -60,6 +60,11 @@ def refuse_unready(study: Study) -> None:
         raise StudyFileError(
             f"[harm] is weighed against the benefit on a time to event alone, but '{endpoint.name}' is {endpoint.kind}: take [harm] out."
         )
+    if study.strata.kind != "benefit":
+        raise StudyFileError(
+            f"[strata] kind = '{study.strata.kind}' is formed for a time to event alone, but '{endpoint.name}' is {endpoint.kind}: write kind = "
+            "'benefit', or leave it out."
+        )
     for name in (study.risk_model, *study.models.risk.candidates):
         model_named(name, "risk", endpoint.kind)
     response = model_named(study.models.response.model, "response")

@@ -25,7 +25,7 @@ from trialml.validation.performance import Performance, performance
 from trialml.validation.prediction_error import prediction_error
 from trialml.validation.stability import Stability, prediction_stability
 
-__all__ = ["ON_TREES", "judge", "judge_by_bootstrap"]
+__all__ = ["ON_TREES", "LearnedOnce", "judge", "judge_by_bootstrap"]
 
 Rows = NDArray[np.intp]
 THE_MODEL = "the risk model"
@@ -117,7 +117,7 @@ def judge_by_bootstrap(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]
         "seed": analysis.seed(_BOOTSTRAP),
         **patients.at,
     }
-    once, found = _Once(fit), list[Result]()
+    once, found = LearnedOnce(fit), list[Result]()
     try:
         with analysis.watcher.step("Risk model, bootstrap", samples) as advance:
             if linear:
@@ -131,14 +131,15 @@ def judge_by_bootstrap(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]
         analysis.add(one, "risk")
 
 
-class _Once:
+class LearnedOnce:
     """Learns from a sample once, though two analyses ask for it one after the other."""
 
-    def __init__(self, fit: Callable[[Rows], FittedRisk]) -> None:
+    def __init__(self, fit: Callable[[Rows], Any]) -> None:
         self.fit = fit
-        self.models: dict[bytes, FittedRisk | AnalysisError] = {}
+        self.models: dict[bytes, Any] = {}
 
-    def __call__(self, rows: Rows) -> FittedRisk:
+    def __call__(self, rows: Rows) -> Any:
+        """Return the model of these rows, or raise what its fit raised."""
         key = rows.tobytes()
         found = self.models.pop(key, None)
         if found is None:

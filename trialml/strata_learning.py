@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trialml.data.folds import fold_labels, splits
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
-from trialml.models.outcome import survival_outcome
+from trialml.models.outcome import competing_outcome, survival_outcome
 from trialml.strata.conditions import RISK
 from trialml.strata.crossfit import HeldOutStrata, crossvalidate_strata, in_final_order
 from trialml.strata.effects import StratumEffects, stratum_effects, stratum_members
@@ -215,7 +215,15 @@ class StrataLearning:
         arm = model.treatment
         X = learning.X if arm is None else learning.X.assign(**{arm: learning.treated.astype(np.float64)})
         control = learning.X if arm is None else learning.X.assign(**{arm: 0.0})
-        model.fit(X.iloc[rows], survival_outcome(learning.time[rows], learning.event[rows]))
+        competes = self.analysis.study.risk_kind == "competing risks"
+        outcome = (
+            competing_outcome(learning.time, learning.trial.cause)
+            if competes
+            else survival_outcome(learning.time, learning.event)
+        )
+        # A model of the control arm alone is learned again from its patients alone.
+        learned = rows[~learning.treated[rows]] if fitted.risk.arm == "control arm" else rows
+        model.fit(X.iloc[learned], outcome[learned])
         return lambda others: np.asarray(model.risk(control.iloc[others], horizon), dtype=np.float64)
 
     def _patients(

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from trialml.result import Result
-from trialml.strata.outcome_effects import ObservedOutcomes, outcome_population, outcome_stratum_effects
+from trialml.strata.outcome_effects import (
+    ObservedOutcomes,
+    outcome_population,
+    outcome_scales,
+    outcome_stratum_effects,
+)
+from trialml.strata.shrunken import shrunken_effects
 from trialml.strata.strata import quantile_strata
 from trialml.validation.benefit import HeldOutBenefit, group_mean
 
@@ -90,4 +96,19 @@ def test_the_difference_of_the_outer_strata_is_wider_than_independence_would_hav
     assert found.difference.se == pytest.approx(
         1.15 * math.hypot(outer[0]["benefit_se"], outer[1]["benefit_se"]), rel=0.02
     )
-    assert set(found.scalars()) >= {"benefit_crossfit_lower_benefit", "benefit_crossfit_highest_less_lowest_low"}
+    assert set(found.scalars()) >= {"benefit_crossfit_lower_benefit_score", "benefit_crossfit_highest_less_lowest_low"}
+
+
+def test_shrunken_effects_take_a_prior_in_the_outcomes_own_unit(made):
+    for binary in (False, True):
+        found = effects(made, binary)
+        absolute, relative = outcome_scales(found)
+        rows = found.rows
+        control, sd = (np.average(rows[name], weights=rows["share"]) for name in ("control_mean", "sd"))
+        assert absolute.prior_scale == pytest.approx(0.25 * (control * (1 - control) if binary else sd))
+        assert relative.effects == pytest.approx(np.log(rows["ratio"]))
+        assert relative.errors == pytest.approx(np.log(rows["ratio"] / rows["ratio_low"]) / 1.959963984540054)
+        shrunk = shrunken_effects(list(rows["stratum"]), (absolute, relative))
+        assert np.ptp(shrunk.frame().loc[lambda frame: frame["scale"] == absolute.name, "shrunk"]) < np.ptp(
+            rows["benefit"]
+        )

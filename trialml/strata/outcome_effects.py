@@ -10,12 +10,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.effects.shrinkage import PRIOR_SCALE
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
 from trialml.strata.effects import DEPENDENCE, stratum_members
+from trialml.strata.shrunken import StratumScale
 from trialml.strata.strata import Strata
 from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
 
-__all__ = ["ObservedOutcomes", "OutcomeStratumEffects", "outcome_population", "outcome_stratum_effects"]
+__all__ = [
+    "ObservedOutcomes",
+    "OutcomeStratumEffects",
+    "outcome_population",
+    "outcome_scales",
+    "outcome_stratum_effects",
+]
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -183,6 +191,38 @@ def outcome_stratum_effects(
         rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
     difference = _outer_difference(held, members, groups, scale, unit)
     return OutcomeStratumEffects(pd.DataFrame(rows), difference, heterogeneity_p, len(held.score), scale, unit, binary)
+
+
+def outcome_scales(by_stratum: OutcomeStratumEffects) -> tuple[StratumScale, StratumScale]:
+    """Return the effects of strata as benefits (marginal) and as log ratios of the arms' means or shares.
+
+    Parameters
+    ----------
+    by_stratum
+        Cross-fitted effects.
+
+    Returns
+    -------
+    absolute, relative : StratumScale
+        The prior's scale is 0.25 on log ratios; of a benefit it is 0.25 standard deviations within an arm, or of an event
+        ``0.25 p (1 - p)``, p the share with the event under control, which is what a log odds ratio of 0.25 changes.
+    """
+    rows = by_stratum.rows
+    columns = {
+        name: rows[name].to_numpy(dtype=np.float64)
+        for name in ("benefit", "benefit_se", "naive", "ratio", "ratio_high")
+    }
+    share = rows["share"].to_numpy(dtype=np.float64)
+    control = float(np.average(rows["control_mean"].to_numpy(dtype=np.float64), weights=share))
+    sd = float(np.average(rows["sd"].to_numpy(dtype=np.float64), weights=share))
+    prior = PRIOR_SCALE * (control * (1 - control) if by_stratum.binary else sd)
+    absolute = StratumScale(
+        by_stratum.scale, by_stratum.unit, columns["benefit"], columns["benefit_se"], prior, naive=columns["naive"]
+    )
+    logs = np.log(columns["ratio"])
+    errors = (np.log(columns["ratio_high"]) - logs) / Z95
+    name = "risk ratio" if by_stratum.binary else "ratio of means"
+    return absolute, StratumScale(name, "", logs, errors, PRIOR_SCALE, ratio=True)
 
 
 def outcome_population(outcomes: ObservedOutcomes, held: HeldOutBenefit, inside: Flags) -> dict[str, float]:
