@@ -109,6 +109,9 @@ def test_performance_over_time_ends_with_the_scores_of_the_horizon(done):
     assert found.measures["horizon"].nunique() > 2
     assert found.estimate("Brier score", "the risk model").value == pytest.approx(error.model.value, rel=1e-12)
     assert not set(found.measures["measure"]) & {"Harrell's C", "Uno's C"}
+    assert found.heading() == "Performance over time"
+    assert found.table()["By (days)"].iloc[-1] == "365"
+    assert len(found.table()) == found.measures["horizon"].nunique()
 
 
 def test_the_bootstrap_learns_once_from_each_sample_for_two_results(learned, monkeypatch):
@@ -343,6 +346,9 @@ def test_words_of_the_model_say_whose_hazard_a_coefficient_changes(among_competi
         "boosted_competing": "one sequence for the event and one for the competing events",
     }
     assert said[name] in text
+    moved = analysis.only(PermutationImportance if name == "boosted_competing" else Explanation)
+    wanted = "the event's cause-specific hazard in the risk model" if name == COMPETING[0] else "the risk model"
+    assert moved.subject == wanted
 
 
 CODES = {"endpoints.event_values": [1], "endpoints.censored_values": [0]}

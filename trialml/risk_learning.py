@@ -14,6 +14,7 @@ from trialml.learning import Learning
 from trialml.models.cause_specific_cox import CauseSpecificCox
 from trialml.models.coefficients import coefficients_of
 from trialml.models.cox_model import CoxModel
+from trialml.models.fine_gray_ridge import FineGrayRidge
 from trialml.models.learned_model import learned_model
 from trialml.models.sample_adequacy import sample_adequacy
 from trialml.risk_choosing import choose_risk_model
@@ -148,6 +149,12 @@ def _penalty_words(linear: Any, estimator: Any) -> str:
     return f"{words} The competing events {rest}; the absolute risk combines both hazards."
 
 
+def _subject_words(estimator: Any) -> str:
+    """Return what a linear score is of: where causes have models of their own, the event's is explained."""
+    whole = "the risk model"
+    return f"the event's cause-specific hazard in {whole}" if isinstance(estimator, CauseSpecificCox) else whole
+
+
 def _explain(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel]) -> None:
     """Add what moves the model: SHAP values of a linear score, permutation importance of any other."""
     analysis, linear = patients.analysis, coefficients_model(model.estimator)
@@ -159,8 +166,8 @@ def _explain(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel]) -
             encoder.covariate_of_column(),
             patients.covariates,
             labels=patients.labels,
-            subject="the risk model",
-            unit="log hazard",
+            subject=_subject_words(model.estimator),
+            unit="log subdistribution hazard" if isinstance(model.estimator, FineGrayRidge) else "log hazard",
             background=patients.words,
         )
     else:

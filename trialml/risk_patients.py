@@ -139,9 +139,9 @@ class RiskPatients:
         return group_words(self.covariates[name]), self.labels.get(name, name)
 
     def times_so_far(self) -> tuple[float, ...]:
-        """Return sixths of the horizon by which 20 patients or more have had the event, the horizon itself in any case."""
+        """Return sixths of the horizon, to three digits, by which 20 patients or more have had the event; and the horizon."""
         horizon = self.endpoint.horizon
-        sixths = [horizon * part / 6 for part in range(1, 6)]
+        sixths = [float(f"{horizon * part / 6:.3g}") for part in range(1, 6)]
         happened = [int((self.event & not_after(self.time, at)).sum()) for at in sixths]
         return (*[at for at, events in zip(sixths, happened, strict=True) if events >= FEWEST_BY_THEN], horizon)
 

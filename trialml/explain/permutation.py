@@ -80,13 +80,21 @@ class PermutationImportance(Result):
     def text(self) -> str:
         """Return the three covariates without which prediction loses most."""
         first = self.importance["covariate"].head(3)
-        words = ", ".join(f"{name} ({self.loss(name).text()})" for name in first)
+        words = ", ".join(f"{name} {self._points(name)}" for name in first)
         return (
-            f"The covariates without which {self.subject} loses most, in index of prediction accuracy at {self.horizon:g} {self.unit} on "
+            f"The covariates without which {self.subject} loses most, in percentage points of the index of prediction accuracy at {self.horizon:g} {self.unit} on "
             f"patients not used for fitting ({format_count(self.n)} patients, {format_count(self.events)} events by then; "
             f"{format_count(self.permutations)} permutations in each fold, largest Monte Carlo error "
-            f"{format_number(float(self.importance['mc_error'].max()), 2)}): {words}."
+            f"{format_number(100 * float(self.importance['mc_error'].max()), 2)}): {words}."
         )
+
+    def _points(self, covariate: str) -> str:
+        """Return a loss in percentage points with its limits."""
+        value, low, high = (
+            f"{round(100 * one, 1) + 0.0:.1f}".replace("-", "\N{MINUS SIGN}")
+            for one in self.importance.set_index("covariate").loc[covariate, ["loss", "low", "high"]]
+        )
+        return f"{value} (95% CI {low} to {high})"
 
     def scalars(self) -> dict[str, float]:
         """Return the largest loss and the largest Monte Carlo error."""
@@ -103,8 +111,12 @@ class PermutationImportance(Result):
             if len(bins) > 1:
                 low, high = bins.iloc[0], bins.iloc[-1]
                 ends = f"{100 * low['risk']:.1f} % ({low['bin']}) to {100 * high['risk']:.1f} % ({high['bin']})"
-            rows.append((name, self.loss(name).text(), ends))
-        heads = ["Covariate", "Loss of IPA without it (95% CI)", "Mean risk from the lowest to the highest values"]
+            rows.append((name, self._points(name), ends))
+        heads = [
+            "Covariate",
+            "Loss of IPA without it, percentage points",
+            "Mean risk from the lowest to the highest values",
+        ]
         return pd.DataFrame(rows, columns=heads)
 
     def draw(self, figure: Any) -> None:

@@ -15,6 +15,19 @@ from trialml.result import Result, counted, format_count, format_number
 __all__ = ["LearnedModel", "learned_model"]
 
 
+SETTINGS = {
+    "fewest": "fewest in a leaf",
+    "folds": "folds of the tuning",
+    "grid": "most times at which a leaf's curve is kept",
+    "iterations": "most trees",
+    "leaves": "most leaves of a tree",
+    "periods": "most periods of follow-up",
+    "ridge": "ridge penalty on a leaf's value",
+    "share": "share of the columns that a split looks at",
+}
+"""Words for a model's parameters."""
+
+
 @dataclass(frozen=True, eq=False)
 class LearnedModel(Result):
     """A model that is no sum of coefficients, in words and settings.
@@ -105,7 +118,7 @@ def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: in
         Its parameters but for the arm and the seed, and the numbers of trees where they were tuned.
     """
     given = {name: value for name, value in fitted.get_params().items() if name not in ("treatment", "seed")}
-    rows = [(name.replace("_", " "), f"{value}", False) for name, value in given.items()]
+    rows = [(SETTINGS.get(name, name.replace("_", " ")), f"{value}", False) for name, value in given.items()]
     for name, part in vars(fitted).items():
         trees = part.trees if isinstance(part, HazardTrees) else part if isinstance(part, TreeArrays) else None
         # A forest grows as many trees as it is told to: these were not found in the data.

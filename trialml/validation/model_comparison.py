@@ -213,6 +213,7 @@ class ModelComparison(Result):
         axes.errorbar(others["difference"], place, xerr=widths, fmt="o", color=COLOURS["experimental"], capsize=3)
         axes.axvline(0, color=COLOURS["reference"], linewidth=1)
         axes.set_yticks(place, others["model"])
+        axes.set_ylim(-0.7, len(others) - 0.3)
         axes.set_xlabel(
             f"{self.loss[0].upper()}{self.loss[1:]} less that of {self.default} (below 0 is better; adjusted 95% CI)"
         )

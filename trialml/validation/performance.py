@@ -72,6 +72,16 @@ class Performance(Result):
     kind: Kind
     unit: str
 
+    def heading(self) -> str:
+        """Return the title, of one model at several horizons with what it shows."""
+        return "Performance over time" if self._over_time else self.title
+
+    @property
+    def _over_time(self) -> bool:
+        models = [name for name in self.measures["model"].unique() if name != NULL]
+        at = self.measures["horizon"]
+        return len(models) == 1 and bool(at.max() > at.min())
+
     def frame(self) -> pd.DataFrame:
         """Return one row a measure, horizon and model, then the differences."""
         return self.measures
@@ -110,6 +120,12 @@ class Performance(Result):
             for row in shown.itertuples()
         ]
         horizon, first = last["horizon"].iloc[0], last.iloc[0]
+        if self._over_time:
+            early = float(self.measures["horizon"].min())
+            name = shown["model"].iloc[0]
+            said[0] += (
+                f"; by {early:g} {self.unit} AUC {self.estimate('AUC', name, early).text()}, IPA {self.estimate('IPA', name, early).text()}"
+            )
         text = (
             f"At {horizon:g} {self.unit} ({format_count(first['n'])} patients, {format_count(first['events'])} events by then; "
             f"{self.kind}): {'; '.join(said)}."
@@ -133,7 +149,9 @@ class Performance(Result):
         return numbers
 
     def table(self) -> pd.DataFrame:
-        """Return the measures at the last horizon as words."""
+        """Return the measures at the last horizon as words; of one model at several horizons a row each."""
+        if self._over_time:
+            return self._by_horizon()
         rows = [
             (
                 row.measure,
@@ -145,13 +163,25 @@ class Performance(Result):
         ]
         return pd.DataFrame(rows, columns=["Measure", "Model", "Value (95% CI)", "p"])
 
+    def _by_horizon(self) -> pd.DataFrame:
+        model = next(name for name in self.measures["model"] if name != NULL)
+        rows = []
+        for horizon, own in self.measures.groupby("horizon"):
+            found = [self.estimate(name, model, horizon) for name in ("AUC", "Brier score", "IPA")]
+            shown = [f"{format_number(e.value)} ({format_number(e.low)} to {format_number(e.high)})" for e in found]
+            null = format_number(self.estimate("Brier score", NULL, horizon).value)
+            rows.append((f"{horizon:g}", format_count(own["events"].iloc[0]), *shown, null))
+        heads = ["AUC (95% CI)", "Brier score (95% CI)", "IPA (95% CI)", "Null model's Brier score"]
+        return pd.DataFrame(rows, columns=[f"By ({self.unit})", "Events", *heads])
+
     def draw(self, figure: Any) -> None:
         """Draw AUC and Brier score over time with pointwise intervals."""
         rows = self.measures[self.measures["reference"] == ""]
+        models = [name for name in rows["model"].unique() if name != NULL]
         colours = [COLOURS[name] for name in ("experimental", "third", "fourth", "fifth", "control")]
         for axes, measure in zip(figure.subplots(1, 2), ("AUC", "Brier score"), strict=True):
-            for k, (model, own) in enumerate(rows[rows["measure"] == measure].groupby("model", sort=False)):
-                colour = COLOURS["reference"] if model == NULL else colours[k % len(colours)]
+            for model, own in rows[rows["measure"] == measure].groupby("model", sort=False):
+                colour = COLOURS["reference"] if model == NULL else colours[models.index(model) % len(colours)]
                 axes.fill_between(own["horizon"], own["low"], own["high"], color=colour, alpha=0.15, linewidth=0)
                 axes.plot(
                     own["horizon"], own["value"], marker="o" if len(own) < 10 else None, color=colour, label=model
