@@ -109,6 +109,5 @@ def test_shrunken_effects_take_a_prior_in_the_outcomes_own_unit(made):
         assert relative.effects == pytest.approx(np.log(rows["ratio"]))
         assert relative.errors == pytest.approx(np.log(rows["ratio"] / rows["ratio_low"]) / 1.959963984540054)
         shrunk = shrunken_effects(list(rows["stratum"]), (absolute, relative))
-        assert np.ptp(shrunk.frame().loc[lambda frame: frame["scale"] == absolute.name, "shrunk"]) < np.ptp(
-            rows["benefit"]
-        )
+        frame = shrunk.frame()
+        assert np.ptp(frame.loc[frame["scale"] == absolute.name, "shrunk"]) < np.ptp(rows["benefit"])
