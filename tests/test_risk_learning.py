@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from trialml import read_study
 from trialml.analysis import Analysis, Watcher
 from trialml.cli import main
-from trialml.errors import AnalysisError, StudyFileError
+from trialml.errors import AnalysisError, DataError, StudyFileError
 from trialml.explain.linear import Explanation
 from trialml.explain.permutation import PermutationImportance
 from trialml.learning import Learning
@@ -440,3 +441,88 @@ def test_a_whole_run_says_what_its_model_is(write_study, tmp_path, changes, said
     for words in unsaid:
         assert words not in text
     assert f"models.risk.model {analysis.study.risk_model}" in text or "models.risk.model" in changes
+
+
+def constant(frame):
+    frame["age"] = 60
+
+
+def empty(frame):
+    frame["age"] = None
+
+
+def knows_the_outcome(frame):
+    frame["marker"] = -frame["days"].astype(float) - 1000 * (frame["progressed"] == 0)
+
+
+def identifier_as_text(frame):
+    frame["site"] = [f"s{number}" for number in range(len(frame))]
+
+
+def infinite(frame):
+    frame.loc[3, "marker"] = "inf"
+
+
+def ends_too_early(frame):
+    frame["days"] = frame["days"].clip(upper=300)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (knows_the_outcome, "'marker' alone puts the events in order without an error"),
+        (identifier_as_text, "'site' has 300 categories in 300 patients: join categories"),
+        (infinite, "Column 'marker', file row 5: 'inf' is not finite"),
+        (ends_too_early, "horizon = 365 days, to when 0 of the 150 patients of the arm 'old' were followed"),
+    ],
+)
+@pytest.mark.parametrize("model", ["cox_ridge", "survival_forest"])
+def test_bad_columns_and_horizons_are_refused_in_words_whatever_the_model(
+    write_study, tmp_path, model, change, sentence
+):
+    changes = {"treatment.secondary": None, "models.risk.model": model, "models.risk.bootstrap": 0}
+    study = read_study(write_study(tmp_path, rows=300, arms=("old", "new"), change=change, study=changes))
+
+    def learn():
+        look = look_at_data(study)
+        learn_risk(Learning(Analysis(study, look.trial, True, Watcher()), look.quality))
+
+    with pytest.raises((AnalysisError, DataError), match=sentence):
+        learn()
+
+
+@pytest.mark.parametrize("change", [constant, empty])
+@pytest.mark.parametrize("model", ["cox_ridge", "survival_forest"])
+def test_a_covariate_without_values_is_left_out_whatever_the_model(write_study, tmp_path, model, change):
+    changes = {"treatment.secondary": None, "models.risk.model": model, "models.risk.bootstrap": 0}
+    study = read_study(write_study(tmp_path, rows=200, arms=("old", "new"), change=change, study=changes))
+    look = look_at_data(study)
+    analysis = Analysis(study, look.trial, True, Watcher())
+    learn_risk(Learning(analysis, look.quality))
+    assert look.quality.not_used == ("age",)
+    assert [field.name for field in analysis.risk.contract.fields] == ["marker", "prior", "site"]
+
+
+@pytest.mark.filterwarnings("ignore:DataFrame is highly fragmented")
+def test_more_covariates_than_patients_are_learned_with_a_penalty_and_called_too_many(write_study, tmp_path):
+    names = [f"gene{number}" for number in range(90)]
+
+    def widen(frame):
+        noise = np.random.default_rng(1).normal(size=(len(frame), len(names))).round(3)
+        return frame.join(pd.DataFrame(noise, columns=names))
+
+    changes = {
+        "treatment.secondary": None,
+        "covariates.numeric": ["age", "marker", *names],
+        "models.risk.bootstrap": 0,
+    }
+    study = read_study(write_study(tmp_path, rows=80, arms=("old", "new"), change=widen, study=changes))
+    look = look_at_data(study)
+    analysis = Analysis(study, look.trial, True, Watcher())
+    with threadpool_limits(limits=1):
+        learn_risk(Learning(analysis, look.quality))
+    assert analysis.risk.risk.estimator.penalty_ >= 30
+    enough = analysis.only(SampleAdequacy)
+    assert not enough.enough
+    assert "there are too few" in enough.text()
+    assert analysis.only(Discrimination).crossfit.high < 0.9
