@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from trialml.validation.observed import Observed, ObservedContinuous
+from trialml.validation.endpoint_measures import Observed
+from trialml.validation.observed import ObservedContinuous
 from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.optimism import cox_fit, optimism_of
 

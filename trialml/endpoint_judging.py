@@ -21,7 +21,8 @@ from trialml.validation.binary_calibration import binary_calibration
 from trialml.validation.binary_net_benefit import binary_decision_curve
 from trialml.validation.calibration_curve import CalibrationCurve, binary_calibration_curve
 from trialml.validation.continuous import continuous_performance
-from trialml.validation.observed import Observed, ObservedBinary
+from trialml.validation.endpoint_measures import Observed
+from trialml.validation.observed import ObservedBinary
 from trialml.validation.optimism import Optimism, optimism_of
 from trialml.validation.outcome_by_group import outcome_by_group
 from trialml.validation.stability import Stability, stability_of

@@ -19,9 +19,10 @@ from trialml.survival.calibration import calibration_slope
 from trialml.survival.cox_fit import fit_cox
 from trialml.survival.product_limit import censoring_curve, step_at
 from trialml.validation.crossvalidation import crossvalidate_risk
+from trialml.validation.endpoint_measures import Predictions
 from trialml.validation.held_predictions import crossvalidate
 from trialml.validation.model_comparison import choose_model
-from trialml.validation.observed import ObservedBinary, ObservedContinuous, Predictions
+from trialml.validation.observed import ObservedBinary, ObservedContinuous
 from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.optimism import cox_fit
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from trialml.data.folds import splits
 from trialml.errors import DataError
+from trialml.validation.endpoint_measures import Observed
 from trialml.validation.nested_crossvalidation import nested_predictions
-from trialml.validation.observed import Observed
 
 __all__ = ["HeldPredictions", "crossvalidate"]
 

@@ -15,8 +15,9 @@ from scipy import special
 from trialml.errors import DataError, nearest
 from trialml.result import COLOURS, Estimate, Result, counted, format_count, format_number, format_p, with_limits
 from trialml.validation.crossvalidation import RiskModel
+from trialml.validation.endpoint_measures import Observed
+from trialml.validation.measured import SHORT
 from trialml.validation.nested_crossvalidation import NestedPredictions, nested_predictions
-from trialml.validation.observed import SHORT, Observed
 from trialml.validation.observed_survival import ObservedSurvival
 
 __all__ = ["CorrectedMean", "ModelComparison", "choose_model", "compare_models", "corrected_resampled"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trialml.data.folds import fold_labels, splits
 from trialml.errors import DataError
 from trialml.validation.crossvalidation import RiskModel
-from trialml.validation.observed import Observed
+from trialml.validation.endpoint_measures import Observed
 from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.parallel import in_order
 

@@ -15,7 +15,7 @@ from trialml.survival.concordance import concordance, sorted_concordance
 from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.ipcw import Outcome, censoring_of, checked_horizon, checked_outcome, observed_risk
 from trialml.survival.ties import not_after
-from trialml.validation.observed import Observed, Predictions
+from trialml.validation.endpoint_measures import Observed, Predictions
 
 __all__ = ["CLOSE", "ObservedSurvival"]
 

@@ -17,7 +17,8 @@ from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.cox_residuals import fitted_baseline_hazard, score_residuals
 from trialml.survival.product_limit import step_at
 from trialml.validation.crossvalidation import RiskModel
-from trialml.validation.observed import SHORT, Observed
+from trialml.validation.endpoint_measures import Observed
+from trialml.validation.measured import SHORT
 from trialml.validation.observed_survival import CLOSE, ObservedSurvival
 from trialml.validation.parallel import in_order
 

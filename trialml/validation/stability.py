@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from trialml.data.disclosure import outward_range
 from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Estimate, Result, format_count, format_number
-from trialml.validation.observed import SHORT, Observed
+from trialml.validation.endpoint_measures import Observed
+from trialml.validation.measured import SHORT
 from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.optimism import Fit, bootstrap_rows, fitted_samples
 
