@@ -41,7 +41,8 @@ class Optimism(Result):
         "performance of that model in its sample is compared with its performance in the original patients. Intervals of the "
         "corrected measures are the percentiles of the apparent measure over the samples, shifted by the optimism; that of the "
         "slope holds the percentiles of the samples' models in the original patients, because the apparent slope of a model "
-        "without a penalty is 1 in every sample."
+        "without a penalty is 1 in every sample. In simulated trials of 150 patients and ten covariates these 95 % intervals held the "
+        "model's performance in new patients 75 to 91 % of the time, of 400 patients 90 to 94 %."
     )
     references = (
         "Harrell FE, Lee KL, Mark DB. Multivariable prognostic models. Stat Med 1996;15:361-387.",
