@@ -18,6 +18,7 @@ from trialml.survival.ipcw import standard_error
 __all__ = [
     "BY_ARM",
     "NULL",
+    "SHORT",
     "Measured",
     "checked_models",
     "gains",
@@ -29,6 +30,18 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+SHORT = {
+    "Harrell's C": "harrell_c",
+    "AUC": "auc",
+    "calibration slope": "calibration_slope",
+    "Brier score": "brier",
+    "mean squared error": "mse",
+    "IPA": "ipa",
+    "R²": "r2",
+    "observed over expected": "observed_over_expected",
+    "observed less predicted mean": "observed_less_predicted",
+}
+"""The measures' names as headline numbers have them."""
 NULL = "null model"
 """One prediction for everybody."""
 BY_ARM = "null model by arm"

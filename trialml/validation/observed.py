@@ -27,25 +27,13 @@ from trialml.survival.ipcw import (
     observed_risk,
 )
 from trialml.survival.spline import restricted_cubic, spline_knots
+from trialml.validation.measured import SHORT
 
 __all__ = ["SHORT", "Observed", "ObservedBinary", "ObservedContinuous", "ObservedSurvival", "Predictions"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
-
-SHORT = {
-    "Harrell's C": "harrell_c",
-    "AUC": "auc",
-    "calibration slope": "calibration_slope",
-    "Brier score": "brier",
-    "mean squared error": "mse",
-    "IPA": "ipa",
-    "R²": "r2",
-    "observed over expected": "observed_over_expected",
-    "observed less predicted mean": "observed_less_predicted",
-}
-"""The measures' names as headline numbers have them."""
 
 
 class Predictions(NamedTuple):
