@@ -36,7 +36,9 @@ def test_a_run_makes_the_strata_asked_for_and_judges_them_on_patients_not_seen(d
     effects = analysis.only(StratumEffects)
     assert list(effects.rows["stratum"]) == list(strata.names)
     assert effects.repeats == 6
-    assert effects.rows["share"].sum() == pytest.approx(1)
+    # Of 360 patients a leaf may have fewer than 11 on average over the folds' trees: it is hidden, with another.
+    shares = effects.rows["share"]
+    assert shares.isna().sum() >= 2 if shares.isna().any() else shares.sum() == pytest.approx(1)
     assert "average over the rules that the repeats learned" in effects.text() or len(strata.strata) == 1
     assert analysis.about(StrataProfile)
     assert analysis.about(StrataStability)
