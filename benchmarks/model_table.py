@@ -146,7 +146,8 @@ def judged(name: str) -> dict:
 
 
 def limits(one: CorrectedMean, scale: float) -> str:
-    return f"{scale * one.value:+7.2f} ({scale * one.low:+7.2f} to {scale * one.high:+7.2f}) {one.p:6.3f}"
+    p = "<0.001" if one.p < 0.001 else f"{one.p:.3f}"
+    return f"{scale * one.value:+7.2f} ({scale * one.low:+7.2f} to {scale * one.high:+7.2f}) {p:>6s}"
 
 
 def show(name: str, found: dict) -> list[str]:
@@ -191,7 +192,7 @@ def main() -> None:
         found = judged(name)
         compared += 2 * (len(found["models"]) - 1)
         said += show(name, found)
-    print(f"\nOf {compared} adjusted intervals (two measures), {len(said)} exclude zero; with no difference anywhere, about "
+    print(f"\nOf {compared} adjusted intervals (two measures), {len(said)} exclude(s) zero; with no difference anywhere, about "
           f"{compared * 0.05 / 4:.1f} would:")  # fmt: skip
     print("\n".join(said or ["none"]))
 
