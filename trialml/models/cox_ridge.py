@@ -13,6 +13,9 @@ from trialml.survival.cox import CoxProblem
 
 __all__ = ["MODEL", "CoxRidge"]
 
+CLOSE = 1e-7
+"""Of Newton's method while penalties are compared: their likelihoods differ by far more."""
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -82,7 +85,7 @@ class CoxRidge(CoxModel):
             part = CoxProblem(time[train], event[train], design[train])
             start = None
             for place in np.argsort(self.penalties)[::-1]:
-                fitted = part.fit(ridge=self._ridge(design, self.penalties[place]), start=start)
+                fitted = part.fit(ridge=self._ridge(design, self.penalties[place]), start=start, tol=CLOSE, near=True)
                 start = fitted.coefficients
                 score[place] += whole.log_likelihood(start) - part.log_likelihood(start)
         return float(self.penalties[int(np.argmax(score))])
