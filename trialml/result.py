@@ -27,6 +27,7 @@ __all__ = [
     "format_count",
     "format_number",
     "format_p",
+    "kind_words",
     "plain_text",
     "with_limits",
 ]
@@ -48,6 +49,13 @@ Z95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
 
 Kind = Literal["direct", "computed", "apparent", "corrected", "crossfit", "external", "simulated"]
+KIND_IN_WORDS = {"corrected": "optimism-corrected", "crossfit": "cross-fitted"}
+"""What a text calls a kind of number, where that is not its own name."""
+
+
+def kind_words(kind: str) -> str:
+    """Return what a text calls a kind of number."""
+    return KIND_IN_WORDS.get(kind, kind)
 
 
 def format_number(value: float, digits: int = 3) -> str:

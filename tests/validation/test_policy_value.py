@@ -97,7 +97,7 @@ def test_what_rests_on_fewer_than_11_patients_is_suppressed(few, words):
 
 def test_the_words_name_scale_threshold_and_verdict():
     found = policy_value(invented(5, n=2000), thresholds=[0.0, 4.0], **DAYS)
-    assert "scale: RMST difference over 365 days; crossfit, 2,000 patients" in found.text()
+    assert "scale: RMST difference over 365 days; cross-fitted, 2,000 patients" in found.text()
     other = policy_value(invented(5, n=2000), thresholds=[4.0], unit="", scale="risk difference")
     assert "gain more than 4.00" in other.text()
     assert "less 4.00 for each patient treated" in other.text()

@@ -233,7 +233,7 @@ def test_a_strong_order_is_found_and_drawn_and_survives_a_round_trip():
     assert found.text().endswith("patients at higher risk gain more even where the hazard ratio is the same for all.")
     weak = replace(found, autoc=replace(found.autoc, low=-1.0), tau=math.nan, scale="risk difference")
     assert weak.text().endswith("by the one-sided test; the two-sided interval includes 0.")
-    assert "scale: RMST difference over 365 days; crossfit, 400 patients, 6 repeats of 4 folds" in found.text()
+    assert "scale: RMST difference over 365 days; cross-fitted, 400 patients, 6 repeats of 4 folds" in found.text()
     assert found.curve["share"].iloc[-1] == 1.0
     assert found.curve["gain"].iloc[-1] == pytest.approx(0.0, abs=1e-12)
     figure = Figure()

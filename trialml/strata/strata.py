@@ -180,7 +180,7 @@ class Strata:
             if column in stated:
                 said.append(f"A missing value of {label} belongs where the rules say 'or missing'.")
             else:
-                said.append(f"{label} must be known.")
+                said.append(f"A value of {label} must be known.")
         categories = {condition.label: condition.known for condition in conditions if not condition.numeric}
         said += [
             f"{label} is one of {', '.join(known)}; any other value is to be queried."

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import Z95, Estimate, Kind, Result, format_count
+from trialml.result import Z95, Estimate, Kind, Result, format_count, kind_words
 from trialml.survival.auc import weighted_auc
 from trialml.survival.ipcw import checked_risk, standard_error
 from trialml.validation.measured import (
@@ -83,7 +83,7 @@ class BinaryPerformance(Result):
             f"{self.estimate('precision', name).text()}"
             for name in models[:3]
         ]
-        return f"{'; '.join(said)} ({format_count(self.n)} patients, {format_count(self.events)} with the event; {self.kind})."
+        return f"{'; '.join(said)} ({format_count(self.n)} patients, {format_count(self.events)} with the event; {kind_words(self.kind)})."
 
     def scalars(self) -> dict[str, float]:
         """Return every number with limits."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError, DataError
-from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, with_limits
+from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, kind_words, with_limits
 from trialml.survival.binomial import recalibration
 from trialml.survival.ipcw import checked_risk
 from trialml.validation.binary import known_events, wilson
@@ -66,7 +66,7 @@ class BinaryCalibration(Result):
         text = (
             f"The observed share over the mean predicted probability is {ratio.text()}, the calibration slope "
             f"{self.slope[EVERYBODY].text()} and calibration in the large {self.in_the_large[EVERYBODY].text()} (log odds; "
-            f"{format_count(ratio.n or 0)} patients, {format_count(ratio.events or 0)} with the event; {self.kind}, the predictions taken "
+            f"{format_count(ratio.n or 0)} patients, {format_count(ratio.events or 0)} with the event; {kind_words(self.kind)}, the predictions taken "
             "as fixed)."
         )
         if "control" not in self.ratio:

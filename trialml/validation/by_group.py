@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Z95, Estimate, Kind, Result, counted, format_count, format_number, plain_text
+from trialml.result import (
+    COLOURS,
+    Z95,
+    Estimate,
+    Kind,
+    Result,
+    counted,
+    format_count,
+    format_number,
+    kind_words,
+    plain_text,
+)
 from trialml.survival.auc import cumulative_dynamic_auc
 from trialml.survival.brier import brier
 from trialml.survival.calibration import calibration_slope, observed_over_expected
@@ -80,7 +91,7 @@ class GroupPerformance(Result):
             for name in enough[:4]
         ]
         more = f"; {counted(len(enough) - 4, 'more group')} in the table" if len(enough) > 4 else ""
-        return f"By {self.factor} at {self.horizon:g} {self.unit} ({self.kind}): {'; '.join(shown)}{more}.{left}"
+        return f"By {self.factor} at {self.horizon:g} {self.unit} ({kind_words(self.kind)}): {'; '.join(shown)}{more}.{left}"
 
     def scalars(self) -> dict[str, float]:
         """Return each judged group's numbers with limits, and how many groups are insufficient."""

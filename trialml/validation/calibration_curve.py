@@ -11,7 +11,7 @@ import pandas as pd
 
 from trialml.data.disclosure import outward_range
 from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, with_limits
+from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, kind_words, with_limits
 from trialml.survival.calibration import (
     SmoothCalibration,
     calibration_gaps,
@@ -75,7 +75,7 @@ class CalibrationCurve(Result):
             f"{start} and observed risks differ by {self.ici.text()} on average over patients (integrated "
             f"calibration index; half of them by at most {self.e50.value:.3f}, nine in ten by at most {self.e90.value:.3f}; "
             f"{format_count(self.ratio.n or 0)} patients, {format_count(self.ratio.events or 0)} "
-            f"{'with the event' if self.horizon is None else 'events by then'}; {self.ratio.kind}). "
+            f"{'with the event' if self.horizon is None else 'events by then'}; {kind_words(self.ratio.kind)}). "
             "The index is above 0 by chance alone where predictions are right."
         )
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import COLOURS, Estimate, Kind, Result, format_count
+from trialml.result import COLOURS, Estimate, Kind, Result, format_count, kind_words
 from trialml.survival.ipcw import standard_error
 from trialml.validation.measured import (
     BY_ARM,
@@ -104,7 +104,7 @@ class ContinuousPerformance(Result):
                 f"{self.estimate('calibration slope', name).text()}, root mean squared error "
                 f"{self.estimate('root mean squared error', name).text()}"
             )
-        return f"{'; '.join(said)} ({format_count(self.n)} patients; {self.kind})."
+        return f"{'; '.join(said)} ({format_count(self.n)} patients; {kind_words(self.kind)})."
 
     def scalars(self) -> dict[str, float]:
         """Return every number with limits."""

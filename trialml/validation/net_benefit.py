@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError, DataError
-from trialml.result import COLOURS, Estimate, Kind, Result, format_count, format_number
+from trialml.result import COLOURS, Estimate, Kind, Result, format_count, format_number, kind_words
 from trialml.survival.ipcw import (
     Outcome,
     checked_horizon,
@@ -121,7 +121,7 @@ class NetBenefit(Result):
             f"At a threshold of {100 * at:.3g} %{self._by} the net benefit of {acted} whom {name} names is "
             f"{self.estimate(at, name).text()}, against 0 for nobody and {self.estimate(at, ALL).text()} for everybody, a difference of "
             f"{self.estimate(at, name, ALL).text()} ({which}, {format_count(self.n)} patients, {format_count(self.events)} "
-            f"{'with the event' if self.horizon is None else 'events by then'}; {self.kind})."
+            f"{'with the event' if self.horizon is None else 'events by then'}; {kind_words(self.kind)})."
         )
 
     def scalars(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError, DataError
-from trialml.result import COLOURS, Estimate, Kind, Result, counted, format_count, format_number, plain_text
+from trialml.result import COLOURS, Estimate, Kind, Result, counted, format_count, format_number, kind_words, plain_text
 from trialml.survival.ties import checked_labels
 from trialml.validation.binary import binary_performance
 from trialml.validation.binary_calibration import binary_calibration
@@ -82,7 +82,7 @@ class OutcomeGroups(Result):
             for name in enough[:4]
         ]
         more = f"; {counted(len(enough) - 4, 'more group')} in the table" if len(enough) > 4 else ""
-        return f"By {self.factor} ({self.kind}): {'; '.join(shown)}{more}.{left}"
+        return f"By {self.factor} ({kind_words(self.kind)}): {'; '.join(shown)}{more}.{left}"
 
     def scalars(self) -> dict[str, float]:
         """Return each judged group's numbers with limits, and how many groups are insufficient."""

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.errors import DataError, nearest
-from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, format_number, format_p
+from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, format_number, format_p, kind_words
 from trialml.survival.auc import cumulative_dynamic_auc
 from trialml.survival.brier import brier, index_of_accuracy, mean_over_time
 from trialml.survival.concordance import ConcordanceWeighting, concordance
@@ -128,7 +128,7 @@ class Performance(Result):
             )
         text = (
             f"At {horizon:g} {self.unit} ({format_count(first['n'])} patients, {format_count(first['events'])} events by then; "
-            f"{self.kind}): {'; '.join(said)}."
+            f"{kind_words(self.kind)}): {'; '.join(said)}."
         )
         gaps = last[(last["measure"] == "Brier score") & ~last["reference"].isin(["", NULL])]
         for row in gaps.head(1).itertuples():

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import SMALLEST_CELL
 from trialml.errors import DataError
-from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, format_number, plain_text, with_limits
+from trialml.result import (
+    COLOURS,
+    Z95,
+    Estimate,
+    Kind,
+    Result,
+    format_count,
+    format_number,
+    kind_words,
+    plain_text,
+    with_limits,
+)
 from trialml.validation.benefit import HeldOutBenefit, repeated_se, rmst_scale
 
 __all__ = ["PolicyValue", "policy_value"]
@@ -98,7 +109,7 @@ class PolicyValue(Result):
         share = "" if math.isnan(row["share"]) else f" ({100 * row['share']:.0f} % of patients)"
         unit = f" {self.unit}" if self.unit else ""
         least = f", less {format_number(threshold)}{unit} for each patient treated" if threshold else ""
-        of = f"{self.kind}, {format_count(self.n)} patients"
+        of = f"{kind_words(self.kind)}, {format_count(self.n)} patients"
         said = (
             f"Treating whom the model expects to gain more than {format_number(threshold)}{unit}{share} is worth "
             f"{self.estimate(MODEL).text()} a patient on treating nobody{least}; treating everybody {every.text()} (scale: {self.scale}; {of})."
@@ -155,6 +166,7 @@ class PolicyValue(Result):
         """Draw the first threshold's values and differences, one row each."""
         axes = figure.subplots()
         rows = self.values[self.values["threshold"] == self.values["threshold"].iloc[0]].iloc[::-1]
+        rows = rows[rows["value"].notna()]
         for place, row in enumerate(rows.itertuples()):
             colour = COLOURS["experimental"] if row.reference == NOBODY else COLOURS["third"]
             axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)

@@ -22,6 +22,7 @@ from trialml.result import (
     counted,
     format_count,
     format_p,
+    kind_words,
     plain_text,
     with_limits,
 )
@@ -94,7 +95,7 @@ class TargetingCurve(Result):
         """Return AUTOC and Qini with p-values, and what they say."""
         if math.isnan(self.autoc.value):
             return "The models gave all patients of a test fold the same rank: there is no order to treat patients in."
-        by = f"{self.autoc.kind}, {format_count(self.autoc.n or 0)} patients"
+        by = f"{kind_words(self.autoc.kind)}, {format_count(self.autoc.n or 0)} patients"
         if self.repeats > 1:
             by += f", {counted(self.repeats, 'repeat')} of {counted(self.folds, 'fold')}"
         said = (
