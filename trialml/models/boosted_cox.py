@@ -201,10 +201,10 @@ def _boosted(
     """
     try:
         import lightgbm
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError where the system has no OpenMP library
         raise AnalysisError(
-            "The model boosted_cox needs the package lightgbm, which is not installed: pip install 'trialml[boost]', or "
-            "choose boosted_hazard, which needs nothing more."
+            "The model boosted_cox needs the package lightgbm, which is not installed or lacks the system's OpenMP library: pip install "
+            "'trialml[boost]' (and libgomp1), or choose boosted_hazard, which needs nothing more."
         ) from error
     known = np.where(np.isnan(matrix), np.inf, matrix)
     if not len(matrix) or not (known.min(axis=0) < known.max(axis=0)).any():
