@@ -11,7 +11,7 @@ below .05, reported without a target: who looks only after a test has rejected i
 score of the highest stratum in the patients who made the rule.
 
 Run: python benchmarks/strata_coverage.py [--replications 2000] [--hours 1] [--jobs 2] [--cells usual-1000] > benchmarks/strata_coverage.txt
-Shards stay in benchmarks/results/strata_coverage, so that a run goes on where it stopped; without --hours it prints what stands there.
+Shards stay in benchmarks/cells/strata_coverage, so that a run goes on where it stopped; without --hours it prints what stands there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from trialml.models.ridge_scores import RidgeScores
 from trialml.strata.effects import DEPENDENCE
 from trialml.validation.benefit import crossvalidate_response, group_influence, group_mean, repeated_se
 
-FOLDER = Path(__file__).parent / "results" / "strata_coverage"
+FOLDER = Path(__file__).parent / "cells" / "strata_coverage"
 REPEATS, FOLDS, GATE = 6, 5, 0.05
 
 
