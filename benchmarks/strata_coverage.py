@@ -10,7 +10,7 @@ Beside them the same for the highest stratum among those trials that passed the 
 below .05, reported without a target: who looks only after a test has rejected is not covered by either. Naive is the mean
 score of the highest stratum in the patients who made the rule.
 
-Run: python benchmarks/strata_coverage.py [--replications 2000] [--hours 1] [--jobs 2] [--cells usual-1000] > benchmarks/strata_coverage.txt
+Run: python benchmarks/strata_coverage.py [--replications 2000] [--hours 1] [--jobs 2] [--cells usual-1000] > benchmarks/strata_coverage_by_cell.txt
 Shards stay in benchmarks/cells/strata_coverage, so that a run goes on where it stopped; without --hours it prints what stands there.
 """
 
