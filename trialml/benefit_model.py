@@ -12,7 +12,7 @@ from trialml.models import Model, model_named
 from trialml.models.coefficients import coefficients_of
 from trialml.models.learned_model import learned_model
 from trialml.models.outcome import scored_outcome
-from trialml.result import format_count, format_number
+from trialml.result import format_count, format_number, format_p
 
 if TYPE_CHECKING:
     from trialml.learning import Learning
@@ -87,7 +87,7 @@ def describe_benefit_model(
     if hasattr(model, "coefficients_"):
         kept = (
             f"Of the score's spread {100 * model.shrinkage:.0f} % is kept in the expected benefit (Monte Carlo error of the "
-            f"{format_count(model.repeats)} splits {format_number(100 * model.slope_mc_error_, 2)} percentage points)."
+            f"{format_count(model.repeats)} splits {format_number(100 * model.slope_mc_error_, 2)} percentage points).{_gate_words(model)}"
         )
         described: Any = coefficients_of(
             model.encoder_,
@@ -102,8 +102,19 @@ def describe_benefit_model(
             **counts,
         )
     else:
-        described = learned_model(asked_model(learning), model, subject="benefit", **counts)
+        described = learned_model(asked_model(learning), model, subject="benefit", counted=counted, **counts)
     learning.analysis.add(described, "response")
+
+
+def _gate_words(model: Any) -> str:
+    """Return whether the gate is open, where the study file asks for one."""
+    if model.gate is None:
+        return ""
+    p, level = format_p(model.gate_p_), format_number(model.gate)
+    shown = p if p[0] in "<>" else f"= {p}"
+    if model.gate_open_:
+        return f" The gate is open: the global test of the scores has p {shown}, at a level of {level}."
+    return f" The gate is closed (global test of the scores: p {shown}, at a level of {level}): everybody's expected benefit is the average effect."
 
 
 def explain_benefit_model(learning: Learning, model: Any, unit: str) -> None:
