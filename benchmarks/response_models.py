@@ -10,7 +10,7 @@ where the global test on the scores has p above .1, everybody gets the average. 
 regression forest on the same scores stands beside, as it comes.
 
 Run: python benchmarks/response_models.py [--replications 200] [--hours 1] [--jobs 2] [--cells usual-300,usual-1000]
-Shards stay in benchmarks/results/response_models, so that a run goes on where it stopped; without --hours it prints what
+Shards stay in benchmarks/cells/response_models, so that a run goes on where it stopped; without --hours it prints what
 stands there. More columns: return them from `replicate` and add them up in `table`.
 """
 
@@ -41,7 +41,7 @@ from trialml.models.t_learner import TLearnerTimes
 
 __all__ = ["SCENARIOS", "TAU", "outcome_model", "replicate", "table", "trial", "true_benefit"]
 
-FOLDER = Path(__file__).parent / "results" / "response_models"
+FOLDER = Path(__file__).parent / "cells" / "response_models"
 GATES = (0.05, 0.1, 0.2)
 
 
