@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.effects.not_done import NotDone
+from trialml.errors import AnalysisError
 from trialml.models import Model, model_named
 from trialml.models.coefficients import coefficients_of
 from trialml.models.learned_model import learned_model
@@ -17,7 +18,7 @@ from trialml.result import format_count, format_number, format_p
 if TYPE_CHECKING:
     from trialml.learning import Learning
 
-__all__ = ["describe_benefit_model", "explain_benefit_model", "fit_benefit_model"]
+__all__ = ["describe_benefit_model", "explain_benefit_model", "fit_benefit_model", "refuse_few_patients"]
 
 ARM = "treated"
 FOLD_SHARE = 0.05
@@ -32,6 +33,22 @@ Rows = NDArray[np.intp]
 def asked_model(learning: Learning) -> Model:
     """Return the response model that the study file names."""
     return model_named(learning.analysis.study.models.response.model, "response", learning.endpoint.kind)
+
+
+def refuse_few_patients(learning: Learning) -> None:
+    """Refuse, before anything is learned, a response model that asks for more patients than there are.
+
+    Raises
+    ------
+    AnalysisError
+        If there are fewer than the model's file says.
+    """
+    file, n = asked_model(learning), len(learning.X)
+    if n < file.fewest_patients:
+        raise AnalysisError(
+            f"[models.response] model = '{file.name}' is for {file.fewest_patients:,} patients or more, and the primary contrast has "
+            f"{n:,}: name ridge_scores or lasso_scores."
+        )
 
 
 def fit_benefit_model(learning: Learning, rows: Rows, scores: Floats, *, fold: bool = False) -> Any:

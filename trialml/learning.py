@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis, Subject
-from trialml.benefit_model import describe_benefit_model, explain_benefit_model, fit_benefit_model
+from trialml.benefit_model import describe_benefit_model, explain_benefit_model, fit_benefit_model, refuse_few_patients
 from trialml.data.quality import DataQuality
 from trialml.effects.adjusted import adjusted_contrast
 from trialml.effects.arm_scores import repeated_scores
@@ -61,6 +61,7 @@ class Learning:
         self.labels = {covariate.name: covariate.label for covariate in self.trial.covariates}
         self.contract = InputContract.learn(self.trial.covariates, self.X)
         self._take_outcome()
+        refuse_few_patients(self)
 
     def _take_outcome(self) -> None:
         """Take what happened to the patients, and what folds are balanced by."""
