@@ -20,6 +20,7 @@ from trialml.endpoint_comparing import compare_outcome
 from trialml.endpoint_run import refuse_unready
 from trialml.endpoint_verdicts import OutcomeFacts
 from trialml.errors import AnalysisError, ModelInputError, StudyFileError
+from trialml.models.learned_model import LearnedModel
 from trialml.publish import prepare_output, publish
 from trialml.result import CHAPTERS, Result
 from trialml.run_params import run_params
@@ -245,6 +246,25 @@ def test_a_candidate_and_the_control_arm_alone(write_study, tmp_path):
     assert any(type(result).__name__ == "ModelComparison" for result in found.results)
 
 
+@pytest.mark.parametrize("study", [BINARY, CONTINUOUS], ids=["binary", "continuous"])
+def test_a_response_model_on_outcomes_runs_and_its_words_are_those_of_the_endpoint(write_study, tmp_path, study):
+    kind = study["endpoints.kind"]
+    asked = {"models.response.model": f"t_learner_{kind}", "models.response.gate": 0.1, "models.risk.bootstrap": 0}
+    found = run(write_study, tmp_path, {**study, **asked})
+    described = next(one for one in found.about(LearnedModel) if one.subject == "benefit")
+    counted = int(found.trial.only("old", "new").outcome.sum()) if kind == "binary" else described.n
+    assert described.events == counted
+    assert ("events for each" if kind == "binary" else "patients for each") in described.text()
+    # No importance is measured for a benefit score: the text sends nobody to look for one.
+    assert "Explanation" not in described.text()
+    model = found.response.response.estimator
+    rows = described.settings.set_index("setting")["value"]
+    assert rows["gate"].startswith("open" if model.gate_p_ <= 0.1 else "closed")
+    new = found.trial.only("old", "new").baseline.head(20)
+    found.response.write(tmp_path / "stored")
+    pd.testing.assert_frame_equal(Stratifier.read(tmp_path / "stored").predict(new), found.response.predict(new))
+
+
 def test_a_run_gives_the_same_numbers_again(write_study, tmp_path, continuous):
     again = run(write_study, tmp_path, CONTINUOUS)
     for first, second in zip(continuous.results, again.results, strict=True):
@@ -272,6 +292,10 @@ REFUSED = {
     "no direction": ({"endpoints.direction": None}, "direction is missing.*'higher is better' or 'lower is better'"),
     "a direction of another kind": ({"endpoints.direction": "event is harm"}, "does not suit a continuous endpoint"),
     "a risk model of another kind": ({"models.risk.model": "cox_ridge"}, "is for a time to event endpoint"),
+    "a response model of another kind": (
+        {"models.response.model": "cox_interaction"},
+        "is for a time to event endpoint",
+    ),
     "an adjustment for no covariate": ({"effects.adjust_for": ["markr"]}, "no covariate.*'marker'"),
     "an adjustment twice": ({"effects.adjust_for": ["marker", "marker"]}, "lists 'marker' twice"),
 }

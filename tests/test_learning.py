@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from trialml import read_study
+from trialml.analysis import Watcher
 from trialml.effects.adjusted import AdjustedContrast
-from trialml.errors import StudyFileError
+from trialml.errors import AnalysisError, StudyFileError
 from trialml.models.coefficients import Coefficients
 from trialml.strata.effects import StratumEffects
 from trialml.study import analyse
@@ -104,3 +105,18 @@ def test_no_group_of_few_patients_is_named(done):
 def test_thresholds_and_groups_that_will_not_do_are_refused(write_study, tmp_path, key, value, sentence):
     with pytest.raises(StudyFileError, match=sentence):
         read_study(write_study(tmp_path, study={key: value}))
+
+
+def test_a_model_for_larger_trials_is_refused_before_anything_is_learned(write_study, tmp_path):
+    path = write_study(tmp_path, rows=90, study={"models.response.model": "forest_scores"})
+    done = []
+
+    class Told(Watcher):
+        def told(self, result):
+            done.append(result.chapter)
+
+    with pytest.raises(
+        AnalysisError, match="is for 1,000 patients or more, and the primary contrast has 60: name ridge"
+    ):
+        analyse(read_study(path), quick=True, watcher=Told())
+    assert set(done) <= {"data", "survival", "effects"}

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.effects.not_done import NotDone
+from trialml.errors import AnalysisError
 from trialml.models import Model, model_named
 from trialml.models.coefficients import coefficients_of
 from trialml.models.learned_model import learned_model
 from trialml.models.outcome import scored_outcome
-from trialml.result import format_count, format_number
+from trialml.result import format_count, format_number, format_p
 
 if TYPE_CHECKING:
     from trialml.learning import Learning
 
-__all__ = ["describe_benefit_model", "explain_benefit_model", "fit_benefit_model"]
+__all__ = ["describe_benefit_model", "explain_benefit_model", "fit_benefit_model", "refuse_few_patients"]
 
 ARM = "treated"
 FOLD_SHARE = 0.05
@@ -32,6 +33,22 @@ Rows = NDArray[np.intp]
 def asked_model(learning: Learning) -> Model:
     """Return the response model that the study file names."""
     return model_named(learning.analysis.study.models.response.model, "response", learning.endpoint.kind)
+
+
+def refuse_few_patients(learning: Learning) -> None:
+    """Refuse, before anything is learned, a response model that asks for more patients than there are.
+
+    Raises
+    ------
+    AnalysisError
+        If there are fewer than the model's file says.
+    """
+    file, n = asked_model(learning), len(learning.X)
+    if n < file.fewest_patients:
+        raise AnalysisError(
+            f"[models.response] model = '{file.name}' is for {file.fewest_patients:,} patients or more, and the primary contrast has "
+            f"{n:,}: name ridge_scores or lasso_scores."
+        )
 
 
 def fit_benefit_model(learning: Learning, rows: Rows, scores: Floats, *, fold: bool = False) -> Any:
@@ -87,7 +104,7 @@ def describe_benefit_model(
     if hasattr(model, "coefficients_"):
         kept = (
             f"Of the score's spread {100 * model.shrinkage:.0f} % is kept in the expected benefit (Monte Carlo error of the "
-            f"{format_count(model.repeats)} splits {format_number(100 * model.slope_mc_error_, 2)} percentage points)."
+            f"{format_count(model.repeats)} splits {format_number(100 * model.slope_mc_error_, 2)} percentage points).{_gate_words(model)}"
         )
         described: Any = coefficients_of(
             model.encoder_,
@@ -102,8 +119,19 @@ def describe_benefit_model(
             **counts,
         )
     else:
-        described = learned_model(asked_model(learning), model, subject="benefit", **counts)
+        described = learned_model(asked_model(learning), model, subject="benefit", counted=counted, **counts)
     learning.analysis.add(described, "response")
+
+
+def _gate_words(model: Any) -> str:
+    """Return whether the gate is open, where the study file asks for one."""
+    if model.gate is None:
+        return ""
+    p, level = format_p(model.gate_p_), format_number(model.gate)
+    shown = p if p[0] in "<>" else f"= {p}"
+    if model.gate_open_:
+        return f" The gate is open: the global test of the scores has p {shown}, at a level of {level}."
+    return f" The gate is closed (global test of the scores: p {shown}, at a level of {level}): everybody's expected benefit is the average effect."
 
 
 def explain_benefit_model(learning: Learning, model: Any, unit: str) -> None:

@@ -123,7 +123,8 @@ def _describe(learning: OutcomeLearning, patients: OutcomePatients, name: str, m
         parameters = len(described.rows) + (ARM in patients.X)
     else:
         file = model_named(name, "risk", learning.endpoint.kind)
-        described = learned_model(file, model, subject="risk", n=n, events=events)
+        of = "events" if binary else "patients"
+        described = learned_model(file, model, subject="risk", n=n, events=events, counted=of)
         parameters = described.columns
     learning.analysis.add(described, "risk")
     size: dict[str, Any] = {"n": n, "parameters": parameters}

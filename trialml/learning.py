@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis, Subject
-from trialml.benefit_model import describe_benefit_model, explain_benefit_model, fit_benefit_model
+from trialml.benefit_model import describe_benefit_model, explain_benefit_model, fit_benefit_model, refuse_few_patients
 from trialml.data.quality import DataQuality
 from trialml.effects.adjusted import adjusted_contrast
+from trialml.effects.arm_scores import repeated_scores
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.effects.heterogeneity import Heterogeneity, heterogeneity_test
 from trialml.effects.scores import crossfit_scores, fit_nuisance
@@ -60,6 +61,7 @@ class Learning:
         self.labels = {covariate.name: covariate.label for covariate in self.trial.covariates}
         self.contract = InputContract.learn(self.trial.covariates, self.X)
         self._take_outcome()
+        refuse_few_patients(self)
 
     def _take_outcome(self) -> None:
         """Take what happened to the patients, and what folds are balanced by."""
@@ -96,7 +98,12 @@ class Learning:
         analysis, endpoint, asked = self.analysis, self.endpoint, self.analysis.study.models.response
         repeats = analysis.repeats("response")
         with analysis.watcher.step("Response model, cross-validated", asked.folds * repeats + repeats) as advance:
-            scores = self._repeated_scores(repeats, advance)
+            scores = repeated_scores(
+                lambda seed: self._scores(np.arange(len(self.X)), seed),
+                repeats=repeats,
+                seed=analysis.seed(5),
+                advance=advance,
+            )
             held = crossvalidate_response(
                 self._fit_response,
                 self.X,
@@ -162,15 +169,6 @@ class Learning:
         """Return what every doubly robust score of this trial shares."""
         allocation = self.trial.treatment.allocation
         return {"tau": self.endpoint.tau, "allocation": allocation, "learner": _outcome_model}
-
-    def _repeated_scores(self, repeats: int, advance: Callable[[], None]) -> Floats:
-        every = np.arange(len(self.X))
-        seeds = np.random.SeedSequence(self.analysis.seed(5)).generate_state(repeats)
-        scores = np.empty((repeats, len(self.X)))
-        for place, seed in enumerate(seeds):
-            scores[place] = self._scores(every, int(seed))
-            advance()
-        return scores
 
     def _fit_response(self, rows: Rows) -> tuple[Any, Callable[[Rows], Floats]]:
         """Learn scores, line, penalty and shrinkage on some patients; offer the scores of others."""

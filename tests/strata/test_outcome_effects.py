@@ -30,8 +30,9 @@ def made():
     return ObservedOutcomes(value, treated), held, x
 
 
-def effects(made, binary=False):
-    outcomes, held, x = made
+def effects(made, binary=False, held=None):
+    outcomes, found, x = made
+    held = found if held is None else held
     if binary:
         outcomes = ObservedOutcomes((outcomes.value > 11).astype(float), outcomes.treated)
     strata = quantile_strata(x, 3, model="m", unit="points")
@@ -87,6 +88,15 @@ def test_words_name_the_scale_and_never_a_hazard(made):
         assert "exploratory" in found.text()
         assert Result.from_dict(json.loads(json.dumps(found.to_dict()))).text() == found.text()
     assert "Risk ratio (95% CI)" in effects(made, True).table().columns
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_stratum_that_a_repeat_left_empty_has_no_effect_and_no_number_is_printed_for_it(made, binary):
+    held = made[1]._replace(rank=np.vstack((np.maximum(made[1].rank[:1], 0.4), made[1].rank[1:])))
+    found = effects(made, binary, held)
+    assert "experimental less control is not estimable in the stratum 'Lower benefit score'" in found.text()
+    assert "The difference cannot be estimated" in found.text()
+    assert "n/a" not in found.text()
 
 
 def test_the_difference_of_the_outer_strata_is_wider_than_independence_would_have_it(made):

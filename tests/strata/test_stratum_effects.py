@@ -146,6 +146,17 @@ def test_a_single_stratum_has_no_difference_and_says_so():
     assert not any("highest_less_lowest" in name for name in found.scalars())
 
 
+def test_a_stratum_that_a_repeat_left_empty_has_no_effect_and_no_number_is_printed_for_it():
+    out = held(repeats=2)
+    out.rank[1] = np.maximum(out.rank[1], 0.4)
+    found = effects(outcomes(), out)
+    assert np.isnan(found.frame()["rmst_difference"].iloc[0])
+    assert "RMST difference over 365 days is not estimable in the stratum 'Lower benefit score'" in found.text()
+    assert "The difference cannot be estimated: a repeat left an outer stratum empty." in found.text()
+    assert "n/a" not in found.text()
+    assert found.table()["RMST difference (95% CI), days"].iloc[0] == "not estimable"
+
+
 def test_trap_44_the_naive_effect_is_too_extreme_where_nobody_differs_and_the_cross_fitted_one_is_not():
     """30 sets of 200 scores without any order, ranked by a line of 8 noise covariates, in and out of its folds."""
     generator = np.random.default_rng(7)

@@ -10,10 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
+from trialml.effects.permutation import permuted_arms
 from trialml.errors import AnalysisError, DataError
 from trialml.strata.found_subgroups import SubgroupSearch, hidden_counts
 from trialml.strata.search_candidates import SearchPlan, candidate_subgroups
-from trialml.strata.search_scales import HazardScale, ScoreScale, permuted_arms
+from trialml.strata.search_scales import HazardScale, ScoreScale
 from trialml.strata.subgroup_search import _statistics, search_hazard_ratios, search_scores, step_down
 from trialml.survival.cox import fit_cox, score_residuals
 
@@ -75,7 +76,8 @@ def test_the_whole_search_is_brute_force_over_the_same_permutations():
     first, second = (X[name].to_numpy() >= np.sort(X[name])[74] for name in ("x0", "x1"))
     corners = [a & b for a, b in itertools.product((first, ~first), (second, ~second))]
     scale = HazardScale(time, event, arm, np.unique(cells, return_inverse=True)[1], np.zeros(150))
-    arms = permuted_arms(arm, scale.cells, 39, np.random.default_rng(np.random.SeedSequence(1).spawn(2)[0]))
+    generator = np.random.default_rng(np.random.SeedSequence(1).spawn(2)[0])
+    arms = permuted_arms(arm, scale.cells, 39, generator)[:, 1:].T > 0
     assert all((arms[:, cells == cell].sum(axis=1) == arm[cells == cell].sum()).all() for cell in ("low", "high"))
 
     def statistics(one):
@@ -107,7 +109,7 @@ def test_scores_are_studentised_about_the_mean_and_their_weights_are_drawn_anew(
     for place in range(len(candidates.words)):
         g = candidates.member(place).astype(float)
         assert z[place] == pytest.approx((r @ (g - g.mean())) / math.sqrt((r**2) @ (g - g.mean()) ** 2), rel=1e-5)
-    arms = permuted_arms(arm, scale.cells, 50, np.random.default_rng(1))
+    arms = permuted_arms(arm, scale.cells, 50, np.random.default_rng(1))[:, 1:].T
     assert (arms[:, ::2].sum(axis=1) == arm[::2].sum()).all()
     expected = np.array([(one - allocation) * r / (arm - allocation) for one in arms])
     found = scale.resampled(50, np.random.default_rng(1))

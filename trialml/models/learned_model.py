@@ -10,13 +10,14 @@ import pandas as pd
 from trialml.models import Model
 from trialml.models.person_periods import HazardTrees
 from trialml.models.tree_arrays import TreeArrays
-from trialml.result import Result, counted, format_count, format_number
+from trialml.result import Result, counted, format_count, format_number, format_p
 
 __all__ = ["LearnedModel", "learned_model"]
 
 
 SETTINGS = {
     "fewest": "fewest in a leaf",
+    "gate": "level of the gate's test",
     "folds": "folds of the tuning",
     "grid": "most times at which a leaf's curve is kept",
     "iterations": "most trees",
@@ -44,6 +45,8 @@ class LearnedModel(Result):
         Columns setting, value, learned (whether it was found in the data).
     n, events
         What it was learned from.
+    counted
+        What `events` counts: patients, for a continuous endpoint.
     """
 
     title: ClassVar[str] = "The model"
@@ -55,6 +58,7 @@ class LearnedModel(Result):
     settings: pd.DataFrame
     n: int
     events: int
+    counted: str = "events"
 
     def heading(self) -> str:
         """Return the title with what is predicted."""
@@ -73,18 +77,21 @@ class LearnedModel(Result):
         """Return what the model is, what was found in the data, and what it rests on."""
         learned = self.settings[self.settings["learned"]]
         found = "; ".join(f"{row.setting} {row.value}" for row in learned.itertuples())
+        events = f" with {counted(self.events, 'event')}" if self.counted == "events" else ""
+        # Importance is measured for the model of risk alone.
+        moved = "; what moves it is in the chapter Explanation" if self.subject == "risk" else ""
         return (
-            f"{self.model}: {self.words}. Learned from {format_count(self.n)} patients with {counted(self.events, 'event')}: "
-            f"{format_number(self.events_per_parameter)} events for each of {counted(self.columns, 'column')} that it may use"
-            f"{f' (found in the data: {found})' if found else ''}. It has no coefficients; what moves it is in the chapter "
-            "Explanation, how well it predicts in the chapter Validation."
+            f"{self.model}: {self.words}. Learned from {format_count(self.n)} patients{events}: "
+            f"{format_number(self.events_per_parameter)} {self.counted} for each of {counted(self.columns, 'column')} that it may use"
+            f"{f' (found in the data: {found})' if found else ''}. It has no coefficients{moved}; how well it predicts is in "
+            "the chapter Validation."
         )
 
     def scalars(self) -> dict[str, float]:
         """Return the events, events for each column and the number of columns."""
         return {
-            "events": float(self.events),
-            "events_per_parameter": self.events_per_parameter,
+            self.counted: float(self.events),
+            f"{self.counted}_per_parameter": self.events_per_parameter,
             "columns": float(self.columns),
         }
 
@@ -100,7 +107,9 @@ class LearnedModel(Result):
         )
 
 
-def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: int) -> LearnedModel:
+def learned_model(
+    model: Model, fitted: Any, *, subject: str, n: int, events: int, counted: str = "events"
+) -> LearnedModel:
     """Put a fitted model without coefficients into words.
 
     Parameters
@@ -109,8 +118,8 @@ def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: in
         What its file says of it.
     fitted
         The fitted estimator; its columns are those of its `TreeDesign`, where it has one as `design_`, or else its covariates.
-    subject, n, events
-        What is predicted, and what the model was learned from.
+    subject, n, events, counted
+        What is predicted, what the model was learned from, and what is counted of it.
 
     Returns
     -------
@@ -119,6 +128,9 @@ def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: in
     """
     given = {name: value for name, value in fitted.get_params().items() if name not in ("treatment", "seed")}
     rows = [(SETTINGS.get(name, name.replace("_", " ")), f"{value}", False) for name, value in given.items()]
+    if given.get("gate") is not None:
+        rows.append(("p-value of the gate's test", format_p(fitted.gate_p_), True))
+        rows.append(("gate", "open" if fitted.gate_open_ else "closed: everybody gets the average effect", True))
     for name, part in vars(fitted).items():
         trees = part.trees if isinstance(part, HazardTrees) else part if isinstance(part, TreeArrays) else None
         # A forest grows as many trees as it is told to: these were not found in the data.
@@ -129,4 +141,4 @@ def learned_model(model: Model, fitted: Any, *, subject: str, n: int, events: in
     settings = pd.DataFrame(rows, columns=["setting", "value", "learned"])
     design = getattr(fitted, "design_", None)
     columns = len(fitted.feature_names_in_) if design is None else len(design.columns())
-    return LearnedModel(subject, model.name, model.words, columns, settings, n, events)
+    return LearnedModel(subject, model.name, model.words, columns, settings, n, events, counted)

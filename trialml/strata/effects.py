@@ -77,9 +77,11 @@ class StratumEffects(Result):
         first, last = self.rows.iloc[0], self.rows.iloc[-1]
         said = (
             f"Cross-fitted over {self.repeats} repeats, the RMST difference over {format_number(self.tau)} {self.unit} is "
-            f"{_interval(first, 'rmst_difference')} {self.unit} in the stratum '{first['stratum']}' and {_interval(last, 'rmst_difference')} "
-            f"{self.unit} in '{last['stratum']}'; the difference between the two is {self.difference.text()}."
+            f"{_interval(first, 'rmst_difference', self.unit)} in the stratum '{first['stratum']}' and "
+            f"{_interval(last, 'rmst_difference', self.unit)} in '{last['stratum']}'"
         )
+        unknown = math.isnan(self.difference.value)
+        said += "." if unknown else f"; the difference between the two is {self.difference.text()}."
         if min(first["control_risk"], last["control_risk"]) > 0:
             said += (
                 f" Under control the risk by {self.horizon:g} {self.unit} is {100 * first['control_risk']:.0f} % and "
@@ -92,7 +94,7 @@ class StratumEffects(Result):
                 f"give gains of {gains[0]} and {gains[1]} {self.unit}, a difference of {format_number(self.explained)} beside the "
                 f"{format_number(self.difference.value)} found."
             )
-        if math.isnan(self.difference.value):
+        if unknown:
             said += " The difference cannot be estimated: a repeat left an outer stratum empty."
         elif self.difference.low <= 0 <= self.difference.high:
             said += " The interval includes 0: the strata do not show that some patients benefit more than others."
@@ -153,9 +155,7 @@ class StratumEffects(Result):
                 if not math.isnan(row["control_risk"])
                 else "n/a",
                 f"RMST difference (95% CI), {unit}": _interval(row, "rmst_difference"),
-                "Hazard ratio (95% CI)": _interval(row, "hazard_ratio")
-                if not math.isnan(row["hazard_ratio"])
-                else "not estimable",
+                "Hazard ratio (95% CI)": _interval(row, "hazard_ratio"),
                 f"Naive RMST difference (biased, a warning only), {unit}": format_number(row["naive"]),
             }
             for row in self.rows.to_dict("records")
@@ -199,8 +199,11 @@ def _count(value: float) -> str:
     return format_count(value) if value >= 0.5 else "none"
 
 
-def _interval(row: Any, name: str) -> str:
-    return f"{format_number(row[name])} ({format_number(row[name + '_low'])} to {format_number(row[name + '_high'])})"
+def _interval(row: Any, name: str, unit: str = "") -> str:
+    if math.isnan(row[name]):
+        return "not estimable"
+    value = format_number(row[name]) + (f" {unit}" if unit else "")
+    return f"{value} ({format_number(row[name + '_low'])} to {format_number(row[name + '_high'])})"
 
 
 def stratum_members(held: HeldOutBenefit | HeldOutStrata, groups: int) -> NDArray[np.intp]:

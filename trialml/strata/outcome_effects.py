@@ -76,11 +76,13 @@ class OutcomeStratumEffects(Result):
         mean = "share with the event" if self.binary else "mean"
         said = (
             f"Cross-fitted over {self.repeats} repeats, the {self.scale} is {_interval(first, 'benefit', self.unit)} in the stratum "
-            f"'{first['stratum']}' and {_interval(last, 'benefit', self.unit)} in '{last['stratum']}'; the difference between the two is "
-            f"{self.difference.text()}. Under control the {mean} is {self._mean(first['control_mean'])} and "
-            f"{self._mean(last['control_mean'])}."
+            f"'{first['stratum']}' and {_interval(last, 'benefit', self.unit)} in '{last['stratum']}'"
         )
-        if math.isnan(self.difference.value):
+        unknown = math.isnan(self.difference.value)
+        said += "." if unknown else f"; the difference between the two is {self.difference.text()}."
+        if not math.isnan(first["control_mean"] + last["control_mean"]):
+            said += f" Under control the {mean} is {self._mean(first['control_mean'])} and {self._mean(last['control_mean'])}."
+        if unknown:
             said += " The difference cannot be estimated: a repeat left an outer stratum empty."
         elif self.difference.low <= 0 <= self.difference.high:
             said += " The interval includes 0: the strata do not show that some patients benefit more than others."
@@ -118,7 +120,7 @@ class OutcomeStratumEffects(Result):
                 f"{mean}, control": self._mean(row["control_mean"]),
                 f"{mean}, experimental": self._mean(row["experimental_mean"]),
                 f"Benefit (95% CI){unit}": _interval(row, "benefit", ""),
-                f"{ratio} (95% CI)": "not estimable" if math.isnan(row["ratio"]) else _interval(row, "ratio", ""),
+                f"{ratio} (95% CI)": _interval(row, "ratio", ""),
                 f"Naive benefit (biased, a warning only){unit}": format_number(row["naive"]),
             }
             for row in self.rows.to_dict("records")
@@ -143,6 +145,8 @@ class OutcomeStratumEffects(Result):
 
 
 def _interval(row: Any, name: str, unit: str) -> str:
+    if math.isnan(row[name]):
+        return "not estimable"
     value = format_number(row[name]) + (f" {unit}" if unit else "")
     return f"{value} ({format_number(row[name + '_low'])} to {format_number(row[name + '_high'])})"
 

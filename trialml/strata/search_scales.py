@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.effects.contrast import HAZARD_RATIO
+from trialml.effects.permutation import permuted_arms
 from trialml.errors import AnalysisError
 from trialml.result import Z95, Estimate
 from trialml.survival.arm_residuals import arm_score_residuals
@@ -77,7 +78,7 @@ class HazardScale(NamedTuple):
 
     def resampled(self, draws: int, generator: np.random.Generator) -> Floats:
         """Permute the treatment within cells."""
-        arms = permuted_arms(self.treated, self.cells, draws, generator)
+        arms = permuted_arms(self.treated, self.cells, draws, generator)[:, 1:].T > 0
         return self._arms(arms, np.arange(self.time.size))
 
     def _known(self, inside: Flags) -> tuple[Floats, Flags, Floats]:
@@ -139,9 +140,8 @@ class ScoreScale(NamedTuple):
 
     def resampled(self, draws: int, generator: np.random.Generator) -> Floats:
         """Permute the treatment within cells in each score's weight, and take the mean off again."""
-        weight, drawn = (
-            one - self.allocation for one in (self.treated, permuted_arms(self.treated, self.cells, draws, generator))
-        )
+        arms = permuted_arms(self.treated, self.cells, draws, generator)
+        weight, drawn = (one - self.allocation for one in (self.treated, arms[:, 1:].T))
         moved = drawn / weight * self.residuals(np.arange(self.score.size))
         return np.asarray(moved - moved.mean(axis=1, keepdims=True))
 
@@ -157,12 +157,3 @@ class ScoreScale(NamedTuple):
         """Average the group's mean score over repeats."""
         value, se = group_mean(np.tile(self.score, (len(inside), 1)), inside)
         return self._mean(value, se, kind="crossfit", method="mean of the repeats, standard error of one")
-
-
-def permuted_arms(treated: Flags, cells: NDArray[Any], draws: int, generator: np.random.Generator) -> Flags:
-    """Return the arm permuted within the cells of the randomisation, shape (draws, n)."""
-    arms = np.tile(treated, (draws, 1))
-    for cell in np.unique(cells):
-        rows = np.flatnonzero(cells == cell)
-        arms[:, rows] = generator.permuted(arms[:, rows], axis=1)
-    return arms
