@@ -71,7 +71,9 @@ def main():
     X, times, event, arm = trial("A2 effect linear in a marker", N, np.random.default_rng(1))[:4]
     X = X.rename(columns=lambda name: f"covariate_{name}")
     with tempfile.TemporaryDirectory() as folder:
-        table = X.assign(subject=np.arange(10_001, 10_001 + N), arm=np.where(arm, "new", "old"), time=times, event=event.astype(int))
+        table = X.assign(
+            subject=np.arange(10_001, 10_001 + N), arm=np.where(arm, "new", "old"), time=times, event=event.astype(int)
+        )
         table.to_csv(Path(folder) / "trial.csv", index=False)
         path = Path(folder) / "study.toml"
         path.write_text(STUDY.replace("{names}", ", ".join(f'"{name}"' for name in X.columns)), encoding="utf-8")
@@ -93,7 +95,9 @@ def main():
         asked = study.models.response
         print(f"{N} patients, {X.shape[1]} covariates, {int(event.sum())} events; {asked.model}, {asked.folds} folds, {asked.repeats} repeats, "
               f"{asked.permutations} permutations")  # fmt: skip
-        print(f"the response chapter: median {np.median(walls):.1f} s of three ({np.median(used):.1f} s of this process)")
+        print(
+            f"the response chapter: median {np.median(walls):.1f} s of three ({np.median(used):.1f} s of this process)"
+        )
 
 
 if __name__ == "__main__":

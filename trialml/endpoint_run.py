@@ -11,7 +11,6 @@ from trialml.endpoint_planning import plan_next_outcome_trial
 from trialml.endpoint_prognosis import learn_prognosis
 from trialml.errors import StudyFileError
 from trialml.models import model_named
-from trialml.models.scores_regression import ScoresRegression
 from trialml.strata.outcome_effects import ObservedOutcomes
 from trialml.study_tables import DIRECTIONS
 
@@ -47,7 +46,7 @@ def refuse_unready(study: Study) -> None:
     Raises
     ------
     StudyFileError
-        If the direction of benefit is not said, or a model is one that such a run cannot learn or explain.
+        If the direction of benefit is not said, or a model is of another kind of endpoint.
     """
     endpoint = study.endpoint
     if not endpoint.direction:
@@ -60,16 +59,6 @@ def refuse_unready(study: Study) -> None:
         raise StudyFileError(
             f"[harm] is weighed against the benefit on a time to event alone, but '{endpoint.name}' is {endpoint.kind}: take [harm] out."
         )
-    if study.strata.kind != "benefit":
-        raise StudyFileError(
-            f"[strata] kind = '{study.strata.kind}' is formed for a time to event alone, but '{endpoint.name}' is {endpoint.kind}: write kind = "
-            "'benefit', or leave it out."
-        )
     for name in (study.risk_model, *study.models.risk.candidates):
         model_named(name, "risk", endpoint.kind)
-    response = model_named(study.models.response.model, "response")
-    if not issubclass(response.estimator, ScoresRegression):
-        raise StudyFileError(
-            f"[models.response] model = '{response.name}' does not learn from doubly robust scores, as a run on a {endpoint.kind} endpoint "
-            "does: name ridge_scores or lasso_scores."
-        )
+    model_named(study.models.response.model, "response", endpoint.kind)
