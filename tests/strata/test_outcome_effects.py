@@ -155,7 +155,7 @@ def test_a_small_or_empty_stratum_hides_its_size_and_takes_no_part_in_the_prior(
     hidden = in_refitted_strata(made, small)
     assert hidden.rows[["n", "share"]].isna().all(axis=None)
     assert math.isfinite(hidden.prior_scale)
-    assert hidden.table()["Patients (mean over repeats)"].tolist() == ["n/a", "n/a"]
+    assert hidden.table()["Patients (mean over repeats)"].tolist() == ["suppressed", "suppressed"]
     for binary in (False, True):
         empty = in_refitted_strata(made, np.zeros_like(small), binary)
         share = (outcomes.value > 11)[~outcomes.treated].mean()

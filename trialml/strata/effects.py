@@ -29,6 +29,7 @@ __all__ = [
     "StratumEffects",
     "StratumOutcomes",
     "in_words",
+    "mean_count",
     "outer_difference",
     "population_numbers",
     "stratum_effects",
@@ -145,9 +146,9 @@ class StratumEffects(Result):
             {
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
-                "Patients (mean over repeats)": _count(row["n"]),
-                "Events": _count(row["events"]),
-                f"Events by {format_number(self.tau)} {unit}": _count(row["events_by_tau"]),
+                "Patients (mean over repeats)": mean_count(row["n"]),
+                "Events": mean_count(row["events"]),
+                f"Events by {format_number(self.tau)} {unit}": mean_count(row["events_by_tau"]),
                 f"Control risk at {at}": f"{100 * row['control_risk']:.0f} %"
                 if not math.isnan(row["control_risk"])
                 else "n/a",
@@ -191,7 +192,7 @@ class StratumEffects(Result):
         left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
 
 
-def _count(value: float) -> str:
+def mean_count(value: float) -> str:
     """Return a mean number in words; one that is hidden is not a number."""
     if math.isnan(value):
         return "suppressed"

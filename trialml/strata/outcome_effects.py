@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.effects.shrinkage import PRIOR_SCALE
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
+from trialml.result import COLOURS, Z95, Estimate, Result, format_number, plain_text, with_limits
 from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
-from trialml.strata.effects import in_words, outer_difference, stratum_members, without_small_cells
+from trialml.strata.effects import in_words, mean_count, outer_difference, stratum_members, without_small_cells
 from trialml.strata.population import HeldOut
 from trialml.strata.shrunken import StratumScale
 from trialml.strata.strata import Strata
@@ -117,7 +117,7 @@ class OutcomeStratumEffects(Result):
             {
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
-                "Patients (mean over repeats)": format_count(row["n"]),
+                "Patients (mean over repeats)": mean_count(row["n"]),
                 f"{mean}, control": self._mean(row["control_mean"]),
                 f"{mean}, experimental": self._mean(row["experimental_mean"]),
                 f"Benefit (95% CI){unit}": _interval(row, "benefit", ""),
