@@ -13,7 +13,6 @@ from trialml.benefit_model import describe_benefit_model, explain_benefit_model,
 from trialml.effects.arm_scores import repeated_scores
 from trialml.effects.endpoint_scores import crossfit_outcome_scores, fit_outcome_nuisance
 from trialml.effects.heterogeneity import Heterogeneity
-from trialml.effects.not_done import NotDone
 from trialml.effects.outcome_heterogeneity import outcome_heterogeneity_test
 from trialml.effects.primary_outcome import benefit_scale
 from trialml.errors import AnalysisError
@@ -23,18 +22,16 @@ from trialml.models.linear_ridge import LinearRidge
 from trialml.models.logistic_ridge import LogisticRidge
 from trialml.models.outcome import binary_outcome
 from trialml.searching import search_subgroups
-from trialml.strata.effects import stratum_members
+from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.outcome_effects import (
     ObservedOutcomes,
     OutcomeStratumEffects,
     outcome_scales,
     outcome_stratum_effects,
 )
-from trialml.strata.profile import strata_profile
-from trialml.strata.shrunken import ShrunkenEffects, shrunken_effects
-from trialml.strata.stability import strata_stability
-from trialml.strata.strata import quantile_strata
-from trialml.stratifier import ResponsePart, Stratifier, StratumEffect
+from trialml.strata.shrunken import StratumScale
+from trialml.strata.strata import Strata
+from trialml.stratifier import ResponsePart, StratumEffect
 from trialml.validation.benefit import HeldOutBenefit, benefit_calibration, crossvalidate_response
 from trialml.validation.policy_value import policy_value
 from trialml.validation.targeting_curve import targeting_curve
@@ -61,8 +58,9 @@ class OutcomeLearning(Learning):
         self.scale = benefit_scale(self.endpoint.kind, higher_is_better=self.endpoint.higher_is_better)
         self.unit = "" if self.binary else self.endpoint.unit
         kind = np.where(self.outcome > 0, "with", "without") if self.binary else np.full(len(self.outcome), "")
-        cells = np.char.add(self.treated.astype(np.str_), kind.astype(np.str_))
-        self.cells = np.char.add(np.char.add(cells, "/"), self.trial.factor)
+        self.events = self.outcome > 0 if self.binary else None
+        self.arm_and_event = np.char.add(self.treated.astype(np.str_), kind.astype(np.str_))
+        self.cells = np.char.add(np.char.add(self.arm_and_event, "/"), self.trial.factor)
 
     def ask_heterogeneity(self) -> Heterogeneity:
         """Ask whether there is any heterogeneity, before a subgroup is looked for."""
@@ -88,7 +86,9 @@ class OutcomeLearning(Learning):
         analysis.add(tested, "response")
         return tested
 
-    def learn_benefit(self, heterogeneity: Heterogeneity) -> tuple[HeldOutBenefit, OutcomeStratumEffects]:
+    def learn_benefit(
+        self, heterogeneity: Heterogeneity
+    ) -> tuple[HeldOutBenefit | HeldOutStrata, OutcomeStratumEffects]:
         """Fit the response model on doubly robust scores, form strata, judge both on patients not seen."""
         analysis, asked = self.analysis, self.analysis.study.models.response
         repeats, every = analysis.repeats("response"), np.arange(len(self.X))
@@ -110,9 +110,14 @@ class OutcomeLearning(Learning):
         self._describe_benefit(model)
         self._judge_benefit(held, model)
         explain_benefit_model(self, model, self.unit or "difference in risk")
-        by_stratum = self._stratify(heterogeneity, held, model, average)
+        formed = self._form_strata(average, model, held, heterogeneity)
         search_subgroups(self, average, self.scale)
-        return held, by_stratum
+        found: OutcomeStratumEffects = formed.effects
+        effects = tuple(
+            StratumEffect(row.benefit, row.benefit_low, row.benefit_high) for row in found.rows.itertuples()
+        )
+        self._keep(ResponsePart(asked.model, model, formed.strata, effects), self.unit)
+        return formed.held, found
 
     def _judge_benefit(self, held: HeldOutBenefit, model: Any) -> None:
         """Add how well the benefit score and the expected benefit tell unseen patients apart."""
@@ -122,39 +127,27 @@ class OutcomeLearning(Learning):
         self.analysis.add(targeting_curve(held, **on), "response")
         self.analysis.add(policy_value(held, **on), "response")
 
-    def _stratify(
-        self, heterogeneity: Heterogeneity, held: HeldOutBenefit, model: Any, average: Floats
-    ) -> OutcomeStratumEffects:
-        """Form strata of the benefit score, describe them, and keep model and strata for new patients."""
-        analysis, own = self.analysis, model.benefit_score(self.X)
-        name = f"{self.trial.name}-response"
-        strata = quantile_strata(own, analysis.study.strata.groups, model=name, unit=self.unit or "in risk")
-        final = strata.assign(own)
-        found = outcome_stratum_effects(
-            ObservedOutcomes(self.outcome, self.treated),
-            held,
-            strata,
-            naive_scores=average,
-            naive_members=final,
-            heterogeneity_p=heterogeneity.p,
-            scale=self.scale,
-            unit=self.unit,
-            binary=self.binary,
-        )
-        analysis.add(found, "response")
-        if len(strata.strata) > 1:
-            try:
-                analysis.add(shrunken_effects(strata.names, outcome_scales(found)), "response")
-            except AnalysisError as error:
-                analysis.add(NotDone(ShrunkenEffects.title, str(error).rstrip(".")), "response")
-        analysis.add(strata_profile(self.X, self.trial.covariates, final, strata), "response")
-        analysis.add(strata_stability(stratum_members(held, len(strata.strata)), final, strata), "response")
-        effects = tuple(
-            StratumEffect(row.benefit, row.benefit_low, row.benefit_high) for row in found.rows.itertuples()
-        )
-        part = ResponsePart(analysis.study.models.response.model, model, strata, effects)
-        analysis.response = Stratifier(self.trial.name, self.unit, self.contract, response=part)
-        return found
+    def effects_in_strata(self, held: HeldOutBenefit | HeldOutStrata, strata: Strata, **known: Any) -> Any:
+        """Return the cross-fitted effects in strata; `known` is the naive effects and the global test's p-value."""
+        on: dict[str, Any] = {"scale": self.scale, "unit": self.unit, "binary": self.binary}
+        return outcome_stratum_effects(ObservedOutcomes(self.outcome, self.treated), held, strata, **on, **known)
+
+    def scales_of(self, effects: Any) -> tuple[StratumScale, StratumScale]:
+        """Return the effects in strata on the scales on which they are shrunk."""
+        return outcome_scales(effects)
+
+    def words_of_rules(self) -> dict[str, Any]:
+        """Return the unit of the benefit score and what the rules call a risk: only of harm is there one."""
+        name = self.endpoint.name.lower()
+        if not self.binary:
+            of = f"{name} under control" + (f" ({self.unit})" if self.unit else "")
+            return {"unit": self.unit, "risk_name": "expected outcome", "risk_of": f"of {of}"}
+        called = "probability" if self.endpoint.higher_is_better else "risk"
+        return {"unit": "in risk", "risk_name": called, "risk_of": f"of {name} under control"}
+
+    def prognosis_outcome(self, rows: Rows) -> NDArray[Any]:
+        """Return the outcome of some patients as the risk model takes it."""
+        return self.modelled_outcome(rows)
 
     def _describe_benefit(self, model: Any) -> None:
         events = int(self.outcome.sum()) if self.binary else len(self.X)
@@ -183,11 +176,10 @@ class OutcomeLearning(Learning):
     def _those(self, rows: Rows) -> tuple[pd.DataFrame, Floats, NDArray[np.bool_]]:
         return self.X.iloc[rows], self.outcome[rows], self.treated[rows]
 
-    def _fit_response(self, rows: Rows) -> tuple[Any, Callable[[Rows], Floats]]:
-        """Learn scores, line, penalty and shrinkage on some patients; offer the scores of others."""
-        model = fit_benefit_model(self, rows, self._scores(rows, self.analysis.seed(8)), fold=True)
+    def _nuisance(self, rows: Rows) -> Callable[[Rows], Floats]:
+        """Learn outcome models on some patients; offer the scores of others."""
         nuisance = fit_outcome_nuisance(*self._those(rows), **self._asked())
-        return model, lambda others: nuisance.scores(*self._those(others))
+        return lambda others: nuisance.scores(*self._those(others))
 
 
 def _blind(binary: bool, seed: int) -> Any:

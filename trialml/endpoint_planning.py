@@ -12,6 +12,7 @@ from trialml.design.scenario import dropout_hazard
 from trialml.effects.primary_outcome import PrimaryOutcome, benefit_scale
 from trialml.errors import AnalysisError
 from trialml.planning import designs_of, smallest_block
+from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.effects import stratum_members
 from trialml.strata.outcome_effects import ObservedOutcomes, OutcomeStratumEffects, outcome_population
 from trialml.validation.benefit import HeldOutBenefit
@@ -23,7 +24,7 @@ def plan_next_outcome_trial(
     analysis: Analysis,
     effect: PrimaryOutcome,
     strata: OutcomeStratumEffects,
-    held: HeldOutBenefit,
+    held: HeldOutBenefit | HeldOutStrata,
     outcomes: ObservedOutcomes,
 ) -> None:
     """Add the plans in all comers, then all comers beside enriched populations.
@@ -84,7 +85,10 @@ def _planning(analysis: Analysis, benefit: float, se: float) -> float:
 
 
 def _enriched(
-    analysis: Analysis, strata: OutcomeStratumEffects, held: HeldOutBenefit, outcomes: ObservedOutcomes
+    analysis: Analysis,
+    strata: OutcomeStratumEffects,
+    held: HeldOutBenefit | HeldOutStrata,
+    outcomes: ObservedOutcomes,
 ) -> list[OutcomePopulation]:
     """Return the populations that leave out the lower strata, one more each time."""
     names = list(strata.rows["stratum"])

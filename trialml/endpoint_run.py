@@ -46,7 +46,7 @@ def refuse_unready(study: Study) -> None:
     Raises
     ------
     StudyFileError
-        If the direction of benefit is not said, or a model is one that such a run cannot learn or explain.
+        If the direction of benefit is not said, or a model is of another kind of endpoint.
     """
     endpoint = study.endpoint
     if not endpoint.direction:
@@ -58,11 +58,6 @@ def refuse_unready(study: Study) -> None:
     if study.harm is not None:
         raise StudyFileError(
             f"[harm] is weighed against the benefit on a time to event alone, but '{endpoint.name}' is {endpoint.kind}: take [harm] out."
-        )
-    if study.strata.kind != "benefit":
-        raise StudyFileError(
-            f"[strata] kind = '{study.strata.kind}' is formed for a time to event alone, but '{endpoint.name}' is {endpoint.kind}: write kind = "
-            "'benefit', or leave it out."
         )
     for name in (study.risk_model, *study.models.risk.candidates):
         model_named(name, "risk", endpoint.kind)

@@ -23,13 +23,15 @@ from trialml.explain.linear import explain_linear
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
-from trialml.models.outcome import survival_outcome
+from trialml.models.outcome import competing_outcome, survival_outcome
 from trialml.result import Estimate
 from trialml.searching import search_subgroups
 from trialml.strata.conditions import RISK
 from trialml.strata.crossfit import HeldOutStrata
-from trialml.strata.effects import StratumEffects, StratumOutcomes
-from trialml.strata_learning import FoldFit, ResponseFits, StrataLearning
+from trialml.strata.effects import StratumEffects, StratumOutcomes, stratum_effects
+from trialml.strata.shrunken import StratumScale, survival_scales
+from trialml.strata.strata import Strata
+from trialml.strata_learning import FoldFit, FormedStrata, ResponseFits, StrataLearning
 from trialml.stratifier import ResponsePart, Stratifier, StratumEffect
 from trialml.survival.rmst import RestrictedMean
 from trialml.survival.ties import not_after
@@ -60,6 +62,7 @@ class Learning:
         self.treated, self.endpoint = self.trial.treated, self.trial.endpoint
         self.labels = {covariate.name: covariate.label for covariate in self.trial.covariates}
         self.contract = InputContract.learn(self.trial.covariates, self.X)
+        self._fold_fits: dict[bytes, FoldFit] = {}
         self._take_outcome()
         refuse_few_patients(self)
 
@@ -67,9 +70,9 @@ class Learning:
         """Take what happened to the patients, and what folds are balanced by."""
         self.time, self.event = self.trial.time, self.trial.event
         self.outcomes = StratumOutcomes(self.time, self.event, self.treated, self.trial.factor)
-        arm_and_event = np.char.add(self.treated.astype(np.str_), self.event.astype(np.str_))
-        self.cells = np.char.add(np.char.add(arm_and_event, "/"), self.trial.factor)
-        self._fold_fits: dict[bytes, FoldFit] = {}
+        self.events: NDArray[np.bool_] | None = self.event
+        self.arm_and_event = np.char.add(self.treated.astype(np.str_), self.event.astype(np.str_))
+        self.cells = np.char.add(np.char.add(self.arm_and_event, "/"), self.trial.factor)
 
     def ask_heterogeneity(self) -> Heterogeneity:
         """Ask whether there is any heterogeneity, before a subgroup is looked for."""
@@ -119,20 +122,51 @@ class Learning:
         self._describe_response(model)
         self._judge_response(held, model)
         explain_benefit_model(self, model, f"{endpoint.unit} of RMST")
-        fits = ResponseFits(self._fold_fit, self._nuisance, self._refitted)
-        formed = StrataLearning(self, fits).form(
-            FoldFit(average, model, self._nuisance(np.arange(len(self.X)))), held, heterogeneity.p
-        )
+        formed = self._form_strata(average, model, held, heterogeneity)
         search_subgroups(self, average)
-        by_stratum = formed.effects
+        by_stratum: StratumEffects = formed.effects
         effects = tuple(
             StratumEffect(row.rmst_difference, row.rmst_difference_low, row.rmst_difference_high)
             for row in by_stratum.rows.itertuples()
         )
         part = ResponsePart(asked.model, model, formed.strata, effects, endpoint.tau)
-        risk = analysis.risk.risk if analysis.risk is not None and RISK in formed.strata.columns else None
-        analysis.response = Stratifier(self.trial.name, endpoint.unit, self.contract, risk=risk, response=part)
+        self._keep(part, endpoint.unit)
         return formed.held, by_stratum
+
+    def _form_strata(
+        self, average: Floats, model: Any, held: HeldOutBenefit, heterogeneity: Heterogeneity
+    ) -> FormedStrata:
+        """Form the strata that the study file asks for, and judge them on patients not seen."""
+        fits = ResponseFits(self._fold_fit, self._nuisance, self._refitted)
+        final = FoldFit(average, model, self._nuisance(np.arange(len(self.X))))
+        return StrataLearning(self, fits).form(final, held, heterogeneity.p)
+
+    def _keep(self, part: ResponsePart, unit: str) -> None:
+        """Keep model and strata for new patients, with the risk model where strata are read from it."""
+        risk = self.analysis.risk.risk if self.analysis.risk is not None and RISK in part.strata.columns else None
+        self.analysis.response = Stratifier(self.trial.name, unit, self.contract, risk=risk, response=part)
+
+    def effects_in_strata(self, held: HeldOutBenefit | HeldOutStrata, strata: Strata, **known: Any) -> Any:
+        """Return the cross-fitted effects in strata; `known` is the naive effects and the global test's p-value."""
+        asked = self.endpoint
+        read: dict[str, Any] = {"horizon": asked.horizon, "tau": asked.tau, "unit": asked.unit}
+        return stratum_effects(self.outcomes, held, strata, months_per_unit=asked.months_per_unit, **read, **known)
+
+    def scales_of(self, effects: Any) -> tuple[StratumScale, StratumScale]:
+        """Return the effects in strata on the scales on which they are shrunk."""
+        return survival_scales(effects, self.outcomes)
+
+    def words_of_rules(self) -> dict[str, Any]:
+        """Return the unit of the benefit score and what the rules call a risk, as `StrataPlan` names them."""
+        asked = self.endpoint
+        risk = f"of {asked.name.lower()} by {asked.horizon:g} {asked.unit} under control"
+        return {"unit": asked.unit, "risk_of": risk}
+
+    def prognosis_outcome(self, rows: Rows) -> NDArray[Any]:
+        """Return the outcome of some patients as the risk model takes it."""
+        if self.analysis.study.risk_kind == "competing risks":
+            return competing_outcome(self.time[rows], self.trial.cause[rows])
+        return self.modelled_outcome(rows)
 
     def _add_adjusted(self, scores: Floats) -> None:
         tau, events = self.endpoint.tau, self._events_by_tau

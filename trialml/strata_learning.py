@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from trialml.data.folds import fold_labels, splits
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
-from trialml.models.outcome import competing_outcome, survival_outcome
 from trialml.strata.conditions import RISK
 from trialml.strata.crossfit import HeldOutStrata, crossvalidate_strata, in_final_order
-from trialml.strata.effects import StratumEffects, stratum_effects, stratum_members
+from trialml.strata.effects import stratum_members
 from trialml.strata.learned import StrataPlan, TrainingPatients, learn_strata, refitted_rule, with_scores
 from trialml.strata.profile import strata_profile
 from trialml.strata.rule_stability import Relearned, RuleStability, rule_stability
-from trialml.strata.shrunken import ShrunkenEffects, shrunken_effects, survival_scales
+from trialml.strata.shrunken import ShrunkenEffects, shrunken_effects
 from trialml.strata.stability import strata_stability
 from trialml.strata.strata import Strata
 from trialml.strata.tree_growth import LeafLimits
@@ -72,7 +71,8 @@ class FormedStrata:
     """The final strata, the effects in them, and the memberships that these rest on."""
 
     strata: Strata
-    effects: StratumEffects
+    effects: Any
+    """`StratumEffects` of a time to event, else `OutcomeStratumEffects`."""
     held: HeldOutBenefit | HeldOutStrata
 
 
@@ -96,24 +96,15 @@ class StrataLearning:
         heterogeneity_p
             The global test's p-value.
         """
-        learning, endpoint = self.learning, self.learning.endpoint
+        learning = self.learning
         every = np.arange(len(learning.X))
         risk_of = self._risk_of(every)
         strata = learn_strata(self.plan, self._patients(every, final.scores, final.model, risk_of), learning.contract)
         self.analysis.add(strata_wording(strata), "response")
         member = strata.place(self._frame(every, final.model, risk_of), unseen="other")
         seen = held if self.plan.kind == "benefit" else self._crossvalidate(strata)
-        effects = stratum_effects(
-            learning.outcomes,
-            seen,
-            strata,
-            naive_scores=final.scores,
-            naive_members=member,
-            heterogeneity_p=heterogeneity_p,
-            horizon=endpoint.horizon,
-            tau=endpoint.tau,
-            unit=endpoint.unit,
-            months_per_unit=endpoint.months_per_unit,
+        effects = learning.effects_in_strata(
+            seen, strata, naive_scores=final.scores, naive_members=member, heterogeneity_p=heterogeneity_p
         )
         self.analysis.add(effects, "response")
         self._add_shrunken(strata, effects)
@@ -146,12 +137,11 @@ class StrataLearning:
                 advance=advance,
             )
 
-    def _add_shrunken(self, strata: Strata, effects: StratumEffects) -> None:
+    def _add_shrunken(self, strata: Strata, effects: Any) -> None:
         if len(strata.strata) == 1:
             return
         try:
-            scales = survival_scales(effects, self.learning.outcomes)
-            self.analysis.add(shrunken_effects(strata.names, scales), "response")
+            self.analysis.add(shrunken_effects(strata.names, self.learning.scales_of(effects)), "response")
         except AnalysisError as error:
             self.analysis.add(NotDone(ShrunkenEffects.title, str(error).rstrip(".")), "response")
 
@@ -180,7 +170,7 @@ class StrataLearning:
                     member,
                     learning.X,
                     learning.treated,
-                    learning.event,
+                    learning.events,
                     bootstraps=bootstraps,
                     seed=self.analysis.seed(_BOOTSTRAP),
                     advance=advance,
@@ -192,7 +182,7 @@ class StrataLearning:
     def _scores_of_copies(self, rows: Rows) -> Floats:
         """Return cross-fitted scores of a bootstrap sample, the copies of a patient in one fold."""
         learning, scores = self.learning, np.empty(len(rows))
-        cells = np.char.add(learning.treated.astype(np.str_), learning.event.astype(np.str_))[rows]
+        cells = learning.arm_and_event[rows]
         folds = self.analysis.study.models.response.folds
         for train, test in splits(fold_labels(cells, folds, self.analysis.seed(_COPIES), groups=rows)):
             scores[test] = self.fits.nuisance(rows[train])(rows[test])
@@ -215,15 +205,11 @@ class StrataLearning:
         arm = model.treatment
         X = learning.X if arm is None else learning.X.assign(**{arm: learning.treated.astype(np.float64)})
         control = learning.X if arm is None else learning.X.assign(**{arm: 0.0})
-        competes = self.analysis.study.risk_kind == "competing risks"
-        outcome = (
-            competing_outcome(learning.time, learning.trial.cause)
-            if competes
-            else survival_outcome(learning.time, learning.event)
-        )
         # A model of the control arm alone is learned again from its patients alone.
         learned = rows[~learning.treated[rows]] if fitted.risk.arm == "control arm" else rows
-        model.fit(X.iloc[learned], outcome[learned])
+        model.fit(X.iloc[learned], learning.prognosis_outcome(learned))
+        if horizon is None:
+            return lambda others: np.asarray(model.predict(control.iloc[others]), dtype=np.float64)
         return lambda others: np.asarray(model.risk(control.iloc[others], horizon), dtype=np.float64)
 
     def _patients(
@@ -232,7 +218,8 @@ class StrataLearning:
         learning, X = self.learning, self.learning.X.iloc[rows]
         benefit = model.benefit_score(X) if self._needs_benefit else None
         risk = None if risk_of is None else risk_of(rows)
-        return TrainingPatients(X, scores, learning.treated[rows], learning.event[rows], risk, benefit)
+        events = None if learning.events is None else learning.events[rows]
+        return TrainingPatients(X, scores, learning.treated[rows], events, risk, benefit)
 
     def _frame(self, rows: Rows, model: Any, risk_of: Callable[[Rows], Floats] | None) -> pd.DataFrame:
         """Return what strata are read from."""
@@ -243,7 +230,7 @@ class StrataLearning:
 
 def _plan(learning: Learning) -> StrataPlan:
     """Return what the study file asks for, with the words that rules use."""
-    asked, endpoint = learning.analysis.study.strata, learning.endpoint
+    asked = learning.analysis.study.strata
     taken = {RISK, "benefit_score"} & set(learning.X.columns)
     if taken:
         raise AnalysisError(
@@ -257,7 +244,6 @@ def _plan(learning: Learning) -> StrataPlan:
         margin=asked.margin,
         limits=LeafLimits(asked.leaf_patients, asked.leaf_events),
         model=f"{learning.trial.name}-response",
-        unit=endpoint.unit,
         risk_model=f"{learning.trial.name}-risk",
-        risk_of=f"of {endpoint.name.lower()} by {endpoint.horizon:g} {endpoint.unit} under control",
+        **learning.words_of_rules(),
     )

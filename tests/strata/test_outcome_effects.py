@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from trialml.result import Result
+from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
 from trialml.strata.outcome_effects import (
     ObservedOutcomes,
     outcome_population,
@@ -121,3 +122,54 @@ def test_shrunken_effects_take_a_prior_in_the_outcomes_own_unit(made):
         shrunk = shrunken_effects(list(rows["stratum"]), (absolute, relative))
         frame = shrunk.frame()
         assert np.ptp(frame.loc[frame["scale"] == absolute.name, "shrunk"]) < np.ptp(rows["benefit"])
+
+
+def in_refitted_strata(made, member, binary=False):
+    """Effects where every repeat says, by a rule of its own, who is in which of two strata."""
+    outcomes, held, x = made
+    if binary:
+        outcomes = ObservedOutcomes((outcomes.value > 11).astype(float), outcomes.treated)
+    strata = quantile_strata(x, 2, model="m-risk", unit="of y", kind="risk", risk_name="expected outcome")
+    return outcome_stratum_effects(
+        outcomes,
+        HeldOutStrata(held.score, member, np.zeros_like(member)),
+        strata,
+        naive_scores=held.score.mean(axis=0),
+        naive_members=strata.assign(x),
+        heterogeneity_p=0.2,
+        scale="difference in means, experimental less control",
+        unit="" if binary else "points",
+        binary=binary,
+    )
+
+
+def test_in_strata_that_were_refitted_the_benefit_is_the_mean_score_of_each_repeats_members(made):
+    held, draw = made[1], np.random.default_rng(2)
+    member = draw.integers(0, 2, held.score.shape)
+    found = in_refitted_strata(made, member)
+    for place, row in enumerate(found.rows.to_dict("records")):
+        means = [scores[own == place].mean() for scores, own in zip(held.score, member, strict=True)]
+        assert row["benefit"] == pytest.approx(np.mean(means), rel=1e-12)
+        assert row["n"] == pytest.approx((member == place).sum() / len(member))
+    assert found.rows["stratum"].tolist() == ["Lower expected outcome", "Higher expected outcome"]
+    assert found.rows["rule"].iloc[0].startswith("expected outcome of y by m-risk below ")
+    assert found.estimand == ESTIMANDS["risk"]
+    assert found.estimand in found.text()
+    assert "4 repeats are few" in found.text()
+
+
+def test_a_small_or_empty_stratum_hides_its_size_and_takes_no_part_in_the_prior(made):
+    outcomes, held, _ = made
+    small = np.zeros(held.score.shape, dtype=np.intp)
+    small[:, :8] = 1
+    hidden = in_refitted_strata(made, small)
+    assert hidden.rows[["n", "share"]].isna().all(axis=None)
+    assert math.isfinite(hidden.prior_scale)
+    assert hidden.table()["Patients (mean over repeats)"].tolist() == ["suppressed", "suppressed"]
+    for binary in (False, True):
+        empty = in_refitted_strata(made, np.zeros_like(small), binary)
+        share = (outcomes.value > 11)[~outcomes.treated].mean()
+        deviation = [outcomes.value[outcomes.treated == arm] for arm in (False, True)]
+        pooled = math.sqrt(sum(((one - one.mean()) ** 2).sum() for one in deviation) / (len(outcomes.value) - 2))
+        assert empty.prior_scale == pytest.approx(0.25 * (share * (1 - share) if binary else pooled))
+        assert "a repeat left an outer stratum empty" in empty.text()

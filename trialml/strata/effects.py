@@ -25,7 +25,17 @@ from trialml.strata.strata import Strata
 from trialml.survival.ties import not_after
 from trialml.validation.benefit import HeldOutBenefit, group_influence, repeated_se
 
-__all__ = ["StratumEffects", "StratumOutcomes", "population_numbers", "stratum_effects", "stratum_members"]
+__all__ = [
+    "StratumEffects",
+    "StratumOutcomes",
+    "in_words",
+    "mean_count",
+    "outer_difference",
+    "population_numbers",
+    "stratum_effects",
+    "stratum_members",
+    "without_small_cells",
+]
 
 Floats = NDArray[np.float64]
 
@@ -94,17 +104,7 @@ class StratumEffects(Result):
                 f"give gains of {gains[0]} and {gains[1]} {self.unit}, a difference of {format_number(self.explained)} beside the "
                 f"{format_number(self.difference.value)} found."
             )
-        if unknown:
-            said += " The difference cannot be estimated: a repeat left an outer stratum empty."
-        elif self.difference.low <= 0 <= self.difference.high:
-            said += " The interval includes 0: the strata do not show that some patients benefit more than others."
-        if (self.rows["rmst_difference"] < 0).all():
-            said += " In every stratum the estimate favours control: the upper strata are those with the smaller loss, not with a benefit."
-        if first["stratum"] == NOT_RECOMMENDED and first["rmst_difference_high"] >= 0:
-            said += " The interval of those whom the rule does not recommend includes gains: the data do not support withholding the treatment from them."
-        said += f" {self.estimand}"
-        if self.repeats < FEWEST_REPEATS:
-            said += f" {self.repeats} repeats are few: the estimates move with the splits; six or more are the rule."
+        said += in_words(self.rows, "rmst_difference", self.difference, self.estimand, self.repeats)
         if self.heterogeneity_p >= 0.05:
             said += (
                 " The global test did not show that the hazard ratio differs between patients: the strata are exploratory; they "
@@ -148,9 +148,9 @@ class StratumEffects(Result):
             {
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
-                "Patients (mean over repeats)": _count(row["n"]),
-                "Events": _count(row["events"]),
-                f"Events by {format_number(self.tau)} {unit}": _count(row["events_by_tau"]),
+                "Patients (mean over repeats)": mean_count(row["n"]),
+                "Events": mean_count(row["events"]),
+                f"Events by {format_number(self.tau)} {unit}": mean_count(row["events_by_tau"]),
                 f"Control risk at {at}": f"{100 * row['control_risk']:.0f} %"
                 if not math.isnan(row["control_risk"])
                 else "n/a",
@@ -192,7 +192,7 @@ class StratumEffects(Result):
         left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
 
 
-def _count(value: float) -> str:
+def mean_count(value: float) -> str:
     """Return a mean number in words; one that is hidden is not a number."""
     if math.isnan(value):
         return "suppressed"
@@ -263,26 +263,44 @@ def stratum_effects(
         own = naive_members == place
         naive = float(naive_scores[own].mean()) if own.any() else math.nan
         rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
-    difference = _outer_difference(held, members, groups, unit)
-    frame = _without_small_cells(pd.DataFrame(rows))
+    difference = outer_difference(held, members, groups, "RMST difference", unit)
+    frame = without_small_cells(pd.DataFrame(rows), "n", "events", "events_by_tau")
     estimand = ESTIMANDS[strata.kind]
     return StratumEffects(frame, difference, ratio, heterogeneity_p, len(held.score), tau, horizon, unit, estimand)
 
 
-def _without_small_cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """Hide patients and events of fewer than 11, and of another stratum where the total would give them back."""
-    for name in ("n", "events", "events_by_tau"):
+def without_small_cells(rows: pd.DataFrame, *counts: str) -> pd.DataFrame:
+    """Hide counts (``n`` among them) of fewer than 11, and of another stratum where the total would give them back."""
+    for name in counts:
         hidden = np.asarray(suppressed([round(count) for count in rows[name]]), dtype=np.bool_)
         rows[name] = rows[name].astype(np.float64).mask(hidden)
     rows["share"] = rows["share"].mask(rows["n"].isna())
     return rows
 
 
-def _outer_difference(held: HeldOut, members: NDArray[np.intp], groups: int, unit: str) -> Estimate:
+def in_words(rows: pd.DataFrame, effect: str, difference: Estimate, estimand: str, repeats: int) -> str:
+    """Return what the outer strata's difference, the sign of all effects and the number of repeats permit to say; `effect` is a column."""
+    first, said = rows.iloc[0], ""
+    if math.isnan(difference.value):
+        said += " The difference cannot be estimated: a repeat left an outer stratum empty."
+    elif difference.low <= 0 <= difference.high:
+        said += " The interval includes 0: the strata do not show that some patients benefit more than others."
+    if (rows[effect] < 0).all():
+        said += " In every stratum the estimate favours control: the upper strata are those with the smaller loss, not with a benefit."
+    if first["stratum"] == NOT_RECOMMENDED and first[f"{effect}_high"] >= 0:
+        said += " The interval of those whom the rule does not recommend includes gains: the data do not support withholding the treatment from them."
+    said += f" {estimand}"
+    if repeats < FEWEST_REPEATS:
+        said += f" {repeats} repeats are few: the estimates move with the splits; six or more are the rule."
+    return said
+
+
+def outer_difference(held: HeldOut, members: NDArray[np.intp], groups: int, scale: str, unit: str) -> Estimate:
+    """Return the cross-fitted effect in the highest stratum less that in the lowest; NaN where a repeat left one of the two empty."""
     high, low = members == groups - 1, members == 0
     n = held.score.shape[1]
     if groups == 1 or not (high.any(axis=1) & low.any(axis=1)).all():
-        return Estimate(math.nan, scale="RMST difference, highest less lowest stratum", unit=unit, kind="crossfit", n=n)
+        return Estimate(math.nan, scale=f"{scale}, highest less lowest stratum", unit=unit, kind="crossfit", n=n)
     (above, above_influence), (below, below_influence) = (group_influence(held.score, one) for one in (high, low))
     value = float(above.mean()) - float(below.mean())
     se = DEPENDENCE * repeated_se(above_influence - below_influence)
@@ -290,7 +308,7 @@ def _outer_difference(held: HeldOut, members: NDArray[np.intp], groups: int, uni
         value,
         value - Z95 * se,
         value + Z95 * se,
-        scale="RMST difference, highest less lowest stratum",
+        scale=f"{scale}, highest less lowest stratum",
         unit=unit,
         kind="crossfit",
         se=se,

@@ -48,8 +48,9 @@ class StrataPlan:
         Cut-points a covariate.
     model, unit
         What the rules call the response model, and the unit of its score.
-    risk_model, risk_of
-        What they call the risk model, and what its risk is of and by when (``"of the event by 730 days"``).
+    risk_model, risk_of, risk_name
+        What they call the risk model, what its risk is of and by when (``"of the event by 730 days"``), and what is predicted where that
+        is no risk: the probability of an event that is a benefit, or a mean.
     """
 
     kind: StrataKind = "benefit"
@@ -63,6 +64,7 @@ class StrataPlan:
     unit: str = ""
     risk_model: str = "the risk model"
     risk_of: str = "of the event"
+    risk_name: str = "risk"
 
 
 @dataclass(frozen=True)
@@ -123,14 +125,17 @@ def learn_strata(plan: StrataPlan, known: TrainingPatients, contract: InputContr
         return quantile_strata(score, plan.groups, model=plan.model, unit=plan.unit)
     risk = _given(known.risk, plan, "risk")
     if plan.kind == "risk":
-        return quantile_strata(risk, plan.groups, model=plan.risk_model, unit=plan.risk_of, kind="risk")
+        return quantile_strata(
+            risk, plan.groups, model=plan.risk_model, unit=plan.risk_of, kind="risk", risk_name=plan.risk_name
+        )
     return risk_by_benefit_strata(
         risk,
         _given(known.benefit_score, plan, "benefit score"),
         (plan.risk_groups, plan.groups),
-        risk_words=f"risk {plan.risk_of} by {plan.risk_model}",
+        risk_words=f"{plan.risk_name} {plan.risk_of} by {plan.risk_model}",
         benefit_words=f"benefit score of {plan.model}",
         unit=plan.unit,
+        risk_name=plan.risk_name,
     )
 
 

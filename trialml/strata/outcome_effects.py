@@ -11,11 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.effects.shrinkage import PRIOR_SCALE
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
-from trialml.strata.effects import DEPENDENCE, stratum_members
+from trialml.result import COLOURS, Z95, Estimate, Result, format_number, plain_text, with_limits
+from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
+from trialml.strata.effects import in_words, mean_count, outer_difference, stratum_members, without_small_cells
+from trialml.strata.population import HeldOut
 from trialml.strata.shrunken import StratumScale
 from trialml.strata.strata import Strata
-from trialml.validation.benefit import HeldOutBenefit, group_influence, group_mean, repeated_se
+from trialml.validation.benefit import HeldOutBenefit, group_mean
 
 __all__ = [
     "ObservedOutcomes",
@@ -44,8 +46,8 @@ class OutcomeStratumEffects(Result):
     title = "Effect of treatment by stratum"
     figure_size = (6.4, 3.2)
     methods = (
-        "Strata were formed by the benefit score; their effects are cross-fitted: in each repeat of the cross-validation every "
-        "patient was allotted to a stratum by a model and cut-points that had not seen the patient. Differences are means of doubly "
+        "Effects in strata are cross-fitted: in each repeat of the cross-validation every "
+        "patient was allotted to a stratum by models, rules and cut-points that had not seen the patient. Differences are means of doubly "
         "robust scores, ratios those of the arms' means in the stratum; both are averaged over repeats, with the standard error of a "
         "single repeat; that of highest less lowest is enlarged by 15 %, since the folds' rules share patients. The estimand is the "
         "average effect of the rules that the repeats learned. The naive effect, of the final rule in the patients it was learned "
@@ -54,7 +56,7 @@ class OutcomeStratumEffects(Result):
 
     rows: pd.DataFrame
     """Columns stratum, rule, share, n, benefit (low, high, se), control_mean, experimental_mean, ratio (low, high), sd, naive. Benefit is
-    higher for more benefit, whichever way the outcome is better."""
+    higher for more benefit, whichever way the outcome is better; n and share are NaN where a small cell is hidden."""
     difference: Estimate
     """Highest less lowest stratum."""
     heterogeneity_p: float
@@ -63,6 +65,10 @@ class OutcomeStratumEffects(Result):
     """What a benefit is, in words: ``"difference in means, experimental less control"``."""
     unit: str
     binary: bool
+    prior_scale: float = math.nan
+    """Of the standard deviation of benefits between strata, half-normal: see `outcome_scales`."""
+    estimand: str = ESTIMANDS["benefit"]
+    """What a stratum stands for where every fold has a rule of its own."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row a stratum."""
@@ -71,7 +77,7 @@ class OutcomeStratumEffects(Result):
     def text(self) -> str:
         """Return the effects in the outer strata, their difference, and what may be concluded."""
         if len(self.rows) == 1:
-            return "The model found no order among the patients: there is one stratum, with the average effect."
+            return "The rule found no order among the patients: there is one stratum, with the average effect."
         first, last = self.rows.iloc[0], self.rows.iloc[-1]
         mean = "share with the event" if self.binary else "mean"
         said = (
@@ -82,10 +88,7 @@ class OutcomeStratumEffects(Result):
         said += "." if unknown else f"; the difference between the two is {self.difference.text()}."
         if not math.isnan(first["control_mean"] + last["control_mean"]):
             said += f" Under control the {mean} is {self._mean(first['control_mean'])} and {self._mean(last['control_mean'])}."
-        if unknown:
-            said += " The difference cannot be estimated: a repeat left an outer stratum empty."
-        elif self.difference.low <= 0 <= self.difference.high:
-            said += " The interval includes 0: the strata do not show that some patients benefit more than others."
+        said += in_words(self.rows, "benefit", self.difference, self.estimand, self.repeats)
         if self.heterogeneity_p >= 0.05:
             said += (
                 " The global test did not show that the effect differs between patients: the strata are exploratory; they describe, "
@@ -116,7 +119,7 @@ class OutcomeStratumEffects(Result):
             {
                 "Stratum": row["stratum"],
                 "Rule": row["rule"],
-                "Patients (mean over repeats)": format_count(row["n"]),
+                "Patients (mean over repeats)": mean_count(row["n"]),
                 f"{mean}, control": self._mean(row["control_mean"]),
                 f"{mean}, experimental": self._mean(row["experimental_mean"]),
                 f"Benefit (95% CI){unit}": _interval(row, "benefit", ""),
@@ -153,7 +156,7 @@ def _interval(row: Any, name: str, unit: str) -> str:
 
 def outcome_stratum_effects(
     outcomes: ObservedOutcomes,
-    held: HeldOutBenefit,
+    held: HeldOutBenefit | HeldOutStrata,
     strata: Strata,
     *,
     naive_scores: Floats,
@@ -170,7 +173,7 @@ def outcome_stratum_effects(
     outcomes
         Observed outcomes and arms.
     held
-        Out-of-fold scores, higher for more benefit, and ranks.
+        Out-of-fold scores, higher for more benefit, with ranks of the benefit score or strata.
     strata
         The final strata: they give the number of groups, the names and the words.
     naive_scores, naive_members
@@ -193,8 +196,23 @@ def outcome_stratum_effects(
         naive = float(naive_scores[own].mean()) if own.any() else math.nan
         numbers = outcome_population(outcomes, held, members == place)
         rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
-    difference = _outer_difference(held, members, groups, scale, unit)
-    return OutcomeStratumEffects(pd.DataFrame(rows), difference, heterogeneity_p, len(held.score), scale, unit, binary)
+    difference, frame = outer_difference(held, members, groups, scale, unit), pd.DataFrame(rows)
+    prior = _prior_scale(frame, binary)
+    said = (heterogeneity_p, len(held.score), scale, unit, binary, prior, ESTIMANDS[strata.kind])
+    return OutcomeStratumEffects(without_small_cells(frame, "n"), difference, *said)
+
+
+def _prior_scale(rows: pd.DataFrame, binary: bool) -> float:
+    """Return the prior's scale on benefits, from the means or deviations of the strata whose are known; NaN where none are."""
+    known = rows["control_mean"].notna() & rows["sd"].notna() & (rows["share"] > 0)
+    if not known.any():
+        return math.nan
+    share = rows.loc[known, "share"].to_numpy(dtype=np.float64)
+    control, sd = (
+        float(np.average(rows.loc[known, name].to_numpy(dtype=np.float64), weights=share))
+        for name in ("control_mean", "sd")
+    )
+    return PRIOR_SCALE * (control * (1 - control) if binary else sd)
 
 
 def outcome_scales(by_stratum: OutcomeStratumEffects) -> tuple[StratumScale, StratumScale]:
@@ -216,12 +234,13 @@ def outcome_scales(by_stratum: OutcomeStratumEffects) -> tuple[StratumScale, Str
         name: rows[name].to_numpy(dtype=np.float64)
         for name in ("benefit", "benefit_se", "naive", "ratio", "ratio_high")
     }
-    share = rows["share"].to_numpy(dtype=np.float64)
-    control = float(np.average(rows["control_mean"].to_numpy(dtype=np.float64), weights=share))
-    sd = float(np.average(rows["sd"].to_numpy(dtype=np.float64), weights=share))
-    prior = PRIOR_SCALE * (control * (1 - control) if by_stratum.binary else sd)
     absolute = StratumScale(
-        by_stratum.scale, by_stratum.unit, columns["benefit"], columns["benefit_se"], prior, naive=columns["naive"]
+        by_stratum.scale,
+        by_stratum.unit,
+        columns["benefit"],
+        columns["benefit_se"],
+        by_stratum.prior_scale,
+        naive=columns["naive"],
     )
     logs = np.log(columns["ratio"])
     errors = (np.log(columns["ratio_high"]) - logs) / Z95
@@ -229,7 +248,7 @@ def outcome_scales(by_stratum: OutcomeStratumEffects) -> tuple[StratumScale, Str
     return absolute, StratumScale(name, "", logs, errors, PRIOR_SCALE, ratio=True)
 
 
-def outcome_population(outcomes: ObservedOutcomes, held: HeldOutBenefit, inside: Flags) -> dict[str, float]:
+def outcome_population(outcomes: ObservedOutcomes, held: HeldOut, inside: Flags) -> dict[str, float]:
     """Return what is known of a group of patients that each repeat defined anew.
 
     Parameters
@@ -280,16 +299,3 @@ def _arms(outcomes: ObservedOutcomes, inside: Flags) -> tuple[Floats, Floats, fl
         variances.append([arm.var(ddof=1) / len(arm) for arm in arms])
         squares.append(sum(((arm - arm.mean()) ** 2).sum() for arm in arms) / (sum(map(len, arms)) - 2))
     return np.mean(means, axis=0), np.mean(variances, axis=0), float(np.mean(squares))
-
-
-def _outer_difference(held: HeldOutBenefit, members: NDArray[np.intp], groups: int, scale: str, unit: str) -> Estimate:
-    high, low = members == groups - 1, members == 0
-    known: dict[str, Any] = {"scale": f"{scale}, highest less lowest stratum", "unit": unit, "kind": "crossfit"}
-    known |= {"n": held.score.shape[1]}
-    if groups == 1 or not (high.any(axis=1) & low.any(axis=1)).all():
-        return Estimate(math.nan, **known)
-    (above, above_influence), (below, below_influence) = (group_influence(held.score, one) for one in (high, low))
-    value = float(above.mean()) - float(below.mean())
-    se = DEPENDENCE * repeated_se(above_influence - below_influence)
-    method = f"average over repeats, standard error of one times {DEPENDENCE:g}"
-    return Estimate(value, value - Z95 * se, value + Z95 * se, se=se, method=method, **known)

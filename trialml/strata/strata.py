@@ -257,7 +257,13 @@ def _rules_of_cuts(cuts: tuple[float, ...], column: str, label: str, unit: str =
 
 
 def quantile_strata(
-    score: Floats, groups: int, *, model: str, unit: str, kind: Literal["benefit", "risk"] = "benefit"
+    score: Floats,
+    groups: int,
+    *,
+    model: str,
+    unit: str,
+    kind: Literal["benefit", "risk"] = "benefit",
+    risk_name: str = "risk",
 ) -> Strata:
     """Cut the scores of the training patients into groups of equal size.
 
@@ -271,8 +277,8 @@ def quantile_strata(
         What the rule calls the model.
     unit
         Unit of a benefit score; of a risk what it is of and by when (``"of the event by 730 days"``).
-    kind
-        What the score is.
+    kind, risk_name
+        What the score is, and what the rules call a risk.
 
     Returns
     -------
@@ -288,9 +294,9 @@ def quantile_strata(
     if groups not in range(2, 6):
         raise AnalysisError(f"[strata] groups = {groups} cannot be named: choose 2, 3, 4 or 5.")
     cuts = quantile_cuts(score, groups)
-    what = _SCORES[kind][1]
+    what = _SCORES[kind][1] if kind == "benefit" else risk_name
     if not len(cuts):
-        said = "score" if kind == "benefit" else "risk"
+        said = "score" if kind == "benefit" else risk_name
         return Strata((Stratum("All patients", f"everybody: the {said} of {model} is the same for all"),), (), kind)
     shown = [exact_words(float(cut)) for cut in cuts]
     after, of = (f" {unit}", f"{what} of {model}") if kind == "benefit" else ("", f"{what} {unit} by {model}")
@@ -309,6 +315,7 @@ def risk_by_benefit_strata(
     risk_words: str,
     benefit_words: str,
     unit: str = "",
+    risk_name: str = "risk",
 ) -> Strata:
     """Cut risk and benefit score of the training patients each at its own quantiles, and cross the groups.
 
@@ -320,8 +327,8 @@ def risk_by_benefit_strata(
         How many groups of risk and of benefit, each 2 or 3.
     risk_words, benefit_words
         What the two are called in the rules: ``"risk of the event by 730 days by ACTG175-risk"``.
-    unit
-        Unit of the benefit score.
+    unit, risk_name
+        Unit of the benefit score, and what names call a risk.
 
     Returns
     -------
@@ -335,21 +342,23 @@ def risk_by_benefit_strata(
     """
     if any(count not in (2, 3) for count in groups):
         raise AnalysisError(f"a grid of {groups[0]} by {groups[1]} groups is not made: choose 2 or 3 each.")
-    risks = _side(risk, groups[0], "risk", risk_words, "")
-    benefits = _side(benefit_score, groups[1], "benefit", benefit_words, unit)
+    risks = _side(risk, groups[0], (RISK, risk_name), risk_words, "")
+    benefits = _side(benefit_score, groups[1], _SCORES["benefit"], benefit_words, unit)
     strata: list[Stratum] = []
     rules: list[Rule] = []
-    for (risk_name, low), (benefit_name, high) in itertools.product(risks, benefits):
+    for (lower, low), (upper, high) in itertools.product(risks, benefits):
         rule = Rule(len(rules), low + high)
-        parted = [name for name, part in ((risk_name, low), (benefit_name, high)) if part] or [risk_name]
+        parted = [name for name, part in ((lower, low), (upper, high)) if part] or [lower]
         name = ", ".join([parted[0], *(f"{one[:1].lower()}{one[1:]}" for one in parted[1:])])
         strata.append(Stratum(name, rule.words()))
         rules.append(rule)
     return Strata(tuple(strata), (), "risk by benefit", tuple(rules))
 
 
-def _side(score: Floats, groups: int, of: str, label: str, unit: str) -> list[tuple[str, tuple[Condition, ...]]]:
+def _side(
+    score: Floats, groups: int, of: tuple[str, str], label: str, unit: str
+) -> list[tuple[str, tuple[Condition, ...]]]:
     """Return the groups of one score of a grid: name and conditions."""
-    column, words = _SCORES[of]
+    column, words = of
     rules = _rules_of_cuts(tuple(quantile_cuts(score, groups).tolist()), column, label, unit)
     return [(name, rule.conditions) for name, rule in zip(ordered_names(len(rules), words), rules, strict=True)]
