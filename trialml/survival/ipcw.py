@@ -11,7 +11,7 @@ from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox_fit import CoxProblem
 from trialml.survival.cox_residuals import cox_residuals
 from trialml.survival.product_limit import Curve, censoring_curve, product_limit, step_at
-from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, checked_times, distinct_times
+from trialml.survival.ties import TIE_TOLERANCE, Array, Flags, checked_times, distinct_times, time_blocks
 
 __all__ = [
     "FEWEST_AT_RISK",
@@ -27,6 +27,8 @@ __all__ = [
     "standard_error",
 ]
 
+MOST_MOVED = 0.01
+"""Of a censoring curve by the order of ties: Brier scores then move by less than a hundredth of themselves."""
 FEWEST_AT_RISK = 10
 """With fewer patients followed to the horizon the weights rest on a handful of them."""
 
@@ -272,7 +274,7 @@ def _from_here_on(values: npt.NDArray[Any]) -> Array:
     return np.asarray(np.cumsum(values[::-1])[::-1], dtype=float)
 
 
-def cox_censoring(time: Any, ended: Any, covariates: Any) -> Censoring:
+def cox_censoring(time: Any, ended: Any, covariates: Any, *, permit_coarse: bool = False) -> Censoring:
     """Return the censoring by covariates, from a Cox model of these patients' censoring.
 
     Parameters
@@ -281,6 +283,9 @@ def cox_censoring(time: Any, ended: Any, covariates: Any) -> Censoring:
         Follow-up times and True where an event of any cause ended them, shape ``(n,)``.
     covariates
         Columns that may tell when a patient is censored, shape ``(n, p)``.
+    permit_coarse
+        Whether times are taken that are too coarse for it: the curve, and all that is weighed by it, is then biased. With ten
+        distinct times up to the horizon a Brier score of .205 came out as .18 in simulated trials.
 
     Returns
     -------
@@ -288,10 +293,34 @@ def cox_censoring(time: Any, ended: Any, covariates: Any) -> Censoring:
         ``G(t | x) = exp(-exp(x b) H(t))``, b and H with Breslow's ties. A patient with the event at a time counts as at risk of
         censoring at it. Influences pass through both b and H.
 
+    Raises
+    ------
+    AnalysisError
+        If times are so coarse that this order of ties, and Breslow's form, misplace the curve by 1 % or more.
+
     References
     ----------
     Gerds TA, Schumacher M. Consistent estimation of the expected Brier score in general survival models with
     right-censored event times. Biom J 2006;48:1029-1040.
     """
     times, flags = checked_times(time, ended)
+    if not permit_coarse:
+        _refuse_coarse(times, flags)
     return _CoxCensoring(times, flags, covariates)
+
+
+def _refuse_coarse(time: Array, ended: Flags) -> None:
+    """Refuse times at which so many events and censorings meet that their order, which the model does not know, matters.
+
+    On the log scale the curve of all patients moves by ``sum(c d / (Y (Y - d)) + c (c - 1) / (2 Y**2))`` if the d events of a time come
+    before its c censorings among the Y at risk, and these one after another; 0 without ties.
+    """
+    blocks = time_blocks(time, ended)
+    many = blocks.n_risk - blocks.n_event >= FEWEST_AT_RISK
+    risk, died, lost = (part[many] for part in (blocks.n_risk, blocks.n_event, blocks.n_censor))
+    moved = float((lost * died / (risk * (risk - died)) + lost * (lost - 1) / (2 * risk**2)).sum())
+    if moved >= MOST_MOVED:
+        raise AnalysisError(
+            f"the {time.size} patients have {blocks.time.size} distinct times, so coarse that the order of events and censorings of one time moves "
+            f"the censoring curve by {100 * moved:.2g} %: give finer times, or use the Kaplan-Meier curve, which knows the order"
+        )
