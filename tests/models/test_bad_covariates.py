@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from trialml.errors import AnalysisError, ModelInputError
+from trialml.models import model_named
 from trialml.models.cause_specific_cox import CauseSpecificCox
 from trialml.models.cox_elastic_net import CoxElasticNet
 from trialml.models.cox_ridge import CoxRidge
@@ -257,3 +258,12 @@ def test_copies_of_a_patient_are_left_out_together_by_the_linear_ridge():
             total += ((y[~rest] - design[~rest] @ beta) ** 2).sum()
         errors.append(total)
     assert model.penalty_ == pytest.approx(model.penalties[int(np.argmin(errors))])
+
+
+@pytest.mark.parametrize("name", ["linear_ridge", "boosted_continuous"])
+def test_a_column_that_orders_a_continuous_outcome_without_an_error_is_refused(name):
+    draw = np.random.default_rng(4)
+    outcome = draw.normal(10, 2, 120)
+    X = pd.DataFrame({"age": draw.normal(60, 9, 120), "later": -(outcome**3)})
+    with pytest.raises(AnalysisError, match="'later' alone explains the outcome without an error"):
+        model_named(name, "risk").estimator().fit(X, outcome)

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
 
-from trialml.errors import AnalysisError, StudyFileError
+from trialml.errors import AnalysisError, ModelInputError, StudyFileError
 from trialml.models import ENDPOINTS, model_named, models_for
 from trialml.models.outcome import competing_outcome, scored_outcome, survival_outcome, window_outcome
 
@@ -142,6 +142,13 @@ def test_a_pipeline_may_end_in_it(model, patients):
     X, y = covariates(model, patients), target(model, patients)
     line = Pipeline([("as it is", "passthrough"), ("model", model.estimator(**settings(model)))]).fit(X, y)
     np.testing.assert_array_equal(line.predict(X), model.estimator(**settings(model)).fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize("model", each(EVERY))
+def test_an_array_without_names_is_refused_in_a_sentence(model, patients):
+    X = covariates(model, patients)
+    with pytest.raises(ModelInputError, match="give a data frame whose columns have names"):
+        model.estimator(**settings(model)).fit(X.to_numpy(), target(model, patients))
 
 
 @pytest.mark.parametrize("model", each(EVERY))

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 
 from trialml.data.folds import fold_labels, splits
 from trialml.models.column_bins import ColumnBins
+from trialml.models.columns import names_of
 from trialml.models.linear_design import copies_of, refuse_perfect_prediction
 from trialml.models.tree_arrays import TreeArrays
 from trialml.models.tree_design import TreeDesign
@@ -68,7 +69,7 @@ class Boosted(BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def _learn_columns(self, X: pd.DataFrame) -> Floats:
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.feature_names_in_ = names_of(X)
         self.design_ = TreeDesign.learn(X, self.treatment)
         return self.design_.matrix(X)
 

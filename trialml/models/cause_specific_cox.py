@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from trialml.models import Model
+from trialml.models.columns import names_of
 from trialml.models.cox_model import FEWEST_EVENTS, checked_times_of_risk
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.outcome import checked_competing, survival_outcome
@@ -80,7 +81,7 @@ class CauseSpecificCox(ScoredByConcordance, BaseEstimator):  # type: ignore[misc
             If y is no outcome with competing events.
         """
         time, cause = checked_competing(y)
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.feature_names_in_ = names_of(X)
         self.event_ = self._one().fit(X, survival_outcome(time, cause == 1))
         others = cause > 1
         self.competing_ = None

@@ -19,6 +19,7 @@ __all__ = [
     "copies",
     "frequent_categories",
     "knots_of",
+    "names_of",
     "places_among",
     "require_columns",
 ]
@@ -29,14 +30,35 @@ FEWEST_VALUES = 10
 """A column with fewer distinct values is no continuous one, and stays a straight line."""
 
 
+def names_of(X: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the names of the patients' columns, shape (p,).
+
+    Raises
+    ------
+    ModelInputError
+        If the patients are no data frame.
+    """
+    _refuse_no_frame(X)
+    return np.asarray(X.columns, dtype=object)
+
+
+def _refuse_no_frame(X: pd.DataFrame) -> None:
+    if not isinstance(X, pd.DataFrame):
+        shape = getattr(X, "shape", None)
+        raise ModelInputError(
+            f"The patients are {'an array of shape ' + str(shape) if shape else 'a ' + type(X).__name__}: give a data frame whose columns have names."
+        )
+
+
 def require_columns(X: pd.DataFrame, names: list[str]) -> None:
     """Refuse patients without a column of the model, or with two of its name.
 
     Raises
     ------
     ModelInputError
-        Which names the first such column.
+        Which names the first such column; or if they are no data frame.
     """
+    _refuse_no_frame(X)
     there = list(X.columns)
     distinct = set(there)
     if len(distinct) == len(there) and distinct.issuperset(names):

@@ -19,6 +19,7 @@ from trialml.models.columns import (
     copies,
     frequent_categories,
     knots_of,
+    names_of,
     places_among,
     require_columns,
 )
@@ -79,7 +80,7 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _learn(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Learn from X; return its columns as they are before standardisation."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.feature_names_in_ = names_of(X)
         require_columns(X, list(X.columns))
         self.imputer_ = BaselineImputer().fit(X)
         numeric = [name for name, kind in X.dtypes.items() if pd.api.types.is_numeric_dtype(kind)]

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.impute import typical_number
-from trialml.models.columns import as_numbers_of_all, require_columns
+from trialml.models.columns import as_numbers_of_all, names_of, require_columns
 from trialml.models.encode import CONSTANT, CovariateEncoder
 
 __all__ = ["FoldDesigns"]
@@ -29,7 +29,7 @@ class FoldDesigns:
     """
 
     def __init__(self, X: pd.DataFrame) -> None:
-        require_columns(X, list(X.columns))
+        require_columns(X, list(names_of(X)))
         self.X = X
         self.numbers: Floats | None = None
         if all(pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes) and X.shape[1]:

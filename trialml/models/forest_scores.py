@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
 from trialml.models import Model
+from trialml.models.columns import names_of
 from trialml.models.encode import CovariateEncoder
 from trialml.models.shrunk_benefit import ShrunkBenefit, checked_scores, pooled_slope
 from trialml.models.tree_arrays import TreeArrays
@@ -98,7 +99,7 @@ class ForestScores(ShrunkBenefit):
                 f"A forest on doubly robust scores was asked for with {n:,} patients: use it with {self.fewest_patients:,} or "
                 "more, and ridge_scores or lasso_scores here."
             )
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.feature_names_in_ = names_of(X)
         self.design_ = TreeDesign.learn(X, None)
         # The trees of scikit-learn compare in single precision.
         matrix = self.design_.matrix(X).astype(np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from trialml.errors import AnalysisError, ModelInputError
-from trialml.models.columns import require_columns
+from trialml.models.columns import names_of, require_columns
 from trialml.models.encode import CovariateEncoder
 
 __all__ = ["LinearDesign", "copies_of", "refuse_perfect_line", "refuse_perfect_prediction"]
@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 EXPLAINED_TOO_WELL = 1 - 1e-10
 TOO_WELL = 0.95
 """A column that never errs, and orders this share of the pairs, was measured after the outcome or is the outcome."""
+FEWEST_TO_ORDER = 20
+"""Distinct values of an outcome: fewer may come in the order of a column by chance."""
 
 
 class LinearDesign(BaseEstimator):  # type: ignore[misc]
@@ -30,7 +32,7 @@ class LinearDesign(BaseEstimator):  # type: ignore[misc]
     encoder_: CovariateEncoder
 
     def _learn_design(self, X: pd.DataFrame) -> Floats:
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.feature_names_in_ = names_of(X)
         arm = self._arm(X)
         self.encoder_ = CovariateEncoder(knots=self.knots)
         columns = self.encoder_.fit_transform(self._covariates(X))
@@ -115,7 +117,7 @@ def refuse_perfect_prediction(design: Floats, names: list[str], time: Floats, ev
 
 
 def refuse_perfect_line(columns: Floats, names: list[str], values: Floats) -> None:
-    """Refuse a column that alone, as a straight line, explains a continuous outcome without an error.
+    """Refuse a column that alone, as a straight line or in its order, explains a continuous outcome without an error.
 
     Parameters
     ----------
@@ -127,13 +129,23 @@ def refuse_perfect_line(columns: Floats, names: list[str], values: Floats) -> No
     Raises
     ------
     AnalysisError
-        If a column has a squared correlation of 1 with the outcome, but for rounding.
+        If a column has a squared correlation of 1 with the outcome, but for rounding, or puts twenty or more distinct values in their
+        order, ties included.
     """
     spread, centred = values - values.mean(), columns - columns.mean(axis=0)
     size = (centred**2).sum(axis=0) * (spread @ spread)
     explained = (centred.T @ spread) ** 2 / np.where(size > 0, size, np.inf)
+    if explained.max(initial=0.0) <= EXPLAINED_TOO_WELL and np.unique(values).size >= FEWEST_TO_ORDER:
+        explained = np.where(_same_order(columns, values), 1.0, explained)
     if explained.max(initial=0.0) > EXPLAINED_TOO_WELL:
         raise AnalysisError(
             f"'{names[int(np.argmax(explained))]}' alone explains the outcome without an error, which no baseline value does: it "
             "is the outcome, or was measured later; leave it out."
         )
+
+
+def _same_order(columns: Floats, values: Floats) -> NDArray[np.bool_]:
+    """Return which columns rise, or fall, strictly with the values, shape (k,)."""
+    order = np.argsort(values, kind="stable")
+    step, steps = np.sign(np.diff(values[order])), np.sign(np.diff(columns[order], axis=0))
+    return np.asarray((steps == step[:, None]).all(axis=0) | (steps == -step[:, None]).all(axis=0))

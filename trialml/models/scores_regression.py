@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from trialml.data.folds import fold_labels, splits
+from trialml.models.columns import names_of
 from trialml.models.encode import CovariateEncoder
 from trialml.models.fold_designs import FoldDesigns
 from trialml.models.shrunk_benefit import ShrunkBenefit, checked_scores, pooled_slope
@@ -75,7 +76,7 @@ class ScoresRegression(ShrunkBenefit):
         encoder = CovariateEncoder()
         design = encoder.fit_transform(X)
         for place, (model, column) in enumerate(zip(models, scores.T, strict=True)):
-            model.feature_names_in_ = np.asarray(X.columns, dtype=object)
+            model.feature_names_in_ = names_of(X)
             model.slope_, model.slope_mc_error_ = pooled_slope(products[:, place], flat=1e-12 * len(scores))
             model.encoder_ = encoder
             model.coefficients_ = self._line(design, np.ascontiguousarray(column))

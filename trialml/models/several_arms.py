@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from trialml.errors import DataError
 from trialml.models import model_named, models_for
+from trialml.models.columns import names_of
 from trialml.models.encode import CovariateEncoder
 from trialml.models.ridge_scores import RidgeScores
 from trialml.models.scores_regression import ScoresRegression
@@ -71,7 +72,7 @@ class SeveralArms(BaseEstimator):  # type: ignore[misc]
                 f"the arms {', '.join(self.arms) or 'none'} and the control {self.control} do not name the {scores.shape[1]} columns "
                 "of scores: give each column a name of its own, in their order"
             )
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.feature_names_in_ = names_of(X)
         self.models_ = (RidgeScores() if self.model is None else self.model).fit_arms(X, scores)
         return self
 

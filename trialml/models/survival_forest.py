@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from trialml.errors import AnalysisError
 from trialml.models import Model
+from trialml.models.columns import names_of
 from trialml.models.cox_model import FEWEST_EVENTS, checked_times_of_risk
 from trialml.models.forest_curves import leaf_curves
 from trialml.models.linear_design import refuse_perfect_prediction
@@ -113,7 +114,7 @@ class SurvivalForest(ScoredByConcordance, BaseEstimator):  # type: ignore[misc]
             raise AnalysisError(
                 f"A survival forest cannot be fitted to {int(event.sum())} events: at least {FEWEST_EVENTS} are needed."
             )
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.feature_names_in_ = names_of(X)
         self.design_ = TreeDesign.learn(X, self.treatment)
         values = self.design_.matrix(X)
         refuse_perfect_prediction(*self.design_.known(values), time, event)
