@@ -16,6 +16,7 @@ from trialml.errors import AnalysisError, DataError, StudyFileError
 from trialml.explain.linear import Explanation
 from trialml.explain.permutation import PermutationImportance
 from trialml.learning import Learning
+from trialml.models import model_named
 from trialml.models.coefficients import Coefficients
 from trialml.models.learned_model import LearnedModel
 from trialml.models.sample_adequacy import SampleAdequacy
@@ -61,6 +62,8 @@ BOOSTED = ("boosted_hazard", "boosted_cox", "boosted_competing")
 
 @pytest.fixture(scope="module", params=MODELS)
 def done(request, learned):
+    if not model_named(request.param, "risk").installed:
+        pytest.skip(f"{request.param} needs an extra that is not installed")
     # Boosting is too slow for a bootstrap in a test.
     return request.param, learned(
         model=request.param, **({"bootstrap": 0} if request.param == "boosted_hazard" else {})
