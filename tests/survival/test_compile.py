@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from trialml.survival import compile as compiling
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,3 +99,17 @@ def test_importing_the_cox_model_imports_neither_the_compiler_nor_lifelines():
         "print(sorted({'numba', 'lifelines', 'matplotlib'} & set(sys.modules)))"
     )
     assert run(code, ROOT) == "[]\n"
+
+
+def test_an_interruption_that_comes_while_a_function_is_compiled_is_raised_after_it():
+    usual = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ended = []
+    try:
+        with pytest.raises(KeyboardInterrupt), compiling._interruption_held():
+            signal.raise_signal(signal.SIGINT)
+            ended.append("the block")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert ended == ["the block"]

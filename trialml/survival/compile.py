@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -36,11 +38,12 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
             "no_cfunc_wrapper": True,
             "_nrt": False,
         }
-        try:
-            with _kept_by_source():
-                return numba.njit(signature, cache=True, **options)(function)
-        except (RuntimeError, OSError):  # no folder of numba's can hold the cache, or the disk is full
-            return numba.njit(signature, **options)(function)
+        with _interruption_held():
+            try:
+                with _kept_by_source():
+                    return numba.njit(signature, cache=True, **options)(function)
+            except (RuntimeError, OSError):  # no folder of numba's can hold the cache, or the disk is full
+                return numba.njit(signature, **options)(function)
 
     return compile_function
 
@@ -54,6 +57,26 @@ def compiled_at_first_call(function: Callable[..., Any]) -> Any:
             return numba.njit(cache=True)(function)
     except (RuntimeError, OSError):
         return numba.njit(function)
+
+
+@contextmanager
+def _interruption_held() -> Iterator[None]:
+    """Hold an interruption from the keyboard until the end: one that comes in a callback of the compiler is lost.
+
+    The compiler would print it as an exception that was ignored, and whoever pressed the keys would wait for the whole run.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    held: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if held:
+            usual(*held[-1])
 
 
 @contextmanager
