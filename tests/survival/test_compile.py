@@ -105,10 +105,15 @@ def test_an_interruption_that_comes_while_a_function_is_compiled_is_raised_after
     usual = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     ended = []
-    try:
-        with pytest.raises(KeyboardInterrupt), compiling._interruption_held():
+
+    def compile_and_be_interrupted():
+        with compiling._interruption_held():
             signal.raise_signal(signal.SIGINT)
             ended.append("the block")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compile_and_be_interrupted()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, usual)
