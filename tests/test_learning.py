@@ -120,3 +120,14 @@ def test_a_model_for_larger_trials_is_refused_before_anything_is_learned(write_s
     ):
         analyse(read_study(path), quick=True, watcher=Told())
     assert set(done) <= {"data", "survival", "effects"}
+
+
+def test_a_trial_with_20_events_runs_though_folds_hold_too_few_for_a_model_of_an_arm(write_study, tmp_path):
+    def few(frame):
+        happened = frame.index[(frame["progressed"] == 1) & frame["arm"].isin(["old", "new"])]
+        frame.loc[happened[20:], "progressed"] = 0
+        frame.loc[happened[20:], "days"] = 500
+
+    done = analyse(read_study(write_study(tmp_path, rows=180, change=few)), quick=True)
+    assert done.trial.only("old", "new").event.sum() == 20
+    assert np.isfinite(done.only(StratumEffects).rows["rmst_difference"]).all()

@@ -111,7 +111,7 @@ class OutcomeLearning(Learning):
         self._judge_benefit(held, model)
         explain_benefit_model(self, model, self.unit or "difference in risk")
         formed = self._form_strata(average, model, held, heterogeneity)
-        search_subgroups(self, average, self.scale)
+        search_subgroups(self, average, self.scale, self._scored_anew)
         found: OutcomeStratumEffects = formed.effects
         effects = tuple(
             StratumEffect(row.benefit, row.benefit_low, row.benefit_high) for row in found.rows.itertuples()
@@ -172,6 +172,10 @@ class OutcomeLearning(Learning):
         """Return cross-fitted doubly robust scores of some patients, learned on these patients alone."""
         folds = self.analysis.study.models.response.folds
         return crossfit_outcome_scores(*self._those(rows), **self._asked(), folds=folds, seed=seed)
+
+    def _scored_anew(self, rows: Rows) -> tuple[Floats, Callable[[Rows], Floats]]:
+        """Return cross-fitted scores of some patients, and what scores others, learned on the former alone."""
+        return self._scores(rows, self.analysis.seed(8)), self._nuisance(rows)
 
     def _those(self, rows: Rows) -> tuple[pd.DataFrame, Floats, NDArray[np.bool_]]:
         return self.X.iloc[rows], self.outcome[rows], self.treated[rows]

@@ -15,6 +15,7 @@ from trialml.benefit_model import describe_benefit_model, explain_benefit_model,
 from trialml.data.quality import DataQuality
 from trialml.effects.adjusted import adjusted_contrast
 from trialml.effects.arm_scores import repeated_scores
+from trialml.effects.censored_outcome import ArmCurve, SurvivalModel
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.effects.heterogeneity import Heterogeneity, heterogeneity_test
 from trialml.effects.scores import crossfit_scores, fit_nuisance
@@ -257,6 +258,9 @@ class Learning:
         )
 
 
-def _outcome_model(X: pd.DataFrame, time: Floats, event: NDArray[np.bool_]) -> CoxRidge:
-    """Fit the outcome model of one arm."""
-    return CoxRidge(penalties=(NUISANCE_PENALTY,)).fit(X, survival_outcome(time, event))
+def _outcome_model(X: pd.DataFrame, time: Floats, event: NDArray[np.bool_]) -> SurvivalModel:
+    """Fit the outcome model of one arm; too few events for one leave the arm's curve, with which scores stay unbiased."""
+    try:
+        return CoxRidge(penalties=(NUISANCE_PENALTY,)).fit(X, survival_outcome(time, event))
+    except AnalysisError:
+        return ArmCurve(time, event)

@@ -14,6 +14,7 @@ from trialml.models.cox_ridge import CoxRidge
 from trialml.models.outcome import survival_outcome
 from trialml.strata.found_subgroups import SubgroupSearch
 from trialml.strata.search_candidates import SearchPlan
+from trialml.strata.search_scales import RefittedScores
 from trialml.strata.subgroup_search import search_hazard_ratios, search_scores
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ _SEED = 44
 """The step of the permutations and of the folds."""
 
 
-def search_subgroups(learning: Learning, scores: NDArray[np.float64], scale: str = "") -> None:
+def search_subgroups(
+    learning: Learning, scores: NDArray[np.float64], scale: str = "", refitted: RefittedScores | None = None
+) -> None:
     """Add a search over single cut-points and pairs where the study file asks for one.
 
     Parameters
@@ -36,6 +39,8 @@ def search_subgroups(learning: Learning, scores: NDArray[np.float64], scale: str
         Their doubly robust scores, shape (n,): searched where the endpoint is no time to event.
     scale
         What these estimate, in words.
+    refitted
+        What learns them again from the training patients of a fold.
     """
     analysis = learning.analysis
     if not analysis.study.strata.search:
@@ -54,7 +59,8 @@ def search_subgroups(learning: Learning, scores: NDArray[np.float64], scale: str
             else:
                 share = learning.trial.treatment.allocation
                 unit = learning.endpoint.unit if learning.endpoint.kind == "continuous" else ""
-                found = search_scores(scores, learning.treated, X, allocation=share, scale=scale, unit=unit, **known)
+                on: dict[str, Any] = {"allocation": share, "scale": scale, "unit": unit, "refitted": refitted}
+                found = search_scores(scores, learning.treated, X, **on, **known)
         except AnalysisError as error:
             found = NotDone(SubgroupSearch.title, str(error).rstrip("."))
         advance()

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from trialml.data.folds import fold_labels, splits
-from trialml.effects.censored_outcome import fit_arm
+from trialml.effects.censored_outcome import ArmCurve, fit_arm
 from trialml.effects.scores import crossfit_scores, fit_nuisance
 from trialml.errors import AnalysisError, DataError
+from trialml.learning import _outcome_model
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.outcome import survival_outcome
 from trialml.survival.product_limit import product_limit, step_at
@@ -324,3 +325,29 @@ def test_without_censoring_before_tau_a_censoring_model_is_not_asked_for():
     np.testing.assert_array_equal(
         crossfit_scores(X, time, event, arm, **known, censoring=ridge), crossfit_scores(X, time, event, arm, **known)
     )
+
+
+def by_products(time, event, at):
+    """Kaplan-Meier's curve as the product that defines it."""
+    steps = [t for t in sorted(set(time[event])) if t <= at]
+    return np.prod([1 - ((time == t) & event).sum() / (time >= t).sum() for t in steps])
+
+
+def test_an_arm_of_few_events_is_scored_by_its_curve_without_bias():
+    """Oracles: the product that defines the curve, and the true difference. With about three events an arm a Cox model is refused."""
+    curves, means = 0, []
+    for seed in range(250):
+        X, time, event, arm = trial(60, seed=seed)
+        time, event = np.minimum(time, 0.15), event & (time < 0.15)
+        known = {"tau": 0.15, "allocation": 0.5, "learner": _outcome_model}
+        nuisance = fit_nuisance(X, time, event, arm > 0, **known)
+        curves += sum(isinstance(one.model, ArmCurve) for one in nuisance.arms)
+        means.append(crossfit_scores(X, time, event, arm > 0, **known, folds=2, seed=1).mean())
+    assert curves > 250
+    assert abs(np.mean(means) - true_rmst_difference(0.15)) < 3 * np.std(means) / math.sqrt(len(means))
+    own = arm > 0
+    with pytest.raises(AnalysisError, match="cannot be fitted to"):
+        ridge(X[own], time[own], event[own])
+    found = _outcome_model(X[own], time[own], event[own]).survival(X[:2], np.array([0.01, 0.07, 0.15]))
+    by_hand = [by_products(time[own], event[own], t) for t in (0.01, 0.07, 0.15)]
+    np.testing.assert_allclose(found, [by_hand] * 2, rtol=1e-12)

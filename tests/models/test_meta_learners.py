@@ -122,3 +122,13 @@ def test_an_outcome_of_another_kind_and_a_tau_beyond_follow_up_are_refused(trial
         TLearnerTimes(tau=40.0, **QUICK).fit(X.assign(arm=arm), scored_outcome(y["time"], scores))
     with pytest.raises(DataError, match="a binary model takes True and False"):
         TLearnerEvents(**QUICK).fit(X.assign(arm=arm), scored_outcome(y["time"], scores))
+
+
+def test_a_t_learner_names_the_arm_that_has_too_few_events(trial):
+    X, arm, outcomes, scores = trial
+    few = outcomes["time"].copy()
+    few["event"] &= (arm > 0) | (np.arange(160) < 8)
+    with pytest.raises(AnalysisError, match=r"model of the control arm .* of that arm in a training set \(A Cox model"):
+        TLearnerTimes(treatment="arm", tau=TAU, **QUICK).fit(
+            X.assign(arm=arm), scored_outcome(few, scores)
+        )

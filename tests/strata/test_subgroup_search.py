@@ -174,6 +174,29 @@ def test_trap_44_the_cross_fitted_effect_of_noise_does_not_differ_between_the_ha
     assert abs(np.mean(crossfit)) < 4 * np.std(crossfit, ddof=1) / math.sqrt(30)
 
 
+def test_trap_44_scores_are_learned_again_in_each_fold_and_effects_read_from_what_its_models_say_of_the_others():
+    draw = np.random.default_rng(21)
+    X = pd.DataFrame(draw.normal(size=(150, 4)).round(1), columns=list("abcd"))
+    arm, score, asked = np.arange(150) % 2 == 0, draw.normal(size=150), []
+    known = {"allocation": 0.5, "scale": "difference of means"}
+    plan = SearchPlan(cuts=3, pair_cuts=1, permutations=19, repeats=2, shown=1)
+
+    def refitted(rows):
+        asked.append(rows)
+        return score[rows], lambda others: 7.0 + 0.0 * others
+
+    found = search_scores(score, arm, X, **known, plan=plan, refitted=refitted)
+    assert [len(rows) for rows in asked] == [120] * 10
+    assert (found.crossfit.value, found.crossfit_outside.value) == pytest.approx((7.0, 7.0), rel=1e-12)
+    assert "on scores by outcome models of its own training patients" in found.methods
+    # Learned again to the same scores, everything is as with the scores given.
+    same = search_scores(score, arm, X, **known, plan=plan, refitted=lambda rows: (score[rows], score.__getitem__))
+    given = search_scores(score, arm, X, **known, plan=plan)
+    assert same.crossfit == given.crossfit
+    assert same.found_again == given.found_again
+    assert "cross-fitted over all patients, once" in given.methods
+
+
 def test_candidates_are_words_that_a_protocol_can_use_and_the_rounded_cut_is_the_cut():
     draw = np.random.default_rng(9)
     X = pd.DataFrame(

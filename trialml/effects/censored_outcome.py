@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
 from trialml.result import counted
-from trialml.survival.product_limit import censoring_curve
+from trialml.survival.product_limit import Curve, censoring_curve, product_limit, step_at
 from trialml.survival.ties import snapped
 
-__all__ = ["CensoredArm", "Estimand", "SurvivalLearner", "SurvivalModel", "fit_arm"]
+__all__ = ["ArmCurve", "CensoredArm", "Estimand", "SurvivalLearner", "SurvivalModel", "fit_arm"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -45,6 +45,26 @@ class SurvivalModel(Protocol):
 
 SurvivalLearner = Callable[[pd.DataFrame, Floats, Flags], SurvivalModel]
 """Fits an outcome model to one arm: covariates (n, p), times (n,), events (n,)."""
+
+
+class ArmCurve:
+    """An arm's Kaplan-Meier curve in the place of an outcome model: the same survival for everybody in it.
+
+    Where an arm has too few events for a model, scores by its curve are as unbiased, since the allocation is known; they vary more.
+
+    Parameters
+    ----------
+    time, event
+        The arm's times and events, each of shape (n,).
+    """
+
+    def __init__(self, time: Floats, event: Flags) -> None:
+        self._curve: Curve = product_limit(time, event)
+
+    def survival(self, X: pd.DataFrame, times: Floats) -> Floats:
+        """Return S(t), the same for every row of X, shape (n, number of times)."""
+        at = step_at(self._curve.time, self._curve.survival, times)
+        return np.tile(at, (len(X), 1))
 
 
 class _Censoring(NamedTuple):

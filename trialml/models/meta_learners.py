@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trialml.errors import AnalysisError
 from trialml.models.outcome import BinaryOutcome, checked_survival
 from trialml.models.outcome_benefit import OutcomeBenefit, areas_to, checked_tau
 from trialml.survival.ties import not_after
@@ -73,7 +74,16 @@ class TLearner(_Learner):
     """One risk model in each arm."""
 
     def _learn(self, X: pd.DataFrame, outcome: NDArray[Any], arm: Flags) -> tuple[Any, ...]:
-        return tuple(self.learner(seed=self.seed).fit(X[who], outcome[who]) for who in (~arm, arm))
+        return tuple(self._of_arm(X[who], outcome[who], of) for who, of in ((~arm, "control"), (arm, "experimental")))
+
+    def _of_arm(self, X: pd.DataFrame, outcome: NDArray[Any], of: str) -> Any:
+        try:
+            return self.learner(seed=self.seed).fit(X, outcome)
+        except AnalysisError as error:
+            raise AnalysisError(
+                f"A T-learner's model of the {of} arm cannot be learned from the {len(X):,} patients of that arm in a training set "
+                f"({str(error).rstrip('.')}): name a response model that learns from scores, or use more data."
+            ) from error
 
     def _contrast(self, learned: tuple[Any, ...], X: pd.DataFrame) -> Floats:
         control, treated = (self._value(model, X) for model in learned)

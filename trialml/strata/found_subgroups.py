@@ -58,6 +58,8 @@ class SubgroupSearch(Result):
     folds: int
     scale: str
     unit: str
+    refitted: bool = False
+    """Whether scores were learned again in each fold's training patients."""
 
     @property
     def _ratio(self) -> bool:
@@ -83,8 +85,16 @@ class SubgroupSearch(Result):
             "for all candidates by step-down max|z| (Westfall and Young), which limits the probability of declaring any subgroup "
             f"{size}. Effects of candidates are read in the patients who made them stand out and are "
             "too extreme. The cross-fitted effect is of the search itself: in repeated cross-validation, patients were put into the "
-            "half with more benefit, or the rest, by a search that had not seen them."
+            f"half with more benefit, or the rest, by a search that had not seen them{self._scores_words}."
         )
+
+    @property
+    def _scores_words(self) -> str:
+        if self._ratio:
+            return ""
+        if self.refitted:
+            return ", on scores by outcome models of its own training patients"
+        return "; the scores themselves rest on outcome models that were cross-fitted over all patients, once"
 
     def frame(self) -> pd.DataFrame:
         """Return one row a candidate shown."""

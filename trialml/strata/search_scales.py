@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,11 +18,14 @@ from trialml.survival.cox import fit_cox, score_residuals
 from trialml.survival.ties import tied_times
 from trialml.validation.benefit import group_mean
 
-__all__ = ["EffectScale", "HazardScale", "ScoreScale"]
+__all__ = ["EffectScale", "HazardScale", "RefittedScores", "ScoreScale"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
+
+RefittedScores = Callable[[Rows], tuple[Floats, Callable[[Rows], Floats]]]
+"""From training rows to their cross-fitted scores and to a function from other rows to theirs, all by models of the training rows alone."""
 
 
 class EffectScale(Protocol):
@@ -38,14 +42,17 @@ class EffectScale(Protocol):
     def residuals(self, rows: Rows) -> Floats:
         """Return the residuals of some patients, shape (number of rows,)."""
 
+    def learned(self, train: Rows, test: Rows) -> tuple[Floats, Floats]:
+        """Return the residuals of a fold's training patients, and what the effect in its test patients is read from, one value each."""
+
     def resampled(self, draws: int, generator: np.random.Generator) -> Floats:
         """Return residuals under the null hypothesis, shape (draws, n)."""
 
     def effect(self, inside: Flags) -> Estimate:
         """Return the effect among some patients; NaN where there is none."""
 
-    def crossfitted(self, inside: Flags) -> Estimate:
-        """Return the effect in a group that each repeat defined anew, membership of shape (repeats, n)."""
+    def crossfitted(self, inside: Flags, held: Floats) -> Estimate:
+        """Return the effect in a group that each repeat defined anew; membership and what `learned` gave, each of shape (repeats, n)."""
 
 
 class HazardScale(NamedTuple):
@@ -75,6 +82,10 @@ class HazardScale(NamedTuple):
     def residuals(self, rows: Rows) -> Floats:
         """Return the residuals of some patients."""
         return np.asarray(self._arms(self.treated[None, rows], rows)[0])
+
+    def learned(self, train: Rows, test: Rows) -> tuple[Floats, Floats]:
+        """Return the residuals of the training patients; effects are read from times and events, as they are."""
+        return self.residuals(train), np.zeros(len(test))
 
     def resampled(self, draws: int, generator: np.random.Generator) -> Floats:
         """Permute the treatment within cells."""
@@ -106,7 +117,7 @@ class HazardScale(NamedTuple):
         log_ratio, variance, _ = self._log_ratio(inside)
         return self._ratio(log_ratio, math.sqrt(variance), kind="apparent")
 
-    def crossfitted(self, inside: Flags) -> Estimate:
+    def crossfitted(self, inside: Flags, held: Floats) -> Estimate:
         """Average the log hazard ratio over repeats."""
         each = np.array([self._log_ratio(member) for member in inside])
         log_ratio, variance = each[:, 0].mean(), each[:, 2].mean()
@@ -123,6 +134,7 @@ class ScoreScale(NamedTuple):
     allocation: float
     scale: str
     unit: str
+    refitted: RefittedScores | None = None
 
     @property
     def by_information(self) -> bool:
@@ -137,6 +149,13 @@ class ScoreScale(NamedTuple):
     def residuals(self, rows: Rows) -> Floats:
         """Return the residuals of some patients."""
         return np.asarray(self.score[rows] - self.score[rows].mean())
+
+    def learned(self, train: Rows, test: Rows) -> tuple[Floats, Floats]:
+        """Return the training patients' residuals and the test patients' scores, by models of the training patients where they are given."""
+        if self.refitted is None:
+            return self.residuals(train), self.score[test]
+        own, scores_of = self.refitted(train)
+        return np.asarray(own - own.mean()), scores_of(test)
 
     def resampled(self, draws: int, generator: np.random.Generator) -> Floats:
         """Permute the treatment within cells in each score's weight, and take the mean off again."""
@@ -153,7 +172,7 @@ class ScoreScale(NamedTuple):
         own = self.score[inside]
         return self._mean(float(own.mean()), float(own.std(ddof=1) / math.sqrt(own.size)), kind="apparent")
 
-    def crossfitted(self, inside: Flags) -> Estimate:
+    def crossfitted(self, inside: Flags, held: Floats) -> Estimate:
         """Average the group's mean score over repeats."""
-        value, se = group_mean(np.tile(self.score, (len(inside), 1)), inside)
+        value, se = group_mean(held, inside)
         return self._mean(value, se, kind="crossfit", method="mean of the repeats, standard error of one")

@@ -28,7 +28,7 @@ from trialml.errors import AnalysisError, DataError
 from trialml.result import Estimate
 from trialml.strata.found_subgroups import SubgroupSearch, hidden_counts
 from trialml.strata.search_candidates import Candidates, SearchPlan, candidate_subgroups
-from trialml.strata.search_scales import EffectScale, HazardScale, ScoreScale
+from trialml.strata.search_scales import EffectScale, HazardScale, RefittedScores, ScoreScale
 from trialml.survival.ties import checked_labels, checked_times
 
 __all__ = ["search_hazard_ratios", "search_scores", "step_down"]
@@ -60,7 +60,8 @@ def search_hazard_ratios(
     cells
         The stratification cell of each patient, shape (n,): treatment is permuted within.
     offset
-        A prognostic index learned without a look at the arm, shape (n,).
+        A prognostic index learned without a look at the arm, shape (n,): what it knows of a patient's outcome is of no use for telling
+        whom the treatment helps, so that folds need none of their own.
     plan
         What is searched; `SearchPlan` with its defaults if None.
     labels
@@ -102,6 +103,7 @@ def search_scores(
     unit: str = "",
     plan: SearchPlan | None = None,
     labels: Mapping[str, str] | None = None,
+    refitted: RefittedScores | None = None,
 ) -> SubgroupSearch:
     """Search for subgroups whose mean doubly robust score differs from that of the other patients.
 
@@ -115,6 +117,11 @@ def search_scores(
         The known probability of the experimental arm.
     scale, unit
         What the scores estimate, in words ("risk difference"), and their unit.
+    refitted
+        From training rows to their cross-fitted scores and to a function that scores other rows, by outcome models of the training rows
+        alone. With it the cross-fitted effect is of searches that saw nothing of their test patients. Without it the given scores serve in
+        every fold: the outcome models behind the scores of one fold were learned, in part, from the outcomes of the others, and
+        the result says so. The p-values are of the given scores either way.
 
     Returns
     -------
@@ -142,7 +149,7 @@ def search_scores(
     candidates = _candidates(X, arm, plan, None, labels)
     if values.min() == values.max():
         raise AnalysisError(f"all scores are {values[0]:g}: there is nothing in which subgroups could differ")
-    found = ScoreScale(values, arm, codes, allocation, scale, unit)
+    found = ScoreScale(values, arm, codes, allocation, scale, unit, refitted)
     return _search(found, candidates, plan, scale_words=scale, unit=unit, events=None)
 
 
@@ -168,14 +175,14 @@ def _search(
     null, folds = np.random.SeedSequence(plan.seed).spawn(2)
     resampled = scale.resampled(plan.permutations, np.random.default_rng(null))
     labels = _fold_labels(scale, n, plan, folds)
-    learned, seen = _on_training_rows(scale, labels, n)
+    learned, seen, held = _on_training_rows(scale, labels, n)
     whole = np.vstack((scale.residuals(every)[None], resampled))
     rows = np.vstack((whole, learned)) if len(learned) else whole
     z = _statistics(rows, np.vstack((np.ones((len(whole), n)), seen)) if len(learned) else np.ones(rows.shape),
                     candidates, scale.by_information)  # fmt: skip
     adjusted = step_down(z[: len(whole)])
     order = np.argsort(-np.abs(z[0]), kind="stable")[: plan.shown]
-    found, rest, again = _crossfit(scale, candidates, z[len(whole) :], labels, int(order[0]))
+    found, rest, again = _crossfit(scale, candidates, z[len(whole) :], labels, held, int(order[0]))
     members = np.column_stack([candidates.member(place) for place in order])
     counts = np.where(hidden_counts(members), np.nan, members.sum(axis=0).astype(np.float64))
     table = [
@@ -187,6 +194,7 @@ def _search(
         pd.DataFrame(table), crossfit=found, crossfit_outside=rest, found_again=again, searched=len(candidates.words),
         too_small=candidates.too_small, permutations=plan.permutations, limit=float(np.quantile(largest, 0.95)),
         n=n, events=events, repeats=plan.repeats, folds=plan.folds, scale=scale_words, unit=unit,
+        refitted=getattr(scale, "refitted", None) is not None,
     )  # fmt: skip
 
 
@@ -251,20 +259,25 @@ def _fold_labels(scale: EffectScale, n: int, plan: SearchPlan, seed: np.random.S
     return np.array(labels, dtype=np.intp).reshape(plan.repeats, n)
 
 
-def _on_training_rows(scale: EffectScale, labels: Rows, n: int) -> tuple[Floats, Floats]:
-    """Return the residuals of each fold's training patients, 0 for the others, and who they are, shape (folds, n)."""
-    residuals, seen = [], []
-    for row in labels:
-        for train, _ in splits(row):
+def _on_training_rows(scale: EffectScale, labels: Rows, n: int) -> tuple[Floats, Floats, Floats]:
+    """Return what each fold learns from.
+
+    These are the residuals of its training patients, 0 for the others, and who they are, shape (folds, n); and what the effects in its
+    test patients are read from, shape (repeats, n).
+    """
+    residuals, seen, held = [], [], np.zeros(labels.shape)
+    for repeat, row in enumerate(labels):
+        for train, test in splits(row):
             own, who = np.zeros(n), np.zeros(n)
-            own[train], who[train] = scale.residuals(train), 1.0
+            own[train], held[repeat, test] = scale.learned(train, test)
+            who[train] = 1.0
             residuals.append(own)
             seen.append(who)
-    return np.array(residuals).reshape(-1, n), np.array(seen).reshape(-1, n)
+    return np.array(residuals).reshape(-1, n), np.array(seen).reshape(-1, n), held
 
 
 def _crossfit(
-    scale: EffectScale, candidates: Candidates, z: NDArray[Any], labels: Rows, winner: int
+    scale: EffectScale, candidates: Candidates, z: NDArray[Any], labels: Rows, held: Floats, winner: int
 ) -> tuple[Estimate, Estimate, float]:
     """Let each fold's search, without its test patients, put these into the half with more benefit or into the rest.
 
@@ -281,4 +294,4 @@ def _crossfit(
             more[repeat, test] = candidates.member(best)[test] == (z[search, best] > 0)
             again += candidates.covariates[best] == candidates.covariates[winner]
             search += 1
-    return scale.crossfitted(more), scale.crossfitted(~more), again / search
+    return scale.crossfitted(more, held), scale.crossfitted(~more, held), again / search

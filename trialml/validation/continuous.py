@@ -124,8 +124,9 @@ class ContinuousPerformance(Result):
         own, place = self.measures[self.measures["reference"] == ""], np.arange(len(self._models))
         for axes, measure, right in zip(figure.subplots(1, 2), ("R²", "calibration slope"), (0, 1), strict=True):
             rows = own[own["measure"] == measure].set_index("model").loc[self._models]
-            widths = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
-            axes.errorbar(rows["value"], place, xerr=widths, fmt="o", color=COLOURS["experimental"], capsize=3)
+            value, low, high = (rows[name].to_numpy(dtype=np.float64) for name in ("value", "low", "high"))
+            widths = [value - low, high - value]
+            axes.errorbar(value, place, xerr=widths, fmt="o", color=COLOURS["experimental"], capsize=3)
             axes.axvline(right, color=COLOURS["reference"], linewidth=1)
             axes.set_yticks(place, self._models)
             axes.set_ylim(-0.5, len(place) - 0.5)
