@@ -1,5 +1,6 @@
 """Strata of every kind and response models on outcomes, through a run on a binary or continuous endpoint."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -9,12 +10,16 @@ import pytest
 from trialml import read_study
 from trialml.analysis import Analysis, Watcher
 from trialml.benefit_model import explain_benefit_model, fit_benefit_model
+from trialml.design.outcome_enrichment import OutcomeEnrichment
 from trialml.effects.not_done import NotDone
+from trialml.effects.primary_outcome import prediction_name
 from trialml.endpoint_learning import OutcomeLearning
 from trialml.endpoint_run import refuse_unready
+from trialml.endpoint_verdicts import OutcomeFacts
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.publish import prepare_output, publish
-from trialml.strata.crossfit import ESTIMANDS
+from trialml.run_params import run_params
+from trialml.strata.crossfit import estimand_words
 from trialml.strata.outcome_effects import OutcomeStratumEffects
 from trialml.strata.policy_tree import NOT_RECOMMENDED, RECOMMENDED
 from trialml.strata.profile import StrataProfile
@@ -87,8 +92,13 @@ def test_strata_of_the_kind_asked_for_are_judged_on_patients_not_seen(done):
     found = done.only(OutcomeStratumEffects)
     assert list(found.rows["stratum"]) == list(strata.names)
     assert found.repeats == 6
-    assert found.estimand == ESTIMANDS[asked.kind]
+    predicted = prediction_name(done.trial.endpoint.kind, higher_is_better=True)
+    assert found.estimand == estimand_words(asked.kind, predicted)
+    assert ("range of the expected outcome" in found.estimand) == (asked.kind == "risk")
     assert found.rows["share"].isna().equals(found.rows["n"].isna())
+    if asked.kind == "risk":
+        assert "made by quantiles of the expected outcome." in done.only(StrataWording).text()
+        assert run_params(done, "response")["strata.rule"] == "quantiles of the expected outcome"
     assert done.only(StrataWording).rows["rule"].tolist() == [one.rule for one in strata.strata]
     assert done.about(StrataProfile)
     assert done.about(StrataStability)
@@ -114,6 +124,27 @@ def test_the_model_stores_its_strata_and_puts_new_patients_into_them(done, tmp_p
         # Read by hand: the expected outcome under control against the one cut-point.
         higher = scored["expected_outcome"].to_numpy() >= again.response.strata.cuts[0]
         assert (scored["stratum"] == "Higher expected outcome").tolist() == higher.tolist()
+
+
+def test_enriched_are_those_with_the_worse_prognosis_and_the_higher_benefit(done):
+    """A higher grip and walking are better: the worse prognosis is the lower prediction."""
+    rows, plans = done.only(OutcomeStratumEffects).rows, done.only(OutcomeEnrichment).plans
+    enriched = plans[(plans["prevalence"] < 1) & ~plans["model_useless"] & (plans["design"] == "fixed")]
+    if len(rows) == 1:
+        assert enriched.empty
+        return
+    place = {"risk": 0, "risk by benefit": 1}.get(done.study.strata.kind, len(rows) - 1)
+    wanted = rows.iloc[place]
+    assert len(enriched) == (1 if done.study.strata.kind == "risk by benefit" else len(rows) - 1)
+    assert enriched["population"].iloc[-1] == f"{wanted['stratum']} only"
+    known = {"risk": "Lower expected outcome", "risk by benefit": "Lower probability, higher benefit score"}
+    assert wanted["stratum"] == known.get(done.study.strata.kind, wanted["stratum"])
+    assert enriched["benefit"].iloc[-1] == pytest.approx(wanted["benefit"], rel=1e-12)
+    facts = OutcomeFacts.of(done)
+    far = dataclasses.replace(facts.strata.difference, low=-3.0, high=-1.0)
+    apart = dataclasses.replace(facts, strata=dataclasses.replace(facts.strata, difference=far))
+    assert apart.gain_differs == (done.study.strata.kind == "risk")
+    assert ("the lower strata" in apart.enriched) == (done.study.strata.kind == "risk")
 
 
 def test_words_fit_the_endpoint_whatever_the_strata(done, tmp_path):

@@ -8,12 +8,14 @@ import pytest
 from trialml import read_study
 from trialml.effects.not_done import NotDone
 from trialml.errors import ModelInputError, StudyFileError
+from trialml.learning import Learning
 from trialml.strata.effects import StratumEffects
 from trialml.strata.policy_tree import NOT_RECOMMENDED, RECOMMENDED
 from trialml.strata.profile import StrataProfile
 from trialml.strata.rule_stability import RuleStability
 from trialml.strata.shrunken import ShrunkenEffects
 from trialml.strata.stability import StrataStability
+from trialml.strata_learning import StrataLearning
 from trialml.stratifier import Stratifier
 from trialml.study import analyse
 
@@ -48,6 +50,17 @@ def test_a_run_makes_the_strata_asked_for_and_judges_them_on_patients_not_seen(d
         one for one in analysis.about(NotDone) if one.what == ShrunkenEffects.title
     ]
     assert len(analysis.about(RuleStability)) == (kind == "tree")
+
+
+def test_a_model_of_prognosis_chosen_once_from_candidates_is_said_to_be(done):
+    kind, analysis = done
+    learning = Learning(analysis, analysis.results[1])
+    assert "decided once" not in StrataLearning(learning, None)._estimand()
+    risk = analysis.study.models.risk.model_copy(update={"candidates": ("cox_elastic_net",)})
+    models = analysis.study.models.model_copy(update={"risk": risk})
+    learning.analysis = dataclasses.replace(analysis, study=analysis.study.model_copy(update={"models": models}))
+    said = StrataLearning(learning, None)._estimand()
+    assert ("decided once, on all patients" in said) == (kind in ("risk", "risk by benefit"))
 
 
 def test_the_stratifier_puts_new_patients_into_these_strata(done, tmp_path):

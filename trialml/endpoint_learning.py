@@ -14,7 +14,7 @@ from trialml.effects.arm_scores import repeated_scores
 from trialml.effects.endpoint_scores import crossfit_outcome_scores, fit_outcome_nuisance
 from trialml.effects.heterogeneity import Heterogeneity
 from trialml.effects.outcome_heterogeneity import outcome_heterogeneity_test
-from trialml.effects.primary_outcome import benefit_scale
+from trialml.effects.primary_outcome import benefit_scale, prediction_name
 from trialml.errors import AnalysisError
 from trialml.learning import NUISANCE_PENALTY, Learning
 from trialml.models.encode import CovariateEncoder
@@ -138,12 +138,9 @@ class OutcomeLearning(Learning):
 
     def words_of_rules(self) -> dict[str, Any]:
         """Return the unit of the benefit score and what the rules call a risk: only of harm is there one."""
-        name = self.endpoint.name.lower()
-        if not self.binary:
-            of = f"{name} under control" + (f" ({self.unit})" if self.unit else "")
-            return {"unit": self.unit, "risk_name": "expected outcome", "risk_of": f"of {of}"}
-        called = "probability" if self.endpoint.higher_is_better else "risk"
-        return {"unit": "in risk", "risk_name": called, "risk_of": f"of {name} under control"}
+        called = prediction_name(self.endpoint.kind, higher_is_better=self.endpoint.higher_is_better)
+        of = f"of {self.endpoint.name.lower()} under control" + (f" ({self.unit})" if self.unit else "")
+        return {"unit": "in risk" if self.binary else self.unit, "risk_name": called, "risk_of": of}
 
     def prognosis_outcome(self, rows: Rows) -> NDArray[Any]:
         """Return the outcome of some patients as the risk model takes it."""

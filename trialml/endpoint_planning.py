@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from trialml.analysis import Analysis
 from trialml.design.endpoint_plan import EndpointPlan
 from trialml.design.group_sequential import Design
@@ -11,10 +13,11 @@ from trialml.design.outcome_enrichment import Measured, OutcomePopulation, plan_
 from trialml.design.scenario import dropout_hazard
 from trialml.effects.primary_outcome import PrimaryOutcome, benefit_scale
 from trialml.errors import AnalysisError
-from trialml.planning import designs_of, smallest_block
+from trialml.planning import designs_of, formed_strata, smallest_block
 from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.effects import stratum_members
 from trialml.strata.outcome_effects import ObservedOutcomes, OutcomeStratumEffects, outcome_population
+from trialml.strata.population import enriched_groups
 from trialml.validation.benefit import HeldOutBenefit
 
 __all__ = ["plan_next_outcome_trial"]
@@ -90,18 +93,18 @@ def _enriched(
     held: HeldOutBenefit | HeldOutStrata,
     outcomes: ObservedOutcomes,
 ) -> list[OutcomePopulation]:
-    """Return the populations that leave out the lower strata, one more each time."""
-    names = list(strata.rows["stratum"])
-    members = stratum_members(held, len(names))
+    """Return the populations that leave out strata, one more each time."""
+    members = stratum_members(held, len(strata.rows))
     populations = []
-    for first in range(1, len(names)):
-        known = outcome_population(outcomes, held, members >= first)
+    better = analysis.trial.endpoint.higher_is_better
+    for name, places in enriched_groups(formed_strata(analysis), worst_is_low=better):
+        known = outcome_population(outcomes, held, np.isin(members, places))
         if not all(math.isfinite(known[name]) for name in ("benefit", "benefit_se", "control_mean", "sd")):
             continue
         populations.append(
             OutcomePopulation(
-                f"{names[first]} only" if first == len(names) - 1 else f"{names[first]} and above",
-                "; ".join(strata.rows["rule"].iloc[first:]),
+                name,
+                "; ".join(strata.rows["rule"].iloc[list(places)]),
                 prevalence=known["share"],
                 control_mean=known["control_mean"],
                 benefit=known["benefit"],

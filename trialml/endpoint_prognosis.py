@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trialml.benefit_model import ARM
 from trialml.effects.not_done import NotDone
+from trialml.effects.primary_outcome import prediction_name
 from trialml.endpoint_judging import MODEL_WORDS, OutcomePatients, Unseen, judge_by_bootstrap, judge_outcome
 from trialml.endpoint_learning import OutcomeLearning
 from trialml.explain.linear import Explanation, explain_linear
@@ -108,10 +109,9 @@ def _two_arms(patients: OutcomePatients) -> bool:
 
 
 def _output(learning: OutcomeLearning) -> str:
-    """Return what the prediction is called: a risk is of harm alone."""
-    if not learning.binary:
-        return "expected_outcome"
-    return "probability" if learning.endpoint.higher_is_better else "risk"
+    """Return the column of the prediction."""
+    endpoint = learning.endpoint
+    return prediction_name(endpoint.kind, higher_is_better=endpoint.higher_is_better).replace(" ", "_")
 
 
 def _describe(learning: OutcomeLearning, patients: OutcomePatients, name: str, model: Any) -> None:

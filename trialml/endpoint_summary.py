@@ -5,11 +5,12 @@ from __future__ import annotations
 from trialml.analysis import Analysis
 from trialml.data.analysis_set import AnalysisSet
 from trialml.data.quality import DataQuality
+from trialml.effects.primary_outcome import prediction_name
 from trialml.endpoint_verdicts import OutcomeFacts, outcome_decision
 from trialml.models import model_named
 from trialml.report.document import Finding, Summary
 from trialml.result import format_count, format_number
-from trialml.strata.strata import STRATA_RULES
+from trialml.strata.strata import strata_made_by
 from trialml.verdicts import arm_words, equals, interval_words
 
 __all__ = ["outcome_leads", "outcome_limitations", "summarise_outcome"]
@@ -175,6 +176,8 @@ def outcome_leads(analysis: Analysis) -> dict[str, str]:
     asked = analysis.study.models
     risk = model_named(analysis.model_name("risk"), "risk").words
     response = model_named(asked.response.model, "response").words
+    predicted = prediction_name(facts.effect.kind, higher_is_better=facts.effect.higher_is_better)
+    made_by = strata_made_by(analysis.study.strata.kind, predicted)
     return {
         "effects": (
             f"The primary contrast is {experimental} against {control}; every other comparison is secondary. The question whether the "
@@ -190,22 +193,13 @@ def outcome_leads(analysis: Analysis) -> dict[str, str]:
             "What moves the risk model (who does badly) and what moves the benefit score (who will benefit) are different questions "
             "and are shown apart. Both describe the models, not causes."
         ),
-        "strata": f"Strata group patients by {_strata_by(analysis, facts)}. The scale is absolute ({facts.strata.scale}).",
+        "strata": f"Strata group patients by {made_by}. The scale is absolute ({facts.strata.scale}).",
         "design": (
             f"The plans take the benefit that this trial estimated, made less favourable by {errors:g} standard "
             f"error{'' if errors == 1 else 's'}. All figures are computed for these assumptions; alpha is {facts.plan.alpha:g} "
             "one-sided. Assurance is the power averaged over the sampling uncertainty of this trial's benefit."
         ),
     }
-
-
-def _strata_by(analysis: Analysis, facts: OutcomeFacts) -> str:
-    """Return what strata are made by, and what a risk is where the endpoint has none."""
-    kind, better = analysis.study.strata.kind, analysis.trial.endpoint.higher_is_better
-    said = STRATA_RULES[kind]
-    if kind not in ("risk", "risk by benefit") or (facts.binary and not better):
-        return said
-    return f"{said}; the risk is the {'predicted probability of the event' if facts.binary else 'expected outcome'} under control"
 
 
 def outcome_limitations() -> list[str]:

@@ -44,6 +44,8 @@ class OutcomeFacts:
     """The area under the ROC curve, or R-squared within arms; on patients not used for fitting."""
     calibration: dict[str, Estimate]
     """Slopes and, of a binary endpoint, observed over expected, by name, likewise; the slope of all patients first."""
+    lower_worst: bool
+    """Whether the strata are ordered by a prediction of which a lower one is the worse prognosis, so that the lower are enriched."""
     informative: int
     """Events, or of a continuous endpoint patients."""
     per_parameter: float
@@ -65,6 +67,7 @@ class OutcomeFacts:
             analysis.only(BenefitCalibration),
             lead,
             calibration,
+            analysis.study.strata.kind == "risk" and analysis.trial.endpoint.higher_is_better,
             risk.events,
             risk.events_per_parameter,
         )
@@ -86,8 +89,14 @@ class OutcomeFacts:
 
     @property
     def gain_differs(self) -> bool:
-        """Whether the cross-fitted interval of the outer strata's difference lies above 0: a description, not a test."""
-        return len(self.strata.rows) > 1 and self.strata.difference.low > 0
+        """Whether the strata that a next trial would enrol gain more, by the cross-fitted interval of the outer ones' difference: a description, not a test."""
+        found = self.strata.difference
+        return len(self.strata.rows) > 1 and (found.high < 0 if self.lower_worst else found.low > 0)
+
+    @property
+    def enriched(self) -> str:
+        """Which strata these are."""
+        return "the lower strata" if self.lower_worst else "the higher strata"
 
 
 def outcome_verdicts(analysis: Analysis) -> Verdicts:
@@ -150,7 +159,7 @@ def outcome_decision(analysis: Analysis, facts: OutcomeFacts) -> str:
         )
     advice = "nothing here is ground to restrict the next trial to a subgroup, so plan it in all comers"
     if facts.differs and facts.gain_differs:
-        advice = "weigh a trial enriched for the higher strata against one in all comers"
+        advice = f"weigh a trial enriched for {facts.enriched} against one in all comers"
     found = _differences(facts)
     return (
         f"Patients did better with {experimental} than with {control} {shown}. {found[0].upper()}{found[1:]}: {advice}."
@@ -166,7 +175,7 @@ def _differences(facts: OutcomeFacts) -> str:
             "the global test says that the effect differs between patients, but the strata do not yet tell them apart"
         )
     said = "the effect is not shown to differ between patients"
-    return said + (", and the larger benefits in the higher strata are exploratory" if facts.gain_differs else "")
+    return said + (f", and the larger benefits in {facts.enriched} are exploratory" if facts.gain_differs else "")
 
 
 def _performance(analysis: Analysis) -> tuple[Estimate, dict[str, Estimate]]:

@@ -17,9 +17,11 @@ from trialml.errors import AnalysisError
 from trialml.result import Z95
 from trialml.strata.crossfit import HeldOutStrata
 from trialml.strata.effects import StratumEffects, StratumOutcomes, population_numbers, stratum_members
+from trialml.strata.population import enriched_groups
+from trialml.strata.strata import Strata
 from trialml.validation.benefit import HeldOutBenefit
 
-__all__ = ["designs_of", "plan_next_trial", "smallest_block"]
+__all__ = ["designs_of", "formed_strata", "plan_next_trial", "smallest_block"]
 
 
 def plan_next_trial(
@@ -97,6 +99,13 @@ def designs_of(analysis: Analysis) -> dict[str, Design]:
     return designs
 
 
+def formed_strata(analysis: Analysis) -> Strata:
+    """Return the strata of a finished response model."""
+    assert analysis.response is not None
+    assert analysis.response.response is not None
+    return analysis.response.response.strata
+
+
 def _all_comers(analysis: Analysis, effect: Contrast, outcomes: StratumOutcomes) -> Population:
     ratio = effect.estimate(HAZARD_RATIO)
     mean, se = math.log(ratio.value), (math.log(ratio.high) - math.log(ratio.low)) / (2 * Z95)
@@ -121,14 +130,13 @@ def _planning(analysis: Analysis, mean: float, se: float) -> float:
 def _enriched(
     analysis: Analysis, strata: StratumEffects, held: HeldOutBenefit | HeldOutStrata, outcomes: StratumOutcomes
 ) -> list[Population]:
-    """Return the populations that leave out the lower strata, one more each time; of a grid, whose cells have no one order, the last cell."""
-    names = list(strata.rows["stratum"])
-    members = stratum_members(held, len(names))
+    """Return the populations that leave out strata, one more each time."""
+    members = stratum_members(held, len(strata.rows))
     endpoint = analysis.trial.endpoint
     populations = []
-    grid = analysis.study.strata.kind == "risk by benefit"
-    for first in range(max(len(names) - 1, 1) if grid else 1, len(names)):
-        known = population_numbers(outcomes, held, members >= first, endpoint.horizon, endpoint.months_per_unit)
+    for name, places in enriched_groups(formed_strata(analysis), worst_is_low=False):
+        inside = np.isin(members, places)
+        known = population_numbers(outcomes, held, inside, endpoint.horizon, endpoint.months_per_unit)
         if not all(np.isfinite(known[name]) for name in ("log_hazard_ratio", "control_hazard_per_month")):
             continue
         if known["control_hazard_per_month"] <= 0:
@@ -136,8 +144,8 @@ def _enriched(
         mean, se, share = known["log_hazard_ratio"], known["log_hazard_ratio_se"], known["share"]
         populations.append(
             Population(
-                f"{names[first]} only" if first == len(names) - 1 else f"{names[first]} and above",
-                "; ".join(strata.rows["rule"].iloc[first:]),
+                name,
+                "; ".join(strata.rows["rule"].iloc[list(places)]),
                 prevalence=share,
                 prevalence_se=math.sqrt(share * (1 - share) / held.score.shape[1]),
                 control_hazard_per_month=known["control_hazard_per_month"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trialml.analysis import Analysis, Subject
 from trialml.data.trial import Trial
-from trialml.strata.strata import STRATA_RULES
+from trialml.effects.primary_outcome import prediction_name
+from trialml.strata.strata import strata_made_by
 
 __all__ = ["counted_events", "run_params"]
 
@@ -51,8 +52,10 @@ def run_params(analysis: Analysis, subject: Subject) -> dict[str, str]:
     if trial.endpoint.kind == "continuous":
         del params["cohort.events"]
     if subject == "response":
+        better = trial.endpoint.higher_is_better
+        predicted = prediction_name(trial.endpoint.kind, higher_is_better=better)
         params["strata.groups"] = str(study.strata.groups)
-        params["strata.rule"] = STRATA_RULES[study.strata.kind]
+        params["strata.rule"] = strata_made_by(study.strata.kind, predicted)
     return params
 
 

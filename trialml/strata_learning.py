@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from trialml.data.folds import fold_labels, splits
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
 from trialml.strata.conditions import RISK
-from trialml.strata.crossfit import HeldOutStrata, crossvalidate_strata, in_final_order
+from trialml.strata.crossfit import HeldOutStrata, crossvalidate_strata, estimand_words, in_final_order
 from trialml.strata.effects import stratum_members
 from trialml.strata.learned import StrataPlan, TrainingPatients, learn_strata, refitted_rule, with_scores
 from trialml.strata.profile import strata_profile
@@ -34,6 +34,7 @@ __all__ = ["FoldFit", "FormedStrata", "ResponseFits", "StrataLearning"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+_OF_RISK = ("risk", "risk by benefit")
 _COPIES, _BOOTSTRAP = 41, 42
 """The steps of the folds within bootstrap samples and of the samples."""
 
@@ -100,12 +101,13 @@ class StrataLearning:
         every = np.arange(len(learning.X))
         risk_of = self._risk_of(every)
         strata = learn_strata(self.plan, self._patients(every, final.scores, final.model, risk_of), learning.contract)
-        self.analysis.add(strata_wording(strata), "response")
+        self.analysis.add(strata_wording(strata, self.plan.risk_name), "response")
         member = strata.place(self._frame(every, final.model, risk_of), unseen="other")
         seen = held if self.plan.kind == "benefit" else self._crossvalidate(strata)
         effects = learning.effects_in_strata(
             seen, strata, naive_scores=final.scores, naive_members=member, heterogeneity_p=heterogeneity_p
         )
+        effects = replace(effects, estimand=self._estimand())
         self.analysis.add(effects, "response")
         self._add_shrunken(strata, effects)
         self.analysis.add(strata_profile(learning.X, learning.trial.covariates, member, strata), "response")
@@ -113,6 +115,16 @@ class StrataLearning:
         self.analysis.add(strata_stability(members, member, strata), "response")
         self._add_rule_stability(strata, member)
         return FormedStrata(strata, effects, seen)
+
+    def _estimand(self) -> str:
+        """Return what a stratum stands for, and what of its making the folds did not repeat."""
+        said = estimand_words(self.plan.kind, self.plan.risk_name)
+        if self.plan.kind in _OF_RISK and self.analysis.study.models.risk.candidates:
+            said += (
+                " Which of the candidates is the model of prognosis was decided once, on all patients; that model was learned again without "
+                "each patient."
+            )
+        return said
 
     def _crossvalidate(self, strata: Strata) -> HeldOutStrata:
         """Learn the rule again in the folds of the response model's cross-validation."""
@@ -194,7 +206,7 @@ class StrataLearning:
 
     def _risk_of(self, rows: Rows) -> Callable[[Rows], Floats] | None:
         """Return the risk under control by a model learned from some patients, the arm a covariate; None where no risk is asked for."""
-        if self.plan.kind not in ("risk", "risk by benefit"):
+        if self.plan.kind not in _OF_RISK:
             return None
         from sklearn.base import clone
 

@@ -17,7 +17,7 @@ from trialml.result import format_count, format_number
 from trialml.risk_judging import ON_TREES
 from trialml.risk_patients import ARM_WORDS, coefficients_model
 from trialml.strata.benefit_harm import BenefitHarm
-from trialml.strata.strata import STRATA_RULES
+from trialml.strata.strata import strata_made_by
 from trialml.survival.proportional_hazards import ProportionalHazards
 from trialml.verdicts import Facts, arm_words, decision_words, equals, interval_words
 
@@ -207,7 +207,7 @@ def chapter_leads(analysis: Analysis) -> dict[str, str]:
             "and are shown apart. Both describe the models, not causes."
         ),
         "strata": (
-            f"Strata group patients by {STRATA_RULES[analysis.study.strata.kind]}. The scale is absolute (event-free time): where the risk under control is "
+            f"Strata group patients by {strata_made_by(analysis.study.strata.kind)}. The scale is absolute (event-free time): where the risk under control is "
             "higher, the same hazard ratio gives a larger gain."
         ),
         "design": (

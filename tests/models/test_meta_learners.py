@@ -129,6 +129,4 @@ def test_a_t_learner_names_the_arm_that_has_too_few_events(trial):
     few = outcomes["time"].copy()
     few["event"] &= (arm > 0) | (np.arange(160) < 8)
     with pytest.raises(AnalysisError, match=r"model of the control arm .* of that arm in a training set \(A Cox model"):
-        TLearnerTimes(treatment="arm", tau=TAU, **QUICK).fit(
-            X.assign(arm=arm), scored_outcome(few, scores)
-        )
+        TLearnerTimes(treatment="arm", tau=TAU, **QUICK).fit(X.assign(arm=arm), scored_outcome(few, scores))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trialml.result import Result
-from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
+from trialml.strata.crossfit import HeldOutStrata, estimand_words
 from trialml.strata.outcome_effects import (
     ObservedOutcomes,
     outcome_population,
@@ -153,7 +153,7 @@ def test_in_strata_that_were_refitted_the_benefit_is_the_mean_score_of_each_repe
         assert row["n"] == pytest.approx((member == place).sum() / len(member))
     assert found.rows["stratum"].tolist() == ["Lower expected outcome", "Higher expected outcome"]
     assert found.rows["rule"].iloc[0].startswith("expected outcome of y by m-risk below ")
-    assert found.estimand == ESTIMANDS["risk"]
+    assert found.estimand == estimand_words("risk")
     assert found.estimand in found.text()
     assert "4 repeats are few" in found.text()
 

@@ -8,9 +8,10 @@ import pytest
 
 from trialml.data.trial import Covariate
 from trialml.errors import AnalysisError
+from trialml.strata.population import enriched_groups
 from trialml.strata.profile import StrataProfile, strata_profile
 from trialml.strata.stability import StrataStability, strata_stability
-from trialml.strata.strata import Strata, quantile_strata
+from trialml.strata.strata import Strata, quantile_strata, risk_by_benefit_strata
 
 
 @pytest.mark.parametrize("groups", [2, 3, 4, 5])
@@ -115,3 +116,26 @@ def test_agreement_and_kappa_by_hand():
 def test_rules_that_agree_by_chance_alone_have_kappa_near_zero():
     members = np.random.default_rng(2).integers(0, 2, (8, 2000))
     assert abs(strata_stability(members, members[0], TWO).kappa) < 0.03
+
+
+def test_groups_for_enrichment_leave_out_one_stratum_more_each_time_from_the_end_where_there_is_least_to_gain():
+    x = np.arange(90.0)
+    benefit = quantile_strata(x, 3, model="m", unit="days")
+    risk = quantile_strata(x, 3, model="m", unit="", kind="risk")
+    grid = risk_by_benefit_strata(x, x[::-1] % 7, (2, 3), risk_words="risk", benefit_words="score")
+    upward = [("Middle {} and above", (1, 2)), ("Higher {} only", (2,))]
+    downward = [("Middle {} and below", (0, 1)), ("Lower {} only", (0,))]
+
+    def groups(strata, low):
+        return [tuple(one) for one in enriched_groups(strata, worst_is_low=low)]
+
+    def named(wanted, what):
+        return [(name.format(what), places) for name, places in wanted]
+
+    for low in (False, True):
+        assert groups(benefit, low) == named(upward, "benefit score")
+    assert groups(risk, False) == named(upward, "risk")
+    assert groups(risk, True) == named(downward, "risk")
+    assert groups(grid, False) == [("Higher risk, higher benefit score only", (5,))]
+    assert groups(grid, True) == [("Lower risk, higher benefit score only", (2,))]
+    assert groups(quantile_strata(np.ones(9), 3, model="m", unit="days"), True) == []

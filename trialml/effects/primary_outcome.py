@@ -16,7 +16,7 @@ from trialml.effects.standardisation import Kind, standardised_contrast, standar
 from trialml.effects.two_arms import checked_cells, checked_outcome
 from trialml.result import Estimate, Result, format_p, with_limits
 
-__all__ = ["PrimaryOutcome", "benefit_scale", "primary_outcome"]
+__all__ = ["PrimaryOutcome", "benefit_scale", "prediction_name", "primary_outcome"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +191,13 @@ def _student(t: float, df: float) -> float:
     from scipy.special import stdtr
 
     return float(2 * stdtr(df, -abs(t)))
+
+
+def prediction_name(kind: str, *, higher_is_better: bool) -> str:
+    """Return what a model of prognosis predicts, in words: only of harm is there a risk."""
+    if kind == "continuous":
+        return "expected outcome"
+    return "probability" if higher_is_better else "risk"
 
 
 def benefit_scale(kind: str, *, higher_is_better: bool) -> str:

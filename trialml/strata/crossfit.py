@@ -13,7 +13,7 @@ from trialml.errors import AnalysisError
 from trialml.strata.conditions import BENEFIT, RISK
 from trialml.strata.strata import Strata, StrataKind
 
-__all__ = ["ESTIMANDS", "HeldOutStrata", "LearnedRule", "crossvalidate_strata", "in_final_order"]
+__all__ = ["HeldOutStrata", "LearnedRule", "crossvalidate_strata", "estimand_words", "grid_sides", "in_final_order"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -25,11 +25,11 @@ training patients."""
 _AVERAGE = (
     "The effect is the average over the rules that the repeats learned, which is not that of the one rule printed here."
 )
-ESTIMANDS: Mapping[StrataKind, str] = {
+_ESTIMANDS: Mapping[StrataKind, str] = {
     "benefit": f"A stratum stands for a range of ranks of the benefit score, by models that had not seen the patient. {_AVERAGE}",
-    "risk": f"A stratum stands for a range of the risk, by models and cut-points that had not seen the patient. {_AVERAGE}",
+    "risk": f"A stratum stands for a range of the {{risk}}, by models and cut-points that had not seen the patient. {_AVERAGE}",
     "risk by benefit": (
-        f"A stratum stands for a cell of risk by benefit score, by models and cut-points that had not seen the patient. {_AVERAGE}"
+        f"A stratum stands for a cell of {{risk}} by benefit score, by models and cut-points that had not seen the patient. {_AVERAGE}"
     ),
     "tree": (
         "A stratum stands for a place in the order of predicted effects: in the lowest are the patients whom a tree that had not seen "
@@ -40,7 +40,11 @@ ESTIMANDS: Mapping[StrataKind, str] = {
         f"were. {_AVERAGE}"
     ),
 }
-"""What a stratum stands for where every fold has a rule of its own, in words."""
+
+
+def estimand_words(kind: StrataKind, risk_name: str = "risk") -> str:
+    """Return what a stratum stands for where every fold has a rule of its own; `risk_name` is what is predicted where that is no risk."""
+    return _ESTIMANDS[kind].format(risk=risk_name)
 
 
 class HeldOutStrata(NamedTuple):
@@ -124,7 +128,7 @@ def in_final_order(place: Rows, own: Strata, final: Strata) -> Rows:
             f"strata by {own.kind} cannot be read as strata by {final.kind}: learn one kind in all folds."
         )
     if own.kind == "risk by benefit":
-        (_, columns), (final_rows, final_columns) = _sides(own), _sides(final)
+        (_, columns), (final_rows, final_columns) = grid_sides(own), grid_sides(final)
         rows = len(own.strata) // columns
         risk, benefit = place // columns, place % columns
         return _nearest(risk, rows, final_rows) * final_columns + _nearest(benefit, columns, final_columns)
@@ -135,7 +139,7 @@ def _nearest(place: Rows, count: int, final: int) -> Rows:
     return np.asarray((2 * place + 1) * final // (2 * count), dtype=np.intp)
 
 
-def _sides(grid: Strata) -> tuple[int, int]:
+def grid_sides(grid: Strata) -> tuple[int, int]:
     """Return how many groups of risk and of benefit a grid has."""
     counts = [
         1 + len({c.value for rule in grid.rules for c in rule.conditions if c.column == column})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import suppressed
 from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
-from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
+from trialml.strata.crossfit import HeldOutStrata, estimand_words
 from trialml.strata.policy_tree import NOT_RECOMMENDED
 from trialml.strata.population import (
     HeldOut,
@@ -73,7 +73,7 @@ class StratumEffects(Result):
     tau: float
     horizon: float
     unit: str
-    estimand: str = ESTIMANDS["benefit"]
+    estimand: str = estimand_words("benefit")
     """What a stratum stands for where every fold has a rule of its own."""
 
     def frame(self) -> pd.DataFrame:
@@ -265,7 +265,7 @@ def stratum_effects(
         rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
     difference = outer_difference(held, members, groups, "RMST difference", unit)
     frame = without_small_cells(pd.DataFrame(rows), "n", "events", "events_by_tau")
-    estimand = ESTIMANDS[strata.kind]
+    estimand = estimand_words(strata.kind)
     return StratumEffects(frame, difference, ratio, heterogeneity_p, len(held.score), tau, horizon, unit, estimand)
 
 

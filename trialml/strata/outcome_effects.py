@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trialml.effects.shrinkage import PRIOR_SCALE
 from trialml.result import COLOURS, Z95, Estimate, Result, format_number, plain_text, with_limits
-from trialml.strata.crossfit import ESTIMANDS, HeldOutStrata
+from trialml.strata.crossfit import HeldOutStrata, estimand_words
 from trialml.strata.effects import in_words, mean_count, outer_difference, stratum_members, without_small_cells
 from trialml.strata.population import HeldOut
 from trialml.strata.shrunken import StratumScale
@@ -67,7 +67,7 @@ class OutcomeStratumEffects(Result):
     binary: bool
     prior_scale: float = math.nan
     """Of the standard deviation of benefits between strata, half-normal: see `outcome_scales`."""
-    estimand: str = ESTIMANDS["benefit"]
+    estimand: str = estimand_words("benefit")
     """What a stratum stands for where every fold has a rule of its own."""
 
     def frame(self) -> pd.DataFrame:
@@ -198,7 +198,7 @@ def outcome_stratum_effects(
         rows.append({"stratum": stratum.name, "rule": stratum.rule, **numbers, "naive": naive})
     difference, frame = outer_difference(held, members, groups, scale, unit), pd.DataFrame(rows)
     prior = _prior_scale(frame, binary)
-    said = (heterogeneity_p, len(held.score), scale, unit, binary, prior, ESTIMANDS[strata.kind])
+    said = (heterogeneity_p, len(held.score), scale, unit, binary, prior, estimand_words(strata.kind))
     return OutcomeStratumEffects(without_small_cells(frame, "n"), difference, *said)
 
 

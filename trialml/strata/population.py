@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 from trialml.effects.contrast import HAZARD_RATIO
 from trialml.errors import AnalysisError
 from trialml.result import Z95, Estimate
+from trialml.strata.crossfit import grid_sides
+from trialml.strata.strata import Strata
 from trialml.survival.cox import cox, fit_cox, score_residuals
 from trialml.survival.product_limit import product_limit, step_at
 from trialml.survival.ties import not_after
 from trialml.validation.benefit import group_mean
 
-__all__ = ["HeldOut", "StratumOutcomes", "gain_at_one_hazard_ratio", "one_hazard_ratio", "population_numbers"]
+__all__ = [
+    "EnrichedGroup",
+    "HeldOut",
+    "StratumOutcomes",
+    "enriched_groups",
+    "gain_at_one_hazard_ratio",
+    "one_hazard_ratio",
+    "population_numbers",
+]
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -40,6 +50,49 @@ class StratumOutcomes:
     event: Flags
     treated: Flags
     factor: NDArray[np.str_]
+
+
+class EnrichedGroup(NamedTuple):
+    """Strata that a next trial might enrol alone.
+
+    Attributes
+    ----------
+    name
+        Of the group, in words.
+    places
+        Of its strata in their order.
+    """
+
+    name: str
+    places: tuple[int, ...]
+
+
+def enriched_groups(strata: Strata, *, worst_is_low: bool) -> list[EnrichedGroup]:
+    """Return the groups that leave out strata, one more each time.
+
+    Parameters
+    ----------
+    strata
+        Those by a benefit are enriched for the higher ones; those by the prognosis for the worse, where there is most to gain. The cells of
+        a grid have no one order: the one with the worst prognosis and the highest benefit score is enriched.
+    worst_is_low
+        Whether a lower prediction is the worse prognosis.
+    """
+    names, last = strata.names, len(strata.names) - 1
+    if strata.kind == "risk by benefit":
+        place = grid_sides(strata)[1] - 1 if worst_is_low else last
+        return [EnrichedGroup(f"{names[place]} only", (place,))] if last else []
+    if strata.kind == "risk" and worst_is_low:
+        return [
+            EnrichedGroup(f"{names[end]} and below" if end else f"{names[0]} only", tuple(range(end + 1)))
+            for end in range(last - 1, -1, -1)
+        ]
+    return [
+        EnrichedGroup(
+            f"{names[first]} and above" if first < last else f"{names[first]} only", tuple(range(first, last + 1))
+        )
+        for first in range(1, last + 1)
+    ]
 
 
 def population_numbers(

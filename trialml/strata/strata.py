@@ -19,25 +19,24 @@ from trialml.strata.cut_points import quantile_cuts
 from trialml.strata.partition import refuse_no_partition
 
 __all__ = [
-    "STRATA_RULES",
     "Strata",
     "StrataKind",
     "Stratum",
     "ordered_names",
     "quantile_strata",
     "risk_by_benefit_strata",
+    "strata_made_by",
 ]
 
 Floats = NDArray[np.float64]
 StrataKind = Literal["benefit", "risk", "risk by benefit", "tree", "policy tree"]
-STRATA_RULES: Mapping[StrataKind, str] = {
+_RULES: Mapping[StrataKind, str] = {
     "benefit": "quantiles of the benefit score",
-    "risk": "quantiles of the risk",
-    "risk by benefit": "quantiles of the risk by quantiles of the benefit score",
+    "risk": "quantiles of the {risk}",
+    "risk by benefit": "quantiles of the {risk} by quantiles of the benefit score",
     "tree": "the leaves of a tree on doubly robust scores",
     "policy tree": "the recommendations of a policy tree on doubly robust scores",
 }
-"""What each kind of strata is made by, in words."""
 
 _FORMAT = "trialml strata 1"
 _SCORES = {"benefit": (BENEFIT, "benefit score"), "risk": (RISK, "risk")}
@@ -49,6 +48,11 @@ _ORDER = {
     4: ("Lowest {}", "Lower {}", "Higher {}", "Highest {}"),
     5: ("Lowest {}", "Lower {}", "Middle {}", "Higher {}", "Highest {}"),
 }
+
+
+def strata_made_by(kind: StrataKind, risk_name: str = "risk") -> str:
+    """Return what strata of a kind are made by, in words; `risk_name` is what is predicted where that is no risk."""
+    return _RULES[kind].format(risk=risk_name)
 
 
 def ordered_names(count: int, of: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from trialml.result import Result
-from trialml.strata.strata import STRATA_RULES, Strata
+from trialml.strata.strata import Strata, strata_made_by
 
 __all__ = ["StrataWording", "strata_wording"]
 
@@ -40,13 +40,15 @@ class StrataWording(Result):
         return self.rows.set_axis(["Stratum", "Rule"], axis=1)
 
 
-def strata_wording(strata: Strata) -> StrataWording:
+def strata_wording(strata: Strata, risk_name: str = "risk") -> StrataWording:
     """Return the words of frozen strata.
 
     Parameters
     ----------
     strata
         The final strata.
+    risk_name
+        What is predicted where that is no risk.
     """
     rows = pd.DataFrame([(stratum.name, stratum.rule) for stratum in strata.strata], columns=["stratum", "rule"])
-    return StrataWording(rows, strata.statements(), STRATA_RULES[strata.kind])
+    return StrataWording(rows, strata.statements(), strata_made_by(strata.kind, risk_name))
