@@ -529,3 +529,16 @@ def test_more_covariates_than_patients_are_learned_with_a_penalty_and_called_too
     assert not enough.enough
     assert "there are too few" in enough.text()
     assert analysis.only(Discrimination).crossfit.high < 0.9
+
+
+def test_an_arm_with_one_event_is_named_where_the_arm_is_a_covariate(write_study, tmp_path):
+    def one_sided(frame):
+        new = frame.index[(frame["arm"] == "new") & (frame["progressed"] == 1)]
+        frame.loc[new[1:], "progressed"] = 0
+        frame.loc[new[1:], "days"] = 500
+
+    study = read_study(write_study(tmp_path, rows=240, change=one_sided))
+    with pytest.raises(
+        AnalysisError, match=r"The experimental arm has (no events|1 event) among \d+ training patients.*'blinded'"
+    ):
+        analyse(study, quick=True)

@@ -130,7 +130,11 @@ class RiskPatients:
         )
 
         def fit(rows: Rows) -> FittedRisk:
-            fitted = estimator(treatment=treatment, seed=seed).fit(self.X.iloc[rows], outcome[rows])
+            try:
+                fitted = estimator(treatment=treatment, seed=seed).fit(self.X.iloc[rows], outcome[rows])
+            except AnalysisError as error:
+                self._name_the_arm(rows, error)
+                raise
             return FittedRisk(name, fitted, self.endpoint.horizon)
 
         return fit
@@ -145,6 +149,17 @@ class RiskPatients:
         sixths = [float(f"{horizon * part / 6:.3g}") for part in range(1, 6)]
         happened = [int((self.event & not_after(self.time, at)).sum()) for at in sixths]
         return (*[at for at, events in zip(sixths, happened, strict=True) if events >= FEWEST_BY_THEN], horizon)
+
+    def _name_the_arm(self, rows: Rows, error: AnalysisError) -> None:
+        """Say of a model that was refused which arm has too few events for the arm to be a covariate."""
+        events = [int((self.event[rows] & (self.treated[rows] == arm)).sum()) for arm in (False, True)]
+        if self.arm != "covariate" or min(events) >= FEWEST_EVENTS:
+            return
+        fewest = int(np.argmin(events))
+        raise AnalysisError(
+            f"The {('control', 'experimental')[fewest]} arm has {counted(events[fewest], 'event')} among {len(rows):,} training patients, too "
+            "few for a risk model with the arm as a covariate: write [models.risk] treatment = 'blinded', or wait for longer follow-up."
+        ) from error
 
     def _refuse_few_events(self) -> None:
         """Refuse too few events for every fold's training patients to hold as many as a model needs."""
