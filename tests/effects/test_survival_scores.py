@@ -351,3 +351,19 @@ def test_an_arm_of_few_events_is_scored_by_its_curve_without_bias():
     found = _outcome_model(X[own], time[own], event[own]).survival(X[:2], np.array([0.01, 0.07, 0.15]))
     by_hand = [by_products(time[own], event[own], t) for t in (0.01, 0.07, 0.15)]
     np.testing.assert_allclose(found, [by_hand] * 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"tau": math.nan}, "tau is nan, but it must be a time above 0"),
+        ({"tau": -1.0}, "tau is -1, but it must be a time above 0"),
+        ({"allocation": "half"}, "allocation is 'half', but it must be a probability"),
+        ({"X": np.zeros((60, 2))}, "X is a ndarray: give a data frame"),
+    ],
+)
+def test_what_is_no_time_no_probability_and_no_data_frame_is_refused(changed, words):
+    X, time, event, arm = trial(60, seed=1)
+    asked = {"tau": 1.0, "allocation": 0.5, "learner": ridge, "folds": 3, "seed": 1} | changed
+    with pytest.raises(DataError, match=words):
+        crossfit_scores(asked.pop("X", X), time, event, arm > 0, **asked)

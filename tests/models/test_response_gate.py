@@ -111,3 +111,10 @@ def test_a_copy_for_folds_is_unfitted_and_pools_over_a_share_of_the_splits():
     assert copy.get_params() == {"folds": 5, "seed": 4, "repeats": 10, "gate": 0.3}
     assert not hasattr(copy, "average_")
     assert shrunk_benefit.PERMUTATIONS == 199
+
+
+@pytest.mark.parametrize("gate", [0.0, 2.0])
+def test_a_gate_that_is_no_level_is_refused(gate):
+    X, scores = pd.DataFrame({"x": np.arange(40.0)}), np.sin(np.arange(40.0))
+    with pytest.raises(DataError, match=f"gate is {gate:g}, but it must be None or a level between 0 and 1"):
+        RidgeScores(gate=gate).fit(X, scores)

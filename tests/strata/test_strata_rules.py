@@ -139,3 +139,11 @@ def test_groups_for_enrichment_leave_out_one_stratum_more_each_time_from_the_end
     assert groups(grid, False) == [("Higher risk, higher benefit score only", (5,))]
     assert groups(grid, True) == [("Lower risk, higher benefit score only", (2,))]
     assert groups(quantile_strata(np.ones(9), 3, model="m", unit="days"), True) == []
+
+
+def test_a_score_that_is_not_known_makes_no_cut_points():
+    score = np.append(np.arange(20.0), np.nan)
+    with pytest.raises(AnalysisError, match="The benefit is missing or infinite in 1 of 21 patients"):
+        quantile_strata(score, 3, model="m", unit="days")
+    with pytest.raises(AnalysisError, match="The risk is missing or infinite in 1 of 21 patients"):
+        risk_by_benefit_strata(score, np.arange(21.0), risk_words="risk", benefit_words="score")

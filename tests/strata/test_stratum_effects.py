@@ -154,6 +154,11 @@ def test_a_stratum_that_a_repeat_left_empty_has_no_effect_and_no_number_is_print
     assert "RMST difference over 365 days is not estimable in the stratum 'Lower benefit score'" in found.text()
     assert "The difference cannot be estimated: a repeat left an outer stratum empty." in found.text()
     assert "n/a" not in found.text()
+    assert "Under control the risk" in effects(outcomes(), held()).text()
+    for place in (0, -1):
+        rows = found.rows.copy()
+        rows.iloc[place, rows.columns.get_loc("control_risk")] = np.nan
+        assert "nan" not in dataclasses.replace(found, rows=rows).text()
     assert found.table()["RMST difference (95% CI), days"].iloc[0] == "not estimable"
 
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from trialml.effects.scores import crossfit_scores, fit_nuisance
+from trialml.errors import DataError
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.outcome import survival_outcome
 from trialml.models.ridge_scores import RidgeScores
@@ -177,6 +178,17 @@ def test_what_is_the_same_for_everybody_has_no_slope_and_the_result_survives_a_r
         assert again.to_dict() == found.to_dict()
     assert math.isnan(flat.slope.value)
     assert not math.isnan(shrunk.slope.value)
+
+
+@pytest.mark.parametrize(("part", "words"), [("score", "scores"), ("expected", "expected benefits")])
+def test_an_unknown_number_is_refused_and_not_taken_for_a_flat_model(part, words):
+    found = folded(3)
+    unknown = getattr(found, part).copy()
+    unknown[0, 1] = np.nan
+    with pytest.raises(DataError, match=f"{words} are missing or infinite in 1 place"):
+        benefit_calibration(
+            found._replace(**{part: unknown}), shrinkage=0.5, shrinkage_mc_error=0.1, unit="d", scale="mean"
+        )
 
 
 def test_the_folds_kept_are_those_that_the_models_were_learned_without():

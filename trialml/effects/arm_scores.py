@@ -82,7 +82,10 @@ def checked_arms(treated: Any, allocation: Allocation, n: int) -> Arms:
     AnalysisError
         If an arm has no patients.
     """
-    shares = np.asarray(allocation, dtype=np.float64)
+    try:
+        shares = np.asarray(allocation, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"allocation is {allocation!r}, but it must be a probability, or one for each arm") from error
     if shares.ndim == 0:
         if not 0 < shares < 1:
             raise DataError(f"allocation is {shares:g}, but the experimental arm's probability is between 0 and 1")
@@ -153,8 +156,10 @@ def refuse_arm_as_covariate(X: pd.DataFrame, codes: NDArray[np.intp]) -> None:
     Raises
     ------
     DataError
-        If X has another number of rows, or a column tells the arms apart.
+        If X is no data frame or has another number of rows, or a column tells the arms apart.
     """
+    if not isinstance(X, pd.DataFrame):
+        raise DataError(f"X is a {type(X).__name__}: give a data frame with one named column a covariate")
     if len(X) != len(codes):
         raise DataError(f"X has {len(X)} rows for {len(codes)} patients: pass one row a patient")
     members = [codes == arm for arm in range(int(codes.max()) + 1)]

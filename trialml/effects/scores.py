@@ -12,6 +12,7 @@ outcome models are right.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -97,12 +98,14 @@ def fit_nuisance(
     Raises
     ------
     DataError
-        If the arms, the probabilities or the estimand are none.
+        If the arms, the probabilities, tau or the estimand are none.
     AnalysisError
         If an arm has no patient followed to tau, or no events, or its censoring model cannot be learned.
     """
     if estimand not in ("rmst", "survival"):
         raise DataError(f"estimand is '{estimand}', but it must be 'rmst' or 'survival'")
+    if not (math.isfinite(tau) and tau > 0):
+        raise DataError(f"tau is {tau:g}, but it must be a time above 0 in the unit of the times")
     arms = checked_arms(treated, allocation, len(time))
     times = tied_times(time, tau)
     fitted = []

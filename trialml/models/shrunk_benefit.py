@@ -96,6 +96,8 @@ class ShrunkBenefit(BaseEstimator, ABC):  # type: ignore[misc]
         return [np.random.default_rng(source) for source in np.random.SeedSequence(self.seed).spawn(self.repeats)]
 
     def _open_or_close(self, design: Floats, scores: Floats) -> None:
+        if self.gate is not None and not 0 < self.gate < 1:
+            raise DataError(f"gate is {self.gate:g}, but it must be None or a level between 0 and 1")
         self.gate_p_ = float("nan") if self.gate is None else gate_p(design, scores, self.seed)
         self.gate_open_ = self.gate is None or self.gate_p_ <= self.gate
 

@@ -92,7 +92,7 @@ class StratumEffects(Result):
         )
         unknown = math.isnan(self.difference.value)
         said += "." if unknown else f"; the difference between the two is {self.difference.text()}."
-        if min(first["control_risk"], last["control_risk"]) > 0:
+        if first["control_risk"] > 0 and last["control_risk"] > 0:
             said += (
                 f" Under control the risk by {self.horizon:g} {self.unit} is {100 * first['control_risk']:.0f} % and "
                 f"{100 * last['control_risk']:.0f} %."
@@ -286,7 +286,7 @@ def in_words(rows: pd.DataFrame, effect: str, difference: Estimate, estimand: st
     elif difference.low <= 0 <= difference.high:
         said += " The interval includes 0: the strata do not show that some patients benefit more than others."
     if (rows[effect] < 0).all():
-        said += " In every stratum the estimate favours control: the upper strata are those with the smaller loss, not with a benefit."
+        said += " In every stratum the estimate favours control: strata differ in how large the loss is, and none shows a benefit."
     if first["stratum"] == NOT_RECOMMENDED and first[f"{effect}_high"] >= 0:
         said += " The interval of those whom the rule does not recommend includes gains: the data do not support withholding the treatment from them."
     said += f" {estimand}"

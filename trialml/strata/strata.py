@@ -293,11 +293,11 @@ def quantile_strata(
     Raises
     ------
     AnalysisError
-        If `groups` is not from 2 to 5.
+        If `groups` is not from 2 to 5, or a score is not known.
     """
     if groups not in range(2, 6):
         raise AnalysisError(f"[strata] groups = {groups} cannot be named: choose 2, 3, 4 or 5.")
-    cuts = quantile_cuts(score, groups)
+    cuts = quantile_cuts(_known(score, kind), groups)
     what = _SCORES[kind][1] if kind == "benefit" else risk_name
     if not len(cuts):
         said = "score" if kind == "benefit" else risk_name
@@ -309,6 +309,15 @@ def quantile_strata(
     rules.append(f"at least {shown[-1]}{after}")
     named = zip(ordered_names(len(rules), what), rules, strict=True)
     return Strata(tuple(Stratum(*one) for one in named), tuple(float(cut) for cut in cuts), kind)
+
+
+def _known(score: Floats, what: str) -> Floats:
+    unknown = int((~np.isfinite(score)).sum())
+    if unknown:
+        raise AnalysisError(
+            f"The {what} is missing or infinite in {unknown} of {len(score)} patients: cut-points are learned from patients who have one."
+        )
+    return score
 
 
 def risk_by_benefit_strata(
@@ -364,5 +373,5 @@ def _side(
 ) -> list[tuple[str, tuple[Condition, ...]]]:
     """Return the groups of one score of a grid: name and conditions."""
     column, words = of
-    rules = _rules_of_cuts(tuple(quantile_cuts(score, groups).tolist()), column, label, unit)
+    rules = _rules_of_cuts(tuple(quantile_cuts(_known(score, words), groups).tolist()), column, label, unit)
     return [(name, rule.conditions) for name, rule in zip(ordered_names(len(rules), words), rules, strict=True)]

@@ -12,7 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
-from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
+from trialml.errors import DataError
+from trialml.result import (
+    COLOURS,
+    Z95,
+    Estimate,
+    Result,
+    counted,
+    format_count,
+    format_number,
+    plain_text,
+    with_limits,
+)
 
 __all__ = [
     "BenefitCalibration",
@@ -271,7 +282,22 @@ def benefit_calibration(
     BenefitCalibration
         Slopes are ``sum(x y) / sum(x x)`` over patients and repeats, x and y centred in each test fold; NaN where all
         x of a fold are equal. Groups are ranges of rank among training patients.
+
+    Raises
+    ------
+    DataError
+        If a number is missing or infinite.
     """
+    for name, one in (
+        ("scores", held.score),
+        ("benefit scores", held.benefit_score),
+        ("expected benefits", held.expected),
+    ):
+        wrong = int((~np.isfinite(one)).sum())
+        if wrong:
+            raise DataError(
+                f"{name} are missing or infinite in {counted(wrong, 'place')}: leave out patients without an outcome"
+            )
     return BenefitCalibration(
         groups=_by_rank(held, groups),
         slope=_slope(held, held.benefit_score, "slope of doubly robust scores on the benefit score"),
