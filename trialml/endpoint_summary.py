@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from trialml.analysis import Analysis
 from trialml.data.analysis_set import AnalysisSet
-from trialml.data.quality import DataQuality
 from trialml.effects.primary_outcome import prediction_name
 from trialml.endpoint_verdicts import OutcomeFacts, outcome_decision
 from trialml.models import model_named
 from trialml.report.document import Finding, Summary
 from trialml.result import format_count, format_number
 from trialml.strata.strata import strata_made_by
-from trialml.verdicts import arm_words, equals, interval_words
+from trialml.verdicts import arm_words, data_doubts, equals, interval_words, lowered
 
 __all__ = ["outcome_leads", "outcome_limitations", "summarise_outcome"]
 
@@ -35,7 +34,9 @@ def summarise_outcome(analysis: Analysis) -> Summary:
         if not facts.binary
         else f"does {experimental} change how many patients have the event ({label}) compared with {control}"
     )
-    question = f"In {_lower(population)}: {does}? Who does badly, who benefits most, and what should the next trial be?"
+    question = (
+        f"In {lowered(population)}: {does}? Who does badly, who benefits most, and what should the next trial be?"
+    )
     return Summary(
         question=question,
         answer=_findings(analysis, facts),
@@ -152,20 +153,7 @@ def _certainty(analysis: Analysis, facts: OutcomeFacts) -> list[str]:
             f"{format_count(left)} of {format_count(flow.read)} patients of the file are not analysed (see Patients analysed): the effect "
             "is that of patients with a recorded outcome, which is the effect in all only if outcomes are missing at random."
         )
-    if flow.randomised is not None and flow.randomised > flow.read:
-        sure.append(
-            f"{format_count(flow.randomised - flow.read)} of {format_count(flow.randomised)} randomised patients are not in the data file."
-        )
-    errors = int(analysis.only(DataQuality).scalars().get("errors", 0))
-    if errors:
-        sure.append(
-            f"The checks of the data found {format_count(errors)} error{'' if errors == 1 else 's'}: see Data quality."
-        )
-    return sure
-
-
-def _lower(words: str) -> str:
-    return words[:1].lower() + words[1:] if words[1:2].islower() else words
+    return sure + data_doubts(analysis)
 
 
 def outcome_leads(analysis: Analysis) -> dict[str, str]:

@@ -7,8 +7,6 @@ from typing import Any
 
 from trialml.analysis import Analysis
 from trialml.data.adverse_events import AdverseEvents, harm_limitations
-from trialml.data.analysis_set import AnalysisSet
-from trialml.data.quality import DataQuality
 from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.models import model_named
 from trialml.models.cox_model import CoxModel
@@ -19,7 +17,7 @@ from trialml.risk_patients import ARM_WORDS, coefficients_model
 from trialml.strata.benefit_harm import BenefitHarm
 from trialml.strata.strata import strata_made_by
 from trialml.survival.proportional_hazards import ProportionalHazards
-from trialml.verdicts import Facts, arm_words, decision_words, equals, interval_words
+from trialml.verdicts import Facts, arm_words, data_doubts, decision_words, equals, interval_words, lowered
 
 __all__ = ["QUICK", "chapter_leads", "limitations", "summarise"]
 
@@ -33,7 +31,7 @@ def summarise(analysis: Analysis) -> Summary:
     study, endpoint = analysis.study, analysis.trial.endpoint
     experimental, control = arm_words(analysis)
     question = (
-        f"In {_lower(study.estimand.population)}: does {experimental} delay the event ({endpoint.label}) compared with {control}? "
+        f"In {lowered(study.estimand.population)}: does {experimental} delay the event ({endpoint.label}) compared with {control}? "
         "Who is at high risk, who benefits most, and what should the next trial be?"
     )
     return Summary(
@@ -173,21 +171,7 @@ def _certainty(analysis: Analysis, facts: Facts) -> list[str]:
         f"The risk model was judged on patients not used for fitting, but of the same trial: calibration slope under control "
         f"{interval_words(calibrated)}."
     )
-    flow = analysis.only(AnalysisSet)
-    if flow.randomised is not None and flow.randomised > flow.read:
-        sure.append(
-            f"{format_count(flow.randomised - flow.read)} of {format_count(flow.randomised)} randomised patients are not in the data file."
-        )
-    errors = int(analysis.only(DataQuality).scalars().get("errors", 0))
-    if errors:
-        sure.append(
-            f"The checks of the data found {format_count(errors)} error{'' if errors == 1 else 's'}: see Data quality."
-        )
-    return sure
-
-
-def _lower(words: str) -> str:
-    return words[:1].lower() + words[1:] if words[1:2].islower() else words
+    return sure + data_doubts(analysis)
 
 
 def chapter_leads(analysis: Analysis) -> dict[str, str]:

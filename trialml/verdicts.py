@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trialml.analysis import Analysis
+from trialml.data.analysis_set import AnalysisSet
+from trialml.data.quality import DataQuality
 from trialml.design.enrichment_plan import EnrichmentPlan
 from trialml.effects.contrast import HAZARD_RATIO, Contrast
 from trialml.effects.heterogeneity import Heterogeneity
@@ -18,7 +20,17 @@ from trialml.validation.benefit import BenefitCalibration
 from trialml.validation.calibration import Calibration
 from trialml.validation.discrimination import Discrimination
 
-__all__ = ["Facts", "Verdicts", "arm_words", "decision_words", "equals", "interval_words", "verdicts"]
+__all__ = [
+    "Facts",
+    "Verdicts",
+    "arm_words",
+    "data_doubts",
+    "decision_words",
+    "equals",
+    "interval_words",
+    "lowered",
+    "verdicts",
+]
 
 SMALLEST_C = 0.55
 """PASS needs at least this as the lower limit of C within arms. The limits are those of ``mlflow/promotion.toml``."""
@@ -114,6 +126,26 @@ def interval_words(estimate: Estimate) -> str:
     unit = f" {estimate.unit}" if estimate.unit else ""
     low, high = format_number(estimate.low), format_number(estimate.high)
     return f"{format_number(estimate.value)}{unit} ({100 * estimate.level:g}% CI {low} to {high})"
+
+
+def data_doubts(analysis: Analysis) -> list[str]:
+    """Return what the data themselves leave open: patients not in the file, and errors that the checks found."""
+    flow, found = analysis.only(AnalysisSet), []
+    if flow.randomised is not None and flow.randomised > flow.read:
+        found.append(
+            f"{format_count(flow.randomised - flow.read)} of {format_count(flow.randomised)} randomised patients are not in the data file."
+        )
+    errors = int(analysis.only(DataQuality).scalars().get("errors", 0))
+    if errors:
+        found.append(
+            f"The checks of the data found {format_count(errors)} error{'' if errors == 1 else 's'}: see Data quality."
+        )
+    return found
+
+
+def lowered(words: str) -> str:
+    """Return words as they stand within a sentence: an abbreviation keeps its capital."""
+    return words[:1].lower() + words[1:] if words[1:2].islower() else words
 
 
 def arm_words(analysis: Analysis) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from trialml.effects.endpoint_contrast import EndpointContrast, not_estimable, r
 from trialml.effects.two_arms import checked_cells, checked_outcome
 from trialml.errors import AnalysisError, DataError
 from trialml.result import Estimate
-from trialml.survival.intervals import normal_quantile
+from trialml.survival.intervals import normal_quantile, wilson_limits
 
 __all__ = [
     "BinaryContrast",
@@ -119,8 +119,8 @@ def newcombe_interval(x1: int, n1: int, x0: int, n0: int, level: float = 0.95) -
     """
     p1, p0 = checked_proportions(x1, n1, x0, n0)
     z = normal_quantile(level)
-    low1, high1 = _wilson(p1, n1, z)
-    low0, high0 = _wilson(p0, n0, z)
+    low1, high1 = wilson_limits(p1, n1, z)
+    low0, high0 = wilson_limits(p0, n0, z)
     d = p1 - p0
     return Interval(d - math.hypot(p1 - low1, high0 - p0), d + math.hypot(high1 - p1, p0 - low0))
 
@@ -178,12 +178,6 @@ def restricted_control(x1: float, n1: float, x0: float, n0: float, t: float) -> 
     p = math.copysign(math.sqrt(max(l2**2 / (3 * l3) ** 2 - l1 / (3 * l3), 0.0)), q)
     angle = (math.pi + math.acos(min(1.0, max(-1.0, q / p**3 if p else 1.0)))) / 3
     return min(max(2 * p * math.cos(angle) - l2 / (3 * l3), 0.0, -t), 1.0, 1.0 - t)
-
-
-def _wilson(p: float, n: int, z: float) -> tuple[float, float]:
-    centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
-    return (0.0 if p == 0 else low), (1.0 if p == 1 else high)
 
 
 def checked_proportions(x1: int, n1: int, x0: int, n0: int) -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""Confidence limits of a survival probability, and times read off a survival curve."""
+"""Confidence limits of a proportion and of a survival probability, and times read off a survival curve."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import special
 from trialml.errors import DataError
 from trialml.survival.ties import Array
 
-__all__ = ["Interval", "crossing_time", "normal_quantile", "survival_limits"]
+__all__ = ["Interval", "crossing_time", "normal_quantile", "survival_limits", "wilson_limits"]
 
 Interval = Literal["plain", "log", "log-log", "logit", "arcsin"]
 INTERVALS: tuple[str, ...] = ("plain", "log", "log-log", "logit", "arcsin")
@@ -21,6 +22,30 @@ def normal_quantile(level: float) -> float:
     if not 0 < level < 1:
         raise DataError(f"level is {level}, but a confidence level is between 0 and 1, such as 0.95")
     return float(special.ndtri(0.5 + level / 2))
+
+
+def wilson_limits(share: float, n: int, z: float) -> tuple[float, float]:
+    """Return Wilson's limits of a proportion.
+
+    Parameters
+    ----------
+    share, n
+        The proportion, and of how many.
+    z
+        Normal quantile of the level.
+
+    Returns
+    -------
+    low, high : float
+        ``(p + z^2 / (2 n) -+ z sqrt(p (1 - p) / n + z^2 / (4 n^2))) / (1 + z^2 / n)``; exactly 0 and 1 where the proportion is.
+
+    References
+    ----------
+    Wilson EB. Probable inference, the law of succession, and statistical inference. J Am Stat Assoc 1927;22:209-212.
+    """
+    middle, scale = share + z**2 / (2 * n), 1 + z**2 / n
+    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (0.0 if share == 0 else (middle - half) / scale), (1.0 if share == 1 else (middle + half) / scale)
 
 
 def survival_limits(survival: Array, se_log: Array, interval: Interval, level: float) -> tuple[Array, Array]:

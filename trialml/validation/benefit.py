@@ -12,18 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
-from trialml.errors import DataError
-from trialml.result import (
-    COLOURS,
-    Z95,
-    Estimate,
-    Result,
-    counted,
-    format_count,
-    format_number,
-    plain_text,
-    with_limits,
-)
+from trialml.result import COLOURS, Z95, Estimate, Result, format_count, format_number, plain_text, with_limits
+from trialml.validation.held_predictions import refuse_unknown
 
 __all__ = [
     "BenefitCalibration",
@@ -288,16 +278,7 @@ def benefit_calibration(
     DataError
         If a number is missing or infinite.
     """
-    for name, one in (
-        ("scores", held.score),
-        ("benefit scores", held.benefit_score),
-        ("expected benefits", held.expected),
-    ):
-        wrong = int((~np.isfinite(one)).sum())
-        if wrong:
-            raise DataError(
-                f"{name} are missing or infinite in {counted(wrong, 'place')}: leave out patients without an outcome"
-            )
+    refuse_unknown({"scores": held.score, "benefit scores": held.benefit_score, "expected benefits": held.expected})
     return BenefitCalibration(
         groups=_by_rank(held, groups),
         slope=_slope(held, held.benefit_score, "slope of doubly robust scores on the benefit score"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError, DataError
 from trialml.result import Z95, Estimate, Kind, Result, format_count, kind_words
 from trialml.survival.auc import weighted_auc
+from trialml.survival.intervals import wilson_limits
 from trialml.survival.ipcw import checked_risk, standard_error
 from trialml.validation.measured import (
     BY_ARM,
@@ -27,7 +28,7 @@ from trialml.validation.measured import (
     measured_table,
 )
 
-__all__ = ["BinaryPerformance", "binary_performance", "known_events", "wilson"]
+__all__ = ["BinaryPerformance", "binary_performance", "known_events"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -217,21 +218,13 @@ def _losses(happened: Flags, risk: Floats) -> dict[str, Floats]:
         return {"Brier score": (happened - risk) ** 2, "logarithmic loss": -np.log(given)}
 
 
-def wilson(share: float, n: int) -> tuple[float, float, float]:
-    """Return a share of n with Wilson's limits, which stay within 0 and 1."""
-    scale = 1 + Z95**2 / n
-    middle = (share + Z95**2 / (2 * n)) / scale
-    half = Z95 / scale * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    return share, max(middle - half, 0.0), min(middle + half, 1.0)
-
-
 def _proportion(member: Flags, among: Flags) -> Measured:
     m, n = int(among.sum()), among.size
     if m == 0:
         return Measured(math.nan, math.nan, math.nan, math.nan, np.full(n, np.nan))
     share = float((member & among).sum()) / m
     se = math.sqrt(share * (1 - share) / m)
-    return Measured(*wilson(share, m), se, among * (member - share) * (n / m))
+    return Measured(share, *wilson_limits(share, m, Z95), se, among * (member - share) * (n / m))
 
 
 def _f1(happened: Flags, said: Flags) -> Measured:

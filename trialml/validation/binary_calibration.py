@@ -15,8 +15,9 @@ from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError, DataError
 from trialml.result import COLOURS, Z95, Estimate, Kind, Result, format_count, kind_words, with_limits
 from trialml.survival.binomial import recalibration
+from trialml.survival.intervals import wilson_limits
 from trialml.survival.ipcw import checked_risk
-from trialml.validation.binary import known_events, wilson
+from trialml.validation.binary import known_events
 from trialml.validation.calibration import risk_groups
 
 __all__ = ["BinaryCalibration", "binary_calibration", "logistic_slope", "observed_share_over_expected"]
@@ -237,7 +238,8 @@ def _by_group(happened: Flags, risk: Floats, groups: int) -> pd.DataFrame:
     rows = []
     for group in np.unique(place):
         own = place == group
-        share, low, high = wilson(float(happened[own].mean()), int(own.sum()))
+        share = float(happened[own].mean())
+        low, high = wilson_limits(share, int(own.sum()), Z95)
         counts = {"group": names[group], "n": int(own.sum()), "events": float(happened[own].sum())}
         rows.append(counts | {"predicted": float(risk[own].mean()), "observed": share, "low": low, "high": high})
     frame = pd.DataFrame(rows)

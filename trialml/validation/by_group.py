@@ -31,7 +31,7 @@ from trialml.survival.concordance import concordance
 from trialml.survival.ipcw import FEWEST_AT_RISK, Outcome, checked_outcome, checked_risk
 from trialml.survival.ties import checked_labels, not_after
 
-__all__ = ["FEWEST_EVENTS", "GroupPerformance", "performance_by_group"]
+__all__ = ["FEWEST_EVENTS", "GroupPerformance", "draw_groups", "group_numbers", "group_rows", "performance_by_group"]
 
 FEWEST_EVENTS = 20
 """With fewer events by the horizon a group's numbers say nothing, and none is given."""
@@ -95,41 +95,59 @@ class GroupPerformance(Result):
 
     def scalars(self) -> dict[str, float]:
         """Return each judged group's numbers with limits, and how many groups are insufficient."""
-        numbers = {f"insufficient_groups_{self.factor}": float((self.groups["verdict"] == "insufficient").sum())}
-        for row in self.measures.dropna(subset=["value"]).itertuples():
-            short = row.measure.lower().replace("'", "")
-            name = f"{short}_{self.factor}_{row.group}_{self.horizon:g}{self.unit}_{self.kind}".replace(" ", "_")
-            numbers |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
-        return numbers
+        return group_numbers(self.groups, self.measures, self.factor, f"{self.horizon:g}{self.unit}_{self.kind}")
 
     def table(self) -> pd.DataFrame:
         """Return groups as rows and measures as columns, in words."""
-        rows = []
-        for group in self.groups.itertuples():
-            own = self.measures[self.measures["group"] == group.group]
-            words = [
-                "insufficient" if group.verdict != "estimated"
-                else f"{format_number(row.value)} ({format_number(row.low)} to {format_number(row.high)})"
-                for row in own.itertuples()
-            ]  # fmt: skip
-            counts = ["suppressed" if math.isnan(one) else format_count(one) for one in (group.n, group.events)]
-            rows.append((group.group, *counts, *words))
+        rows = group_rows(self.groups, self.measures, ("n", "events"))
         return pd.DataFrame(rows, columns=[self.factor, "Patients", "Events", *MEASURES])
 
     def draw(self, figure: Any) -> None:
         """Draw observed over expected and AUC of the judged groups."""
-        names = self.groups["group"].tolist()
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes, measure, right_value in ((left, "observed over expected", 1.0), (right, "AUC", None)):
-            rows = self.measures[self.measures["measure"] == measure].set_index("group").loc[names]
-            place = np.arange(len(names))
-            spread = np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
-            axes.errorbar(rows["value"], place, xerr=spread, fmt="o", color=COLOURS["experimental"], capsize=3)
-            if right_value is not None:
-                axes.axvline(right_value, color=COLOURS["reference"], linestyle="--", linewidth=1)
-            axes.set_xlabel(f"{measure} (95% CI)")
-            axes.set_yticks(place, [plain_text(name) for name in names])
-        left.invert_yaxis()
+        draw_groups(figure, self.groups, self.measures, ("observed over expected", "AUC"), right=1.0)
+
+
+def group_numbers(groups: pd.DataFrame, measures: pd.DataFrame, factor: str, of: str) -> dict[str, float]:
+    """Return each judged group's numbers with limits by name, and how many groups are insufficient; `of` ends the names."""
+    numbers = {f"insufficient_groups_{factor}": float((groups["verdict"] == "insufficient").sum())}
+    for row in measures.dropna(subset=["value"]).itertuples():
+        short = row.measure.lower().replace("'", "").replace("²", "2")
+        name = f"{short}_{factor}_{row.group}_{of}".replace(" ", "_")
+        numbers |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
+    return numbers
+
+
+def group_rows(groups: pd.DataFrame, measures: pd.DataFrame, counts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return a row of words for each group: its name, its counts, its measures with limits."""
+    rows = []
+    for group in groups.to_dict("records"):
+        own = measures[measures["group"] == group["group"]]
+        words = [
+            f"{format_number(row.value)} ({format_number(row.low)} to {format_number(row.high)})"
+            if group["verdict"] == "estimated"
+            else "insufficient"
+            for row in own.itertuples()
+        ]
+        shown = ["suppressed" if math.isnan(group[name]) else format_count(group[name]) for name in counts]
+        rows.append((group["group"], *shown, *words))
+    return rows
+
+
+def draw_groups(
+    figure: Any, groups: pd.DataFrame, measures: pd.DataFrame, shown: tuple[str, str], *, right: float
+) -> None:
+    """Draw two measures of the judged groups side by side, a line where the first one would be right."""
+    names = groups["group"].tolist()
+    first, second = figure.subplots(1, 2, sharey=True)
+    for axes, measure in zip((first, second), shown, strict=True):
+        rows = measures[measures["measure"] == measure].set_index("group").loc[names]
+        values = rows["value"].to_numpy()
+        spread = np.abs(rows[["low", "high"]].to_numpy().T - values)
+        axes.errorbar(values, np.arange(len(names)), xerr=spread, fmt="o", color=COLOURS["experimental"], capsize=3)
+        axes.set_xlabel(f"{measure} (95% CI)")
+        axes.set_yticks(np.arange(len(names)), [plain_text(name) for name in names])
+    first.axvline(right, color=COLOURS["reference"], linestyle="--", linewidth=1)
+    first.invert_yaxis()
 
 
 def performance_by_group(

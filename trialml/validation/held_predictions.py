@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from trialml.data.folds import splits
 from trialml.errors import DataError
+from trialml.result import counted
 from trialml.validation.endpoint_measures import Observed
 from trialml.validation.nested_crossvalidation import nested_predictions
 
-__all__ = ["HeldPredictions", "crossvalidate"]
+__all__ = ["HeldPredictions", "crossvalidate", "refuse_unknown"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -96,3 +97,19 @@ def crossvalidate(
                 own, same = train[arm[train] == flag], test[arm[test] == flag]
                 by_arm[repeat, same] = observed.null(own) if own.size else held.null[repeat, same]
     return HeldPredictions(held.value[0], held.score[0], held.null, by_arm, held.fold)
+
+
+def refuse_unknown(named: Mapping[str, Floats]) -> None:
+    """Refuse numbers of patients, by what they are called, of which some are missing or infinite.
+
+    Raises
+    ------
+    DataError
+        Which names the first kind.
+    """
+    for name, numbers in named.items():
+        wrong = int((~np.isfinite(numbers)).sum())
+        if wrong:
+            raise DataError(
+                f"{name} are missing or infinite in {counted(wrong, 'place')}: leave out patients without an outcome"
+            )

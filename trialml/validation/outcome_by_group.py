@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from trialml.data.disclosure import suppressed
 from trialml.errors import AnalysisError, DataError
-from trialml.result import COLOURS, Estimate, Kind, Result, counted, format_count, format_number, kind_words, plain_text
+from trialml.result import Estimate, Kind, Result, counted, kind_words
 from trialml.survival.ties import checked_labels
 from trialml.validation.binary import binary_performance
 from trialml.validation.binary_calibration import binary_calibration
-from trialml.validation.by_group import FEWEST_EVENTS
+from trialml.validation.by_group import FEWEST_EVENTS, draw_groups, group_numbers, group_rows
 from trialml.validation.continuous import continuous_performance
 
 __all__ = ["OutcomeGroups", "outcome_by_group"]
@@ -86,43 +86,18 @@ class OutcomeGroups(Result):
 
     def scalars(self) -> dict[str, float]:
         """Return each judged group's numbers with limits, and how many groups are insufficient."""
-        numbers = {f"insufficient_groups_{self.factor}": float((self.groups["verdict"] == "insufficient").sum())}
-        for row in self.measures.dropna(subset=["value"]).itertuples():
-            short = row.measure.lower().replace("²", "2")
-            name = f"{short}_{self.factor}_{row.group}_{self.kind}".replace(" ", "_")
-            numbers |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
-        return numbers
+        return group_numbers(self.groups, self.measures, self.factor, self.kind)
 
     def table(self) -> pd.DataFrame:
         """Return groups as rows and measures as columns, in words."""
-        rows = []
-        for group in self.groups.itertuples():
-            own = self.measures[self.measures["group"] == group.group]
-            words = [
-                f"{format_number(row.value)} ({format_number(row.low)} to {format_number(row.high)})"
-                if group.verdict == "estimated"
-                else "insufficient"
-                for row in own.itertuples()
-            ]
-            counts = [group.n, group.events] if self.binary else [group.n]
-            shown = ["suppressed" if math.isnan(one) else format_count(one) for one in counts]
-            rows.append((group.group, *shown, *words))
+        rows = group_rows(self.groups, self.measures, ("n", "events") if self.binary else ("n",))
         heads = ["Patients", "With the event"] if self.binary else ["Patients"]
         return pd.DataFrame(rows, columns=[self.factor, *heads, *self._names])
 
     def draw(self, figure: Any) -> None:
         """Draw calibration and discrimination of the judged groups."""
-        names = self.groups["group"].tolist()
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes, measure in ((left, self._names[0]), (right, self._names[2])):
-            rows = self.measures[self.measures["measure"] == measure].set_index("group").loc[names]
-            values = rows["value"].to_numpy()
-            spread = np.abs(rows[["low", "high"]].to_numpy().T - values)
-            axes.errorbar(values, np.arange(len(names)), xerr=spread, fmt="o", color=COLOURS["experimental"], capsize=3)
-            axes.set_xlabel(f"{measure} (95% CI)")
-            axes.set_yticks(np.arange(len(names)), [plain_text(name) for name in names])
-        left.axvline(1.0 if self.binary else 0.0, color=COLOURS["reference"], linestyle="--", linewidth=1)
-        left.invert_yaxis()
+        shown = (self._names[0], self._names[2])
+        draw_groups(figure, self.groups, self.measures, shown, right=1.0 if self.binary else 0.0)
 
 
 def outcome_by_group(

@@ -27,6 +27,7 @@ from trialml.result import (
     with_limits,
 )
 from trialml.validation.benefit import HeldOutBenefit, repeated_se, rmst_scale
+from trialml.validation.held_predictions import refuse_unknown
 from trialml.validation.rank_weighted import rank_weighted
 
 __all__ = ["TargetingCurve", "targeting_curve"]
@@ -233,12 +234,7 @@ def _checked(held: HeldOutBenefit) -> tuple[Floats, Floats, NDArray[np.intp]]:
             f"scores have shape {score.shape}, benefit scores {rank.shape} and folds {fold.shape}: pass one of each for every repeat "
             "and patient"
         )
-    for name, one in (("scores", score), ("benefit scores", rank)):
-        wrong = int((~np.isfinite(one)).sum())
-        if wrong:
-            raise DataError(
-                f"{name} are missing or infinite in {counted(wrong, 'place')}: leave out patients without an outcome"
-            )
+    refuse_unknown({"scores": score, "benefit scores": rank})
     fewest = min(int(np.unique(row, return_counts=True)[1].min()) for row in fold)
     if fewest < FEWEST:
         raise AnalysisError(
