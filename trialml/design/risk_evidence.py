@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -99,12 +99,23 @@ class RiskEvidence(Result):
                 f"the shares of the bins of risk sum to {self.bins['share'].sum():g}: give shares above 0 that sum to 1"
             )
 
+    def replaced(self, **changes: object) -> RiskEvidence:
+        """Return this evidence with some fields changed, checked anew."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
     def frame(self) -> pd.DataFrame:
         """Return the bins with what the model's performance is."""
         bins = self.bins if len(self.bins) else pd.DataFrame({"risk": [math.nan], "share": [1.0]})
-        named = {"observed": self.observed, "concordance": self.concordance, "slope": self.slope, "r_squared": self.r_squared}
+        named = {
+            "observed": self.observed,
+            "concordance": self.concordance,
+            "slope": self.slope,
+            "r_squared": self.r_squared,
+        }
         columns = {
-            f"{name}{side}": getattr(one, side[1:] or "value") for name, one in named.items() for side in ("", "_low", "_high")
+            f"{name}{side}": getattr(one, side[1:] or "value")
+            for name, one in named.items()
+            for side in ("", "_low", "_high")
         }
         return bins.assign(**columns)
 
