@@ -6,8 +6,8 @@ under both arms gives (`bridge_truth.py`): success is rejecting in a population 
 rejecting in one whose effect is below it, and "net" is success less false claims. Given a truth the next trial is not simulated but
 integrated (the adaptive option alone is simulated), so that the errors come from the first trial.
 
-Beside it, at the same budget: always all comers; naive enrichment (the third ranked highest, on the effects in the patients who made the
-rule, without shrinkage and without a gate); and an oracle who knows every patient's true effect, and takes the best rule and option.
+Beside it, at the same budget: always all comers; naive enrichment (the option and the cut, of the same thirds or of any tenth, with the
+largest power at the effects in the patients who made the rule: no shrinkage, no gate); and an oracle who knows every patient's true effect, and takes the best rule and option.
 
 Run: python benchmarks/bridge.py [--hours 1] [--jobs 1] [--cells N,1000] > benchmarks/bridge.txt
 Shards stay in benchmarks/cells/bridge; without --hours it prints what stands there.
@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import argparse
 import platform
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from trialml.design.bridge_options import Chances, PlannedOption, planned_option
 from trialml.design.bridge_setting import TrialSetting
 from trialml.design.recommendation import Gate, recommend
 from trialml.design.response_evidence import GroupEvidence, PlannedEndpoint, ResponseEvidence, Validation
+from trialml.design.rule_choice import choose_rule
 from trialml.effects.scores import crossfit_scores, fit_nuisance
 from trialml.effects.shrinkage import shrink
 from trialml.errors import AnalysisError
@@ -40,6 +42,7 @@ from trialml.models.ridge_scores import RidgeScores
 from trialml.strata.population import StratumOutcomes, population_numbers
 from trialml.validation.benefit import benefit_calibration, crossvalidate_response
 
+Truths = Callable[[float], ResponseEvidence | None]
 FOLDER = Path(__file__).parent / "cells" / "bridge"
 SIZES = (300, 500, 1000, 2000)
 REPEATS, FOLDS, GATE, MONTHS = 6, 5, Gate(), 12.0
@@ -47,7 +50,10 @@ MINIMUM = 0.8
 FEWEST_EVENTS = 200
 """That a response model must be learned from to pass its validation (`mlflow/promotion.toml`)."""
 POWER = 0.8
-WISHED = {"nothing to find": 1000, "something to find": 400}
+ECONOMIES = {"screening cheap": 1.0, "screening dear": 10.0}
+CUTS = (2 / 3, 1 / 3)
+"""Thirds of the benefit score, cut at either place; the first is planned with where the gate is closed."""
+TENTHS = tuple(place / 10 for place in range(2, 10))
 
 
 def endpoint() -> PlannedEndpoint:
@@ -75,14 +81,14 @@ def evidence(effects, errors, hazards, count: float, n: int, **known: Any) -> Re
     )
 
 
-def setting(budget: float | None = None) -> TrialSetting:
-    """Return the next trial: 30 screened a month, a year's follow-up, a patient as dear as ten screenings."""
+def setting(economy: str, budget: float | None = None) -> TrialSetting:
+    """Return the next trial: 30 screened a month, a year's follow-up, and what screening costs beside a patient at 10."""
     return TrialSetting(
         screened_per_month=30.0,
         follow_up_months=12.0,
         minimum_effect=MINIMUM,
         power=POWER,
-        cost_screen=1.0,
+        cost_screen=ECONOMIES[economy],
         cost_patient=10.0,
         budget=budget,
         dropout_per_month=1 / (3 * MONTHS),
@@ -101,8 +107,8 @@ def truth_of(patients: Pool, inside: np.ndarray) -> ResponseEvidence:
     )
 
 
-@lru_cache(maxsize=None)
-def all_comers(scenario: str) -> tuple[float, float, float, float]:
+@cache
+def all_comers(scenario: str, economy: str) -> tuple[float, float, float, float]:
     """Return budget, power, true benefit of all comers, and the oracle's net, of a scenario."""
     patients = pool(scenario)
     everyone = patients.group(np.ones(len(patients.x), dtype=bool))
@@ -110,13 +116,13 @@ def all_comers(scenario: str) -> tuple[float, float, float, float]:
     # Where nothing works the budget is that of a hazard ratio of .7, so that false claims are counted.
     planned = -benefit if benefit > 0.05 else float(np.log(0.7))
     half = evidence([planned] * 2, [1e-4] * 2, [everyone.control_hazard] * 2, len(patients.x) / 2, len(patients.x))
-    option = planned_options(half, setting())["all comers"]
+    option = planned_options(half, setting(economy))["all comers"]
     budget = option.cost
     power = float(option.chances([benefit], [benefit]).full_only[0])
     nets = [power if benefit >= -np.log(MINIMUM) else 0.0]
     for rule in best_rules(scenario):
         truth = truth_of(patients, rule)
-        for found in planned_options(truth, setting(budget)).values():
+        for found in planned_options(truth, setting(economy, budget)).values():
             if found.feasible:
                 right, wrong = judged(found, truth, benefit)
                 nets.append(right - wrong)
@@ -137,7 +143,7 @@ def judged(option: PlannedOption, truth: ResponseEvidence, overall: float) -> tu
 
 
 def replicate(scenario: str, n: int, seed: int) -> dict[str, Any]:
-    """Return for one trial what the bridge and naive enrichment choose, and what comes of it."""
+    """Return for one trial what the bridge and naive enrichment choose, and what comes of it, by what screening costs."""
     generator = np.random.default_rng([seed, n, SCENARIOS.index(scenario), 11])
     X, time, event, arm = trial(scenario, n, generator)
     p = _global_p(X, time, event, arm, seed)
@@ -146,63 +152,95 @@ def replicate(scenario: str, n: int, seed: int) -> dict[str, Any]:
     scores = crossfit_scores(X, time, event, arm, folds=FOLDS, seed=seed, **known)
     final = RidgeScores(seed=seed, repeats=2).fit(X, scores)
     own, patients = final.benefit_score(X), pool(scenario)
-    cut = float(np.quantile(own, 2 / 3))
-    selected = final.benefit_score(pd.DataFrame(patients.x, columns=X.columns)) >= cut
-    truth = truth_of(patients, selected) if 0.02 < selected.mean() < 0.98 else None
-    naive = _naive(scenario, outcomes, own >= cut, truth)
-    row: dict[str, Any] = {"p": p, "naive": naive}
-    if p >= GATE.level or truth is None:
-        # The gate is closed whatever the strata say.
-        return row | {"option": "all comers"} | _as_all_comers(scenario)
-    found = _evidence(X, outcomes, known, seed, p, final)
-    return row | _chosen(scenario, found, truth)
+    ranked = final.benefit_score(pd.DataFrame(patients.x, columns=X.columns))
+    truths: dict[float, ResponseEvidence | None] = {}
+
+    def truth(place: float) -> ResponseEvidence | None:
+        if place not in truths:
+            selected = ranked >= np.quantile(own, place)
+            truths[place] = truth_of(patients, selected) if 0.02 < selected.mean() < 0.98 else None
+        return truths[place]
+
+    apparent = {
+        place: _apparent(outcomes, own >= np.quantile(own, place)) for place in sorted({*CUTS, *TENTHS}, reverse=True)
+    }
+    # The gate is closed by the test alone, whatever the strata say.
+    found = _evidence(X, outcomes, known, seed, p, final) if p < GATE.level and truth(CUTS[0]) is not None else None
+    row: dict[str, Any] = {"p": p}
+    for economy in ECONOMIES:
+        row[economy] = {
+            "bridge": _chosen(scenario, economy, found, truth),
+            "naive": _naive(scenario, economy, {place: apparent[place] for place in CUTS}, truth),
+            "naive, any tenth": _naive(scenario, economy, {place: apparent[place] for place in TENTHS}, truth),
+        }
+    return row
 
 
-def _as_all_comers(scenario: str) -> dict[str, float]:
-    _, power, benefit, _ = all_comers(scenario)
+def _as_all_comers(scenario: str, economy: str) -> list[Any]:
+    _, power, benefit, _ = all_comers(scenario, economy)
     right = power if benefit >= -np.log(MINIMUM) else 0.0
-    return {"right": right, "wrong": power - right}
+    return ["all comers", _short(right), _short(power - right)]
 
 
-def _chosen(scenario: str, found: ResponseEvidence | None, truth: ResponseEvidence) -> dict[str, Any]:
-    """Return the option that the bridge takes on its evidence, and what comes of it."""
-    budget, _, benefit, _ = all_comers(scenario)
+def _short(number: float) -> float:
+    return float(f"{number:.5g}")
+
+
+def _chosen(scenario: str, economy: str, found: ResponseEvidence | None, truth: Truths) -> list[Any]:
+    """Return the option that the bridge takes on its evidence, success and false claims."""
+    budget, _, benefit, _ = all_comers(scenario, economy)
     if found is None:
-        return {"option": "all comers"} | _as_all_comers(scenario)
+        return _as_all_comers(scenario, economy)
     try:
-        chosen = recommend(found, setting(budget), gate=GATE, draws=128).option
-        option = planned_options(found, setting(budget))[chosen]
+        rule = choose_rule(found, setting(economy, budget), gate=GATE, draws=128)
     except AnalysisError:
         # Effects that favour control are no ground for a trial: nothing is claimed, and nothing won.
-        return {"option": "no trial", "right": 0.0, "wrong": 0.0}
-    if chosen == "all comers":
-        return {"option": chosen} | _as_all_comers(scenario)
-    right, wrong = judged(option, truth, benefit)
-    return {"option": chosen, "right": float(f"{right:.5g}"), "wrong": float(f"{wrong:.5g}")}
+        return ["no trial", 0.0, 0.0]
+    chosen = recommend(rule.evidence, setting(economy, budget), gate=GATE, judged=rule.judged).option
+    true = truth(CUTS[0] if rule.evidence.share < 0.5 else CUTS[1])
+    if chosen == "all comers" or true is None:
+        return _as_all_comers(scenario, economy)
+    right, wrong = judged(rule.judged.options[chosen], true, benefit)
+    return [f"{chosen}, {'highest' if rule.evidence.share < 0.5 else 'upper two'}", _short(right), _short(wrong)]
 
 
-def _naive(scenario: str, outcomes: StratumOutcomes, inside: np.ndarray, truth: ResponseEvidence | None) -> list[Any]:
-    """Return option, success and false claims of whoever trusts the effects in the patients that made the rule."""
-    budget, _, benefit, _ = all_comers(scenario)
-    come = _as_all_comers(scenario)
-    if truth is None:
-        return ["all comers", come["right"], come["wrong"]]
+def _apparent(outcomes: StratumOutcomes, inside: np.ndarray) -> ResponseEvidence | None:
+    """Return what the patients that made the rule say of it, unshrunken."""
     sides = [population_numbers(outcomes, _NoScores(len(inside)), one[None, :], TAU, 1.0) for one in (inside, ~inside)]
     effects, errors = ([side[name] for side in sides] for name in ("log_hazard_ratio", "log_hazard_ratio_se"))
     hazards = [side["control_hazard_per_month"] for side in sides]
     if not np.isfinite(effects + errors + hazards).all():
-        return ["all comers", come["right"], come["wrong"]]
-    apparent = evidence(effects, errors, hazards, float(inside.sum()), len(inside))
-    try:
-        options = planned_options(apparent, setting(budget))
-    except AnalysisError:
+        return None
+    return evidence(effects, errors, hazards, float(inside.sum()), len(inside))
+
+
+def _naive(scenario: str, economy: str, rules: dict[float, ResponseEvidence | None], truth: Truths) -> list[Any]:
+    """Return option, success and false claims of whoever trusts the effects in the patients that made the rule."""
+    budget, _, benefit, _ = all_comers(scenario, economy)
+    best, taken = -1.0, None
+    for place, apparent in rules.items():
+        if apparent is None or truth(place) is None:
+            continue
+        try:
+            options = planned_options(apparent, setting(economy, budget))
+        except AnalysisError:
+            continue
+        b_in, b_out = ([one] for one in apparent.benefit_mean)
+        everyone = float(options["all comers"].chances(b_in, b_out).full_only[0])
+        alone = float(options["enriched"].chances(b_in, b_out).stratum_only[0]) if options["enriched"].feasible else 0.0
+        if everyone > best + 1e-9:
+            best, taken = everyone, None
+        if alone > best + 1e-9:
+            best, taken = alone, (place, options["enriched"])
+    if best < 0:
         return ["no trial", 0.0, 0.0]
-    b_in, b_out = ([one] for one in apparent.benefit_mean)
-    alone = float(options["enriched"].chances(b_in, b_out).stratum_only[0]) if options["enriched"].feasible else 0.0
-    if alone <= float(options["all comers"].chances(b_in, b_out).full_only[0]):
-        return ["all comers", come["right"], come["wrong"]]
-    right, wrong = judged(options["enriched"], truth, benefit)
-    return ["enriched", float(f"{right:.5g}"), float(f"{wrong:.5g}")]
+    if taken is None:
+        return _as_all_comers(scenario, economy)
+    place, option = taken
+    true = truth(place)
+    assert true is not None
+    right, wrong = judged(option, true, benefit)
+    return [f"enriched at {place:.2f}", _short(right), _short(wrong)]
 
 
 class _NoScores:
@@ -227,24 +265,29 @@ def _evidence(
 
     cells = np.char.add(arm.astype(str), event.astype(str))
     held = crossvalidate_response(fit, X, cells=cells, folds=FOLDS, repeats=REPEATS, seed=seed)
-    inside = held.rank >= 2 / 3
-    sides = [population_numbers(outcomes, held, one, TAU, 1.0) for one in (inside, ~inside)]
-    effects, errors = ([side[name] for side in sides] for name in ("log_hazard_ratio", "log_hazard_ratio_se"))
-    if not np.isfinite(effects + errors).all():
-        return None
-    shrunk = shrink(effects, errors)
     slope = benefit_calibration(held, shrinkage=final.shrinkage, shrinkage_mc_error=0.0, unit="years", tau=TAU).slope
-    passed = slope.low > 0 and int((event & (time <= TAU)).sum()) >= FEWEST_EVENTS
-    return evidence(
-        shrunk.mean,
-        np.asarray(shrunk.covariance),
-        [side["control_hazard_per_month"] for side in sides],
-        float(inside.sum(axis=1).mean()),
-        len(X),
-        data_covariance=tuple(tuple(row) for row in np.diag(np.square(errors)).tolist()),
-        heterogeneity_p=p,
-        validation=Validation(passed, () if passed else ("the slope or the events",)),
-    )
+    passed = slope.value > 0 and int((event & (time <= TAU)).sum()) >= FEWEST_EVENTS
+    rules = []
+    for place in CUTS:
+        inside = held.rank >= place
+        sides = [population_numbers(outcomes, held, one, TAU, 1.0) for one in (inside, ~inside)]
+        effects, errors = ([side[name] for side in sides] for name in ("log_hazard_ratio", "log_hazard_ratio_se"))
+        if not np.isfinite(effects + errors).all():
+            continue
+        shrunk = shrink(effects, errors)
+        rules.append(
+            evidence(
+                shrunk.mean,
+                np.asarray(shrunk.covariance),
+                [side["control_hazard_per_month"] for side in sides],
+                float(inside.sum(axis=1).mean()),
+                len(X),
+                data_covariance=tuple(tuple(row) for row in np.diag(np.square(errors)).tolist()),
+                heterogeneity_p=p,
+                validation=Validation(passed, () if passed else ("the slope or the events",)),
+            )
+        )
+    return rules[0].replaced(other_rules=tuple(rules[1:])) if rules else None
 
 
 def cells() -> dict[str, tuple[str, int]]:
@@ -252,34 +295,38 @@ def cells() -> dict[str, tuple[str, int]]:
     return {f"{scenario[:2]}-{n}": (scenario, n) for n in SIZES for scenario in SCENARIOS}
 
 
-def table(folder: Path = FOLDER) -> pd.DataFrame:
+def table(economy: str, folder: Path = FOLDER) -> pd.DataFrame:
     """Return one row a cell: net of each way of choosing, their paired differences with Monte Carlo errors, in points of probability."""
     rows = []
     for cell, (scenario, n) in cells().items():
         shard = read_shard(folder, cell)
         if len(shard) < 10:
             continue
-        power, benefit, oracle = all_comers(scenario)[1:]
-        come = _as_all_comers(scenario)
-        base = come["right"] - come["wrong"]
-        bridge = np.array([row["right"] - row["wrong"] for row in shard])
-        naive = np.array([row["naive"][1] - row["naive"][2] for row in shard])
-        gain = oracle - base
+        oracle = all_comers(scenario, economy)[3]
+        come = _as_all_comers(scenario, economy)
+        base = come[1] - come[2]
+        net = {
+            name: np.array([row[economy][name][1] - row[economy][name][2] for row in shard])
+            for name in shard[0][economy]
+        }
+        wrong = {name: np.array([row[economy][name][2] for row in shard]) for name in net}
+        bridge = net["bridge"]
         rows.append(
             {
                 "scenario": scenario,
                 "n": n,
                 "trials": len(shard),
-                "other than all comers": f"{100 * np.mean([row['option'] != 'all comers' for row in shard]):.1f} %",
                 "all comers": f"{100 * base:.1f}",
                 "bridge": _points(bridge),
-                "naive": _points(naive),
+                "naive": _points(net["naive"]),
+                "naive, any tenth": _points(net["naive, any tenth"]),
                 "oracle": f"{100 * oracle:.1f}",
                 "bridge less all comers": _points(bridge - base),
-                "bridge less naive": _points(bridge - naive),
-                "false claims of bridge": _points(np.array([row["wrong"] for row in shard])),
-                "and of naive": _points(np.array([row["naive"][2] for row in shard])),
-                "share of oracle's gain": _share(bridge - base, gain),
+                "bridge less naive": _points(bridge - net["naive"]),
+                "less naive, any tenth": _points(bridge - net["naive, any tenth"]),
+                "false claims: bridge": _points(wrong["bridge"]),
+                "naive ": _points(wrong["naive"]),
+                "share of oracle's gain": _share(bridge - base, oracle - base),
             }
         )
     return pd.DataFrame(rows).sort_values(["scenario", "n"]) if rows else pd.DataFrame()
@@ -295,13 +342,13 @@ def _share(gains: np.ndarray, most: float) -> str:
     return f"{gains.mean() / most:.2f} ({np.std(gains, ddof=1) / np.sqrt(len(gains)) / most:.2f})"
 
 
-def chosen(folder: Path = FOLDER) -> pd.DataFrame:
+def chosen(economy: str, folder: Path = FOLDER) -> pd.DataFrame:
     """Return how often each option was chosen, in per cent of trials."""
     rows = []
     for cell, (scenario, n) in cells().items():
         shard = read_shard(folder, cell)
         if len(shard) >= 10:
-            share = pd.Series([row["option"] for row in shard]).value_counts(normalize=True)
+            share = pd.Series([row[economy]["bridge"][0] for row in shard]).value_counts(normalize=True)
             rows.append({"scenario": scenario, "n": n, **(100 * share).round(1).to_dict()})
     return pd.DataFrame(rows).fillna(0.0).sort_values(["scenario", "n"]) if rows else pd.DataFrame()
 
@@ -319,13 +366,18 @@ def main() -> None:
         wanted = {name: cell for name, cell in cells().items() if any(part in name for part in parts)}
         run_shards(wanted, replicate, asked.folder, replications=asked.replications, hours=asked.hours, jobs=asked.jobs)
     print(f"python {platform.python_version()}, numpy {version('numpy')}, scikit-learn {version('scikit-learn')}")
-    print(f"points of probability at equal budget, all comers having a power of {100 * POWER:g} % (where nothing works, at a hazard")
-    print(f"ratio of .7); least effect worth claiming: hazard ratio {MINIMUM:g}; screening costs a tenth of a patient; thirds of the benefit")
-    print(f"score, the highest selected; gate: {GATE.text()}; Monte Carlo errors in brackets\n")
-    with pd.option_context("display.width", 250):
-        print(table(asked.folder).to_string(index=False))
-        print("\nchosen, % of trials\n")
-        print(chosen(asked.folder).to_string(index=False))
+    print(
+        f"points of probability at equal budget, all comers having a power of {100 * POWER:g} % (where nothing works, at a hazard"
+    )
+    print(
+        f"ratio of .7); least effect worth claiming: hazard ratio {MINIMUM:g}; thirds of the benefit score, cut at either place;"
+    )
+    print(f"gate: {GATE.text()}; Monte Carlo errors in brackets")
+    for economy, cost in ECONOMIES.items():
+        print(f"\n{economy}: one costs {cost / 10:g} of a patient\n")
+        print(table(economy, asked.folder).to_string(index=False))
+        print("\nchosen by the bridge, % of trials\n")
+        print(chosen(economy, asked.folder).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -52,9 +52,25 @@ def add_response_evidence(
         As `response_evidence` takes them.
     """
     try:
-        analysis.add(response_evidence(analysis, strata, held, outcomes), "response")
+        found = response_evidence(analysis, strata, held, outcomes)
     except AnalysisError as error:
         analysis.add(NotDone(ResponseEvidence.title, str(error).rstrip(".")), "response")
+        return
+    others = []
+    for first in _other_cuts(analysis, len(strata.rows)):
+        try:
+            others.append(response_evidence(analysis, strata, held, outcomes, first=first))
+        except AnalysisError:
+            # A side too small to be judged is no candidate.
+            continue
+    analysis.add(found.replaced(other_rules=tuple(others)), "response")
+
+
+def _other_cuts(analysis: Analysis, groups: int) -> list[int]:
+    """Return the other places at which strata with an order can be cut in two; the cells of a grid have none."""
+    if analysis.study.strata.kind == "risk by benefit":
+        return []
+    return [first for first in range(1, groups) if first != upper_strata(groups)]
 
 
 def upper_strata(groups: int) -> int:
@@ -235,12 +251,12 @@ def _validation(analysis: Analysis) -> Validation:
     described: tuple[Any, ...] = (*analysis.about(Coefficients), *analysis.about(LearnedModel))
     model = next(one for one in described if one.subject == "benefit")
     failed = []
-    if not slope.low > 0:
+    if not slope.value > 0:
         failed.append("the calibration slope of the benefit score")
     if model.events < FEWEST_EVENTS:
         failed.append(model.counted)
     words = (
-        f"calibration slope of the benefit score {slope.text()}, of patients not seen (its lower limit must be above 0); {model.events:,} "
+        f"calibration slope of the benefit score {slope.text()}, of patients not seen (it must be above 0; the test of heterogeneity, which limits false claims, is the gate's); {model.events:,} "
         f"{model.counted} (at least {FEWEST_EVENTS})"
     )
     if math.isnan(slope.value):

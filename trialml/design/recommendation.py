@@ -39,7 +39,7 @@ class Gate:
     """
 
     level: float = 0.05
-    difference_probability: float = 0.9
+    difference_probability: float = 0.5
     validated: bool = True
 
     def __post_init__(self) -> None:

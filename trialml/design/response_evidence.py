@@ -174,6 +174,8 @@ class ResponseEvidence(Result):
         Whether the model passed.
     model_name, model_version, trial, data_sha256
         What the numbers rest on.
+    other_rules
+        The same of the rules that cut the strata elsewhere, for `trialml.design.rule_choice.choose_rule`.
 
     Raises
     ------
@@ -210,6 +212,7 @@ class ResponseEvidence(Result):
     model_version: str = ""
     trial: str = ""
     data_sha256: str = ""
+    other_rules: tuple[ResponseEvidence, ...] = ()
 
     def __post_init__(self) -> None:
         require_positive("n, of the patients that the rule was read in,", self.n)
