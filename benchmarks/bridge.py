@@ -272,14 +272,15 @@ def _evidence(
         inside = held.rank >= place
         sides = [population_numbers(outcomes, held, one, TAU, 1.0) for one in (inside, ~inside)]
         effects, errors = ([side[name] for side in sides] for name in ("log_hazard_ratio", "log_hazard_ratio_se"))
-        if not np.isfinite(effects + errors).all():
+        hazards = [side["control_hazard_per_month"] for side in sides]
+        if not np.isfinite(effects + errors + hazards).all():
             continue
         shrunk = shrink(effects, errors)
         rules.append(
             evidence(
                 shrunk.mean,
                 np.asarray(shrunk.covariance),
-                [side["control_hazard_per_month"] for side in sides],
+                hazards,
                 float(inside.sum(axis=1).mean()),
                 len(X),
                 data_covariance=tuple(tuple(row) for row in np.diag(np.square(errors)).tolist()),

@@ -35,7 +35,9 @@ def test_the_rule_with_the_largest_net_is_taken(bridge, two, cost_screen):
 
 def test_where_the_gate_is_closed_the_first_rule_stays(bridge, two):
     setting = bridge.survival_setting(budget=400)
-    shut = two.replaced(heterogeneity_p=0.5, other_rules=tuple(r.replaced(heterogeneity_p=0.5) for r in two.other_rules))
+    shut = two.replaced(
+        heterogeneity_p=0.5, other_rules=tuple(r.replaced(heterogeneity_p=0.5) for r in two.other_rules)
+    )
     found = choose_rule(shut, setting, draws=16)
     assert found.evidence.rule == two.rule
     assert "with none of them does the evidence pass the gate" in found.choice.text()
