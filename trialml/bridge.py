@@ -246,7 +246,7 @@ def _misclassification(
 
 
 def _validation(analysis: Analysis) -> Validation:
-    """Return whether the response model has what the promotion policy asks of its validation; the test of heterogeneity is the gate's."""
+    """Return whether anything speaks against the response model: an order that did not come true on unseen patients, or too few events."""
     slope = analysis.only(BenefitCalibration).slope
     described: tuple[Any, ...] = (*analysis.about(Coefficients), *analysis.about(LearnedModel))
     model = next(one for one in described if one.subject == "benefit")

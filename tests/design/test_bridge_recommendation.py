@@ -35,7 +35,8 @@ def test_the_probability_of_being_best_is_the_share_of_truths_drawn_at_random(cl
     nets = {
         name: claims_of(option, nodes, 0.4, judged.minimum, draws=128).net for name, option in judged.options.items()
     }
-    best = np.argmax(np.stack(list(nets.values())), axis=0)
+    stacked = np.stack(list(nets.values()))
+    best = np.argmax(stacked >= stacked.max(axis=0) - 0.005, axis=0)
     for place, (name, share) in enumerate(judged.best_shares().items()):
         assert share == pytest.approx(float((best == place).mean()), abs=4 * math.sqrt(0.25 / 20_000) + 0.02), name
         assert judged.expected_net()[name] == pytest.approx(
