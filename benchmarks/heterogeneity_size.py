@@ -7,7 +7,7 @@ above a threshold, A2 one linear in a marker, A3 a complex rule. Continuous and 
 
 Shards of 100 trials are appended to heterogeneity_size.jsonl as they end, and those that stand there are not done again, so
 that the program can be stopped and started at will.
-Run: python benchmarks/heterogeneity_size.py [trials a row for size] [for power] [minutes] > benchmarks/heterogeneity_size.txt
+Run: python benchmarks/heterogeneity_size.py [trials a row for size] [for power] [minutes] [processes] > benchmarks/heterogeneity_size.txt
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def stored() -> list[dict[str, object]]:
     return [json.loads(line) for line in STORE.read_text().splitlines()] if STORE.exists() else []
 
 
-def work(size: int, power: int, minutes: float) -> None:
+def work(size: int, power: int, minutes: float, processes: int) -> None:
     """Do what is missing, the first shards of every case first, until the time is over."""
     wanted = [
         (case, place)
@@ -183,12 +183,12 @@ def work(size: int, power: int, minutes: float) -> None:
     ]
     have = {(Case(row["scale"], row["scenario"], row["n"], row["variant"]), row["shard"]) for row in stored()}
     wanted, stop = [one for one in wanted if one not in have], clock.monotonic() + 60 * minutes
-    pairs = [wanted[first : first + 2] for first in range(0, len(wanted), 2)]
-    with Parallel(n_jobs=2) as parallel:
-        for pair in pairs:
+    rounds = [wanted[first : first + processes] for first in range(0, len(wanted), processes)]
+    with Parallel(n_jobs=processes) as parallel:
+        for round_ in rounds:
             if clock.monotonic() > stop:
                 break
-            rows = parallel(delayed(shard)(*one) for one in pair)
+            rows = parallel(delayed(shard)(*one) for one in round_)
             with STORE.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
 
@@ -217,6 +217,6 @@ def table() -> None:
 
 
 if __name__ == "__main__":
-    given = [float(one) for one in sys.argv[1:]] + [4000, 1000, 1e9][len(sys.argv) - 1 :]
-    work(int(given[0]), int(given[1]), given[2])
+    given = [float(one) for one in sys.argv[1:]] + [4000, 1000, 1e9, 2][len(sys.argv) - 1 :]
+    work(int(given[0]), int(given[1]), given[2], int(given[3]))
     table()

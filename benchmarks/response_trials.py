@@ -1,7 +1,7 @@
 """Invented trials with known benefit: three scenarios without and three with effect modification, and variants of each.
 
 Weibull event times, prognosis in three covariates of twenty, effects on the hazard; 30 to 40 % censored. Benefit is the
-difference of restricted means up to TAU, by integration of the true survival curves.
+difference of restricted means up to TAU, in closed form.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import gamma, gammainc
 
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.outcome import survival_outcome
@@ -83,14 +84,18 @@ def prognosis(scenario: str, x: np.ndarray) -> np.ndarray:
 
 
 def true_benefit(scenario: str, x: np.ndarray, variant: Variant = USUAL) -> np.ndarray:
-    """Return each patient's difference of restricted means, by integration over a grid, shape (n,)."""
-    grid = np.linspace(0, TAU, 201)
-    before = np.minimum(grid, variant.delay) ** SHAPE
-    rate = np.exp(prognosis(scenario, x))[:, None]
-    ratio = np.exp(effect_on_log_hazard(scenario, x, variant))[:, None]
-    control = np.exp(-rate * grid**SHAPE)
-    treated = np.exp(-rate * (before + ratio * (grid**SHAPE - before)))
-    return np.trapezoid(treated - control, grid, axis=1)
+    """Return each patient's difference of restricted means, in closed form, shape (n,)."""
+    rate = np.exp(prognosis(scenario, x))
+    ratio = np.exp(effect_on_log_hazard(scenario, x, variant))
+    # Once the effect has begun the survival curve is that of the new rate, at the height that was reached.
+    height = np.exp(-rate * (1 - ratio) * variant.delay**SHAPE)
+    treated = height * (weibull_mean(rate * ratio, TAU) - weibull_mean(rate * ratio, variant.delay))
+    return treated + weibull_mean(rate, variant.delay) - weibull_mean(rate, TAU)
+
+
+def weibull_mean(rate: np.ndarray, until: float) -> np.ndarray:
+    """Return the area under ``exp(-rate t**SHAPE)`` up to a time, by the incomplete gamma function, shape (n,)."""
+    return gamma(1 + 1 / SHAPE) * gammainc(1 / SHAPE, rate * until**SHAPE) / rate ** (1 / SHAPE)
 
 
 def trial(scenario: str, n: int, generator: np.random.Generator, variant: Variant = USUAL):

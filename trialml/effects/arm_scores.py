@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.data.folds import fold_labels, splits
+from trialml.data.impute import numeric_names
 from trialml.data.sufficiency import IMPOSSIBLE_ALLOCATION
 from trialml.effects.two_arms import checked_treated
 from trialml.errors import AnalysisError, DataError
@@ -163,7 +164,7 @@ def refuse_arm_as_covariate(X: pd.DataFrame, codes: NDArray[np.intp]) -> None:
     if len(X) != len(codes):
         raise DataError(f"X has {len(X)} rows for {len(codes)} patients: pass one row a patient")
     members = [codes == arm for arm in range(int(codes.max()) + 1)]
-    for name in X.columns:
+    for name in _perhaps_the_arm(X, members):
         values = pd.factorize(X[name], use_na_sentinel=True)[0]
         known = values >= 0
         of_arms = [values[who & known] for who in members]
@@ -173,6 +174,20 @@ def refuse_arm_as_covariate(X: pd.DataFrame, codes: NDArray[np.intp]) -> None:
             raise DataError(
                 f"The covariate '{name}' is the treatment: it has one value in each arm; leave it out of the covariates."
             )
+
+
+def _perhaps_the_arm(X: pd.DataFrame, members: list[NDArray[np.bool_]]) -> list[str]:
+    """Return the columns that may have one value in each arm: of numbers those whose first patients of an arm agree."""
+    numeric = numeric_names(X)
+    if len(numeric) < X.shape[1] or len(members) < 2:
+        return list(X.columns)
+    values = X.to_numpy(dtype=np.float64, na_value=np.nan)
+    same = np.ones(len(numeric), dtype=bool)
+    for who in members:
+        part = values[np.flatnonzero(who)[:FEWEST_IN_AN_ARM]]
+        # fmax and fmin pass over missing values.
+        same &= ~(np.fmax.reduce(part, axis=0, initial=-np.inf) > np.fmin.reduce(part, axis=0, initial=np.inf))
+    return [name for name, perhaps in zip(numeric, same, strict=True) if perhaps]
 
 
 def _arm_words(place: int, arms: int) -> str:

@@ -118,12 +118,17 @@ class CensoredArm:
         """Return m(x) of all patients, shape (n,), and Y* of those of this arm, shape (number in `who`,)."""
         rest = self._rest(X)
         own = _Rest(rest.survival[who], rest.areas[who])
-        return self._expected(rest), self._replaced(X[who], own, time[who], event[who])
+        # A frame's rows are dear to pick, and a censoring curve that is the same for all does without.
+        part = X if self.censoring.model is None else X[who]
+        return self._expected(rest), self._replaced(part, own, time[who], event[who])
 
     def _rest(self, X: pd.DataFrame) -> _Rest:
         survival = np.asarray(self.model.survival(X, self.grid), dtype=np.float64)
-        left = np.column_stack([np.ones(len(survival)), survival[:, :-1]])
-        return _Rest(survival, np.cumsum(left * np.diff(self.grid, prepend=0.0), axis=1))
+        width = np.diff(self.grid, prepend=0.0)
+        areas = np.empty(survival.shape)
+        areas[:, 0] = width[0]
+        np.multiply(survival[:, :-1], width[1:], out=areas[:, 1:])
+        return _Rest(survival, np.cumsum(areas, axis=1, out=areas))
 
     def _expected(self, rest: _Rest) -> Floats:
         return np.asarray((rest.areas if self.estimand == "rmst" else rest.survival)[:, -1])
@@ -149,7 +154,7 @@ class CensoredArm:
         value = np.where(known, outcome, self._ahead(rest, ended[:, None])[:, 0])
         passed = at_risk.sum(axis=1)
         survived = np.column_stack([np.ones(len(after)), after])
-        own = survived[0, passed] if len(after) == 1 else survived[np.arange(len(X)), passed]
+        own = survived[0, passed] if len(after) == 1 else survived[np.arange(len(time)), passed]
         return np.asarray(value / own - (left * weight * at_risk).sum(axis=1))
 
     def _ahead(self, rest: _Rest, when: Floats) -> Floats:

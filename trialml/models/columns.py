@@ -101,6 +101,8 @@ def as_numbers_of_all(X: pd.DataFrame, names: list[str]) -> NDArray[np.float64]:
     ModelInputError
         As `as_numbers`, for the first column that is wrong.
     """
+    if not names:
+        return np.empty((len(X), 0))
     part = X if list(X.columns) == names else X[names]
     try:
         known = part.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -69,9 +69,10 @@ class CoxElasticNet(CoxModel):
         self.seed = seed
         self.knots = knots
 
-    def _learn(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> Floats:
+    def _learn(
+        self, problem: CoxProblem, design: Floats, time: Floats, event: Flags, copies: pd.Index | None
+    ) -> Floats:
         free = self._free(design)
-        problem = CoxProblem(time, event, design)
         if free.all():
             self.penalty_ = 0.0
             return problem.fit().coefficients if free.any() else np.zeros(0)
@@ -85,16 +86,22 @@ class CoxElasticNet(CoxModel):
         else:
             smallest = 0.01 if design.shape[1] < event.sum() else 0.05
             path = largest * np.geomspace(1.0, smallest, self.path)
-            place = self._best(design, time, event, path, share, copies)
+            place = self._best(problem, design, time, event, path, share, copies)
         # From above to the penalty chosen, so that each model starts close to its maximum.
         found = cox_path(problem, path[: place + 1] * at, mixing=self.mixing, factors=share)
         self.penalty_ = float(path[place])
         return np.asarray(found.coefficients[-1])
 
     def _best(
-        self, design: Floats, time: Floats, event: Flags, path: Floats, share: Floats, copies: pd.Index | None
+        self,
+        whole: CoxProblem,
+        design: Floats,
+        time: Floats,
+        event: Flags,
+        path: Floats,
+        share: Floats,
+        copies: pd.Index | None,
     ) -> int:
-        whole = CoxProblem(time, event, design)
         score = np.zeros(len(path))
         for train, _ in splits(self._tuning_folds(design, event, copies)):
             varies = np.ptp(design[train], axis=0) > 0

@@ -17,7 +17,8 @@ from trialml.models.encode import CovariateEncoder
 from trialml.models.linear_design import LinearDesign, copies_of, refuse_perfect_prediction
 from trialml.models.outcome import checked_survival
 from trialml.models.score import ScoredByConcordance
-from trialml.survival.cox import baseline_cumulative_hazard
+from trialml.survival.cox import CoxProblem
+from trialml.survival.cox_residuals import fitted_baseline_hazard
 from trialml.survival.product_limit import step_at
 from trialml.survival.ties import not_after
 
@@ -105,8 +106,10 @@ class CoxModel(HazardModel, ABC):
     """A proportional hazards model, its baseline hazard in Breslow's form with Efron's correction."""
 
     @abstractmethod
-    def _learn(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> Floats:
-        """Return the coefficients of the design, shape (k,), setting what was tuned on the way."""
+    def _learn(
+        self, problem: CoxProblem, design: Floats, time: Floats, event: Flags, copies: pd.Index | None
+    ) -> Floats:
+        """Return the coefficients of the design, shape (k,), setting what was tuned on the way; `problem` is all of it."""
 
     def fit(self, X: pd.DataFrame, y: NDArray[np.void]) -> Self:
         """Fit on covariates X, shape (n, p), and the structured outcome y, shape (n,).
@@ -130,9 +133,11 @@ class CoxModel(HazardModel, ABC):
         design = self._learn_design(X)
         arm = 1 if self.treatment is not None else 0
         refuse_perfect_prediction(design[:, arm:], self._column_names()[arm:], time, event)
-        beta = self._learn(design, time, event, copies_of(X))
+        problem = CoxProblem(time, event, design)
+        beta = self._learn(problem, design, time, event, copies_of(X))
         self._take(beta)
-        self.baseline_times_, self.baseline_hazard_ = baseline_cumulative_hazard(time, event, design @ beta)
+        times, hazard = fitted_baseline_hazard(problem.with_offset_alone(design @ beta), np.zeros(0))
+        self.baseline_times_, self.baseline_hazard_ = times, hazard[:, 0]
         self.horizon_limit_ = float(time.max())
         return self
 

@@ -69,17 +69,20 @@ class CoxRidge(CoxModel):
         self.seed = seed
         self.knots = knots
 
-    def _learn(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> Floats:
-        self.penalty_ = self._tuned_penalty(design, time, event, copies)
-        return CoxProblem(time, event, design).fit(ridge=self._ridge(design, self.penalty_)).coefficients
+    def _learn(
+        self, problem: CoxProblem, design: Floats, time: Floats, event: Flags, copies: pd.Index | None
+    ) -> Floats:
+        self.penalty_ = self._tuned_penalty(problem, design, time, event, copies)
+        return problem.fit(ridge=self._ridge(design, self.penalty_), test=False).coefficients
 
     def _ridge(self, design: Floats, penalty: float) -> Floats:
         return np.where(self._free(design), 0.0, penalty)
 
-    def _tuned_penalty(self, design: Floats, time: Floats, event: Flags, copies: pd.Index | None) -> float:
+    def _tuned_penalty(
+        self, whole: CoxProblem, design: Floats, time: Floats, event: Flags, copies: pd.Index | None
+    ) -> float:
         if len(self.penalties) == 1:
             return float(self.penalties[0])
-        whole = CoxProblem(time, event, design)
         score = np.zeros(len(self.penalties))
         for train, _ in splits(self._tuning_folds(design, event, copies)):
             part = CoxProblem(time[train], event[train], design[train])

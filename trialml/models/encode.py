@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from trialml.data.impute import BaselineImputer
+from trialml.data.impute import BaselineImputer, numeric_names
 from trialml.models.columns import (
     as_categories,
-    as_numbers,
     as_numbers_of_all,
     copies,
     frequent_categories,
@@ -81,23 +80,23 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _learn(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Learn from X; return its columns as they are before standardisation."""
         self.feature_names_in_ = names_of(X)
-        require_columns(X, list(X.columns))
-        self.imputer_ = BaselineImputer().fit(X)
-        numeric = [name for name, kind in X.dtypes.items() if pd.api.types.is_numeric_dtype(kind)]
-        self.categories_ = {
-            str(name): frequent_categories(name, X[name]) for name in X.columns if name not in set(numeric)
-        }
+        require_columns(X, list(self.feature_names_in_))
+        numeric = numeric_names(X)
+        numbers = as_numbers_of_all(X, numeric)
+        self.imputer_ = BaselineImputer().learn(X, numeric, numbers)
+        text = [name for name in X.columns if name not in set(numeric)] if len(numeric) < X.shape[1] else []
+        self.categories_ = {str(name): frequent_categories(name, X[name]) for name in text}
         self.knots_ = {}
         if self.knots:
-            values = {str(name): as_numbers(name, X[name]) for name in numeric}
-            found = {name: knots_of(known[~np.isnan(known)], self.knots) for name, known in values.items()}
+            values = zip(map(str, numeric), numbers.T, strict=True)
+            found = {name: knots_of(known[~np.isnan(known)], self.knots) for name, known in values}
             self.knots_ = {name: places for name, places in found.items() if places}
-        raw, columns = self._raw(X)
-        spread = raw.std(axis=0)
-        kept = (spread > CONSTANT) & self._first_of_its_kind(raw, columns)
+        raw, columns = self._raw(X, numbers)
+        sums, spread = raw.sum(axis=0), raw.std(axis=0)
+        kept = (spread > CONSTANT) & self._first_of_its_kind(raw, columns, sums)
         self.columns_ = [column for column, keep in zip(columns, kept, strict=True) if keep]
         self.kept_ = kept
-        self.centre_ = raw.mean(axis=0)[kept]
+        self.centre_ = (sums / len(raw))[kept]
         self.scale_ = spread[kept]
         self._name_the_constant(X)
         return raw
@@ -105,7 +104,13 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _standardised(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray((raw[:, self.kept_] - self.centre_) / self.scale_, dtype=np.float64)
 
-    def _first_of_its_kind(self, raw: NDArray[np.float64], columns: list[tuple[str, str, str]]) -> NDArray[np.bool_]:
+    def _first_of_its_kind(
+        self, raw: NDArray[np.float64], columns: list[tuple[str, str, str]], sums: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        # Columns of different sums are no copies of each other.
+        if len(set(sums.tolist())) == len(columns):
+            self.dropped_ = {}
+            return np.ones(len(columns), dtype=np.bool_)
         places: dict[str, list[int]] = {}
         for place, (name, _, _) in enumerate(columns):
             places.setdefault(name, []).append(place)
@@ -132,7 +137,8 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "columns_")
         require_columns(X, list(self.feature_names_in_))
-        return self._standardised(self._raw(X)[0])
+        numeric = [name for name in self.feature_names_in_ if name not in self.categories_]
+        return self._standardised(self._raw(X, as_numbers_of_all(X, numeric))[0])
 
     def unseen(self, X: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
         """Return by text covariate who has a category that was rare or absent in training, and is read as ``other``."""
@@ -153,15 +159,18 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the covariate that each column of the matrix codes, so that coded columns can be summed again."""
         return [covariate for covariate, _, _ in self.columns_]
 
-    def _raw(self, X: pd.DataFrame) -> tuple[NDArray[np.float64], list[tuple[str, str, str]]]:
-        check_is_fitted(self.imputer_, "fill_")
+    def _raw(
+        self, X: pd.DataFrame, numbers: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], list[tuple[str, str, str]]]:
+        """Return the columns before standardisation, and what they are; `numbers` are those of X that are numeric."""
         parts: list[NDArray[np.float64]] = []
         columns: list[tuple[str, str, str]] = []
         # In plain arrays: a frame filled in column by column takes most of the time of a small model.
         numeric = [name for name in self.feature_names_in_ if name not in self.categories_]
-        numbers = as_numbers_of_all(X, numeric) if numeric else np.empty((len(X), 0))
         unknown = np.isnan(numbers)
         filled = np.where(unknown, [float(self.imputer_.fill_[name]) for name in numeric], numbers)
+        if not (self.categories_ or self.knots_ or self.imputer_.indicators_):
+            return np.ascontiguousarray(filled), [(name, "value", name) for name in numeric]
         place = {name: k for k, name in enumerate(numeric)}
         for name in self.feature_names_in_:
             if name in self.categories_:

@@ -101,13 +101,22 @@ def refuse_perfect_prediction(design: Floats, names: list[str], time: Floats, ev
     """
     from trialml.survival.concordance import concordance
 
+    if not event.any():
+        return
+    first = time[event].min()
+    at_risk, gone = design[time >= first], design[event & (time == first)]
+    bounds = np.array([at_risk.max(axis=0), at_risk.min(axis=0)])
+    # What fails at the first event need not be followed through the others.
+    places = np.flatnonzero((gone == bounds[:, None]).all(axis=1).any(axis=0) & (bounds[0] > bounds[1]))
+    if not places.size:
+        return
     order = np.lexsort((~event, time))
-    ranked, dead = design[order], event[order]
+    ranked, dead = design[order][:, places], event[order]
     starts = np.searchsorted(time[order], time[order], side="left")
     for sign in (1.0, -1.0):
         largest = np.maximum.accumulate((sign * ranked)[::-1], axis=0)[::-1]
         monotone = (sign * ranked[dead] >= largest[starts[dead]]).all(axis=0)
-        for place in np.flatnonzero(monotone & (np.ptp(design, axis=0) > 0)):
+        for place in places[monotone]:
             found = concordance(time, event, sign * design[:, place]).value
             if found >= TOO_WELL:
                 raise AnalysisError(

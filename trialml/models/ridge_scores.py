@@ -12,6 +12,10 @@ from trialml.models.scores_regression import ScoresRegression
 __all__ = ["MODEL", "RidgeScores"]
 
 
+PENALTIES = np.geomspace(1e-2, 1e2, 17)
+"""The grid, for each patient."""
+
+
 class RidgeScores(ScoresRegression):
     """Ridge regression, its penalty chosen by leave-one-out cross-validation, then shrunk.
 
@@ -19,7 +23,7 @@ class RidgeScores(ScoresRegression):
     """
 
     def _line(self, design: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        return ridge_line(design, scores, len(scores) * np.geomspace(1e-2, 1e2, 17)).coefficients
+        return ridge_line(design, scores, len(scores) * PENALTIES).coefficients
 
 
 MODEL = Model(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from trialml.errors import DataError
 from trialml.survival.ties import Array, Flags
 
-__all__ = ["CoxArrays", "CoxState", "Ties"]
+__all__ = ["CoxArrays", "CoxState", "Ties", "checked_column", "factor_array"]
 
 Ties = Literal["efron", "breslow"]
 
@@ -51,3 +54,24 @@ class CoxState(NamedTuple):
     shift: Array
     slots: Array
     again: Flags
+
+
+def checked_column(values: Any, n: int, name: str, default: float) -> Array:
+    """Return one finite number a row, shape ``(n,)``; the default for each where there are no values.
+
+    Raises
+    ------
+    DataError
+        If the shape is another, or a value is missing or infinite.
+    """
+    if values is None:
+        return np.full(n, default)
+    column = np.asarray(values, dtype=float)
+    if column.shape != (n,) or not np.isfinite(column).all():
+        raise DataError(f"{name} must hold one finite number for each of the {n} rows")
+    return column
+
+
+def factor_array(factor: Array | None) -> Array:
+    """Return a factor for each slot as the compiled passes take it, shape ``(slots,)``; empty where there is none."""
+    return np.zeros(0) if factor is None else np.ascontiguousarray(factor, dtype=float)

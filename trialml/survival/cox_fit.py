@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
 
 from trialml.errors import AnalysisError, DataError
-from trialml.survival.cox_arrays import CoxArrays, CoxState, Ties
+from trialml.survival.cox_arrays import CoxArrays, CoxState, Ties, checked_column, factor_array
 from trialml.survival.cox_layout import slot_layout
 from trialml.survival.cox_refusals import inverse, refuse_flat, refuse_runaway, solve
 from trialml.survival.rows import checked_entry
@@ -90,8 +91,8 @@ class CoxProblem:
         self.layout = slot_layout(times, np.array(flags), codes, self.strata_labels.size, entries)
         self.order = self.layout.rows
         self.event = self.layout.event
-        self.offset = _column(offset, n, "offset", 0.0)[self.order]
-        self.weights = _column(weights, n, "weights", 1.0)[self.order]
+        self.offset = checked_column(offset, n, "offset", 0.0)[self.order]
+        self.weights = checked_column(weights, n, "weights", 1.0)[self.order]
         if weights is not None and self.weights.min() <= 0:
             raise DataError(f"weights are {self.weights.min():g} at their smallest: drop rows of weight 0")
         self.X = self._centred(matrix)
@@ -104,6 +105,13 @@ class CoxProblem:
         self._refuse_missing(X)
         self.X = self._centred(X)
         self._at_zero, self._score_tests = None, {}
+
+    def with_offset_alone(self, offset: Any) -> CoxProblem:
+        """Return the problem of the same patients, without a second sort, whose linear predictor is an offset, shape ``(n,)``."""
+        other = copy(self)
+        other.offset = checked_column(offset, self.order.size, "offset", 0.0)[self.order]
+        other.replace_columns(np.empty((self.order.size, 0)))
+        return other
 
     @property
     def codes(self) -> Codes:
@@ -166,7 +174,7 @@ class CoxProblem:
         into = CoxState(0.0, np.empty(n), np.empty(self.strata_labels.size), np.empty((8, slots)),
                             np.zeros(slots, dtype=bool))  # fmt: skip
         value = risk_totals(
-            self.X, np.ascontiguousarray(beta, dtype=float), self.offset, self.weights, _factor(factor),
+            self.X, np.ascontiguousarray(beta, dtype=float), self.offset, self.weights, factor_array(factor),
             *self.layout.arguments(into.again), self.efron, into.relative, into.shift, into.slots,
         )  # fmt: skip
         return into._replace(log_likelihood=float(value) if np.isfinite(value) else -np.inf)
@@ -178,7 +186,7 @@ class CoxProblem:
         p = self.X.shape[0]
         gradient, information = np.zeros(p), np.zeros((p, p))
         derivatives(
-            self.X, self.weights, _factor(factor), *self.layout.arguments(state.again), self.layout.row_slot,
+            self.X, self.weights, factor_array(factor), *self.layout.arguments(state.again), self.layout.row_slot,
             state.relative, state.slots, np.empty((p, CHUNK + 1)), np.empty((p, CHUNK + 1)), np.empty((5, CHUNK)),
             gradient, information,
         )  # fmt: skip
@@ -201,12 +209,13 @@ class CoxProblem:
         return np.asarray(hazard - np.where(self.event, own[self.layout.row_slot], 0.0))
 
     def fit(
-        self, ridge: Any = None, start: Any = None, tol: float = 1e-10, *, firth: bool = False, near: bool = False
-    ) -> CoxArrays:
+        self, ridge: Any = None, start: Any = None, tol: float = 1e-10, *, firth: bool = False, near: bool = False,
+        test: bool = True,
+    ) -> CoxArrays:  # fmt: skip
         """Return the (penalised) maximum of the partial likelihood; see `fit_cox` for the arguments.
 
         Where `near` says that `start` is close to it, nothing is computed at 0, so that its likelihood and score test are
-        NaN, and the covariance is that of one step before.
+        NaN, and the covariance is that of one step before. Without `test` the score test is left out and NaN.
         """
         p = self.X.shape[0]
         penalty = np.zeros(p) if ridge is None else np.broadcast_to(np.asarray(ridge, dtype=float), (p,))
@@ -227,7 +236,8 @@ class CoxProblem:
             return CoxArrays(np.zeros(0), np.zeros((0, 0)), null, null, 0.0, 0)
         reference = information + np.diag(penalty)
         refuse_flat(reference, self._spread(), self.names, self.event.size + 1 - self.strata_labels.size)
-        null, chi_square = (math.nan, math.nan) if near else (null, self._score_test(penalised=ridge is not None))
+        chi_square = self._score_test(penalised=ridge is not None) if test and not near else math.nan
+        null = math.nan if near else null
         if firth:
             from trialml.survival.cox_firth import firth_newton
 
@@ -385,16 +395,3 @@ def fit_cox(
     from trialml.survival.cox_residuals import sandwich
 
     return sandwich(problem, fit, id)
-
-
-def _column(values: Any, n: int, name: str, default: float) -> Array:
-    if values is None:
-        return np.full(n, default)
-    column = np.asarray(values, dtype=float)
-    if column.shape != (n,) or not np.isfinite(column).all():
-        raise DataError(f"{name} must hold one finite number for each of the {n} rows")
-    return column
-
-
-def _factor(factor: Array | None) -> Array:
-    return np.zeros(0) if factor is None else np.ascontiguousarray(factor, dtype=float)
