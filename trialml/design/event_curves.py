@@ -11,7 +11,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["eventual_event_probability", "integrated_event_probability", "on_common_breaks"]
+__all__ = [
+    "eventual_event_probability",
+    "integrated_event_probability",
+    "mean_event_probability",
+    "on_common_breaks",
+]
 
 Vector = NDArray[np.float64]
 
@@ -86,3 +91,31 @@ def on_common_breaks(first: tuple[Vector, Vector], second: tuple[Vector, Vector]
     breaks = np.union1d(first[0], second[0])
     values = [step[1][np.searchsorted(step[0], breaks, side="right") - 1] for step in (first, second)]
     return breaks, values[0], values[1]
+
+
+def mean_event_probability(hazard: ArrayLike, dropout: float, start: float, end: float, at: float) -> Vector:
+    """Return the probability of an observed event by a calendar month, averaged over entry from `start` to `end`.
+
+    Parameters
+    ----------
+    hazard
+        Constant event hazards per month, above 0, of any shape.
+    dropout
+        Dropout hazard per month.
+    start, end
+        Calendar months between which patients enter at a constant rate.
+    at
+        Calendar month of the analysis; patients who have not entered by it are left out of the average.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of the hazards; 0 where nobody has entered.
+    """
+    h, last = np.asarray(hazard, dtype=float), min(end, at)
+    total = h + dropout
+    if last <= start:
+        entered = max(at - start, 0.0) if end == start else 0.0
+        return -h / total * np.expm1(-total * entered)
+    area = (_lag(total * (at - start)) - _lag(total * (at - last))) / total
+    return np.asarray(h / total * area / (last - start))
