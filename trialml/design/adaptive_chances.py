@@ -186,11 +186,11 @@ def _simulated(
     numbers[4], numbers[5] = stages.planned
     information = stages.by_stage(groups, inside, outside)
     each = max(draws // BATCHES, 1)
-    out, found = np.empty((BATCHES * each, len(COLUMNS))), np.empty((BATCHES, 5, len(inside)))
-    for place in range(len(inside)):
-        effects = -np.array([inside[place], outside[place]])
-        run_statistics(np.uint64(seed), 0, codes, numbers, effects, 1.0, np.ascontiguousarray(information[place]), out)
-        selected, rejected = (out[:, column].reshape(BATCHES, each) for column in (4, 6))
-        happened = (rejected == 1, rejected == 2, rejected == 3, selected == 1, selected == 0)
-        found[:, :, place] = np.stack([one.mean(axis=1) for one in happened], axis=1)
-    return found
+    out = np.empty((BATCHES * each, len(COLUMNS)))
+    selected, rejected = (np.empty((len(inside), BATCHES * each), np.int8) for _ in range(2))
+    for place, effects in enumerate(-np.stack([inside, outside], axis=1)):
+        run_statistics(np.uint64(seed), 0, codes, numbers, effects, 1.0, information[place], out)
+        selected[place], rejected[place] = out[:, 4], out[:, 6]
+    happened = (rejected == 1, rejected == 2, rejected == 3, selected == 1, selected == 0)
+    by_batch = [one.reshape(len(inside), BATCHES, each).mean(axis=2).T for one in happened]
+    return np.stack(by_batch, axis=1)
