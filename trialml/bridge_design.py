@@ -16,7 +16,7 @@ from trialml.design.judged_options import Judged, judged_options
 from trialml.design.recommendation import Gate, Recommendation, recommend
 from trialml.design.response_evidence import ResponseEvidence
 from trialml.design.scenario import dropout_hazard
-from trialml.design.value_of_data import ValueOfMoreData, value_of_more_data
+from trialml.design.value_of_information import ValueOfMoreData, value_of_more_data
 from trialml.design_tables import DesignTable
 from trialml.errors import AnalysisError
 from trialml.result import Result
@@ -154,7 +154,9 @@ def bridge_from(evidence: ResponseEvidence, asked: BridgeTable, study: Study, wa
         done()
         sensitivity = bridge_sensitivity(evidence, setting, gate=gate)
         done()
-        more = value_of_more_data(evidence, setting, patients=asked.more_patients, gate=gate, seed=asked.seed)
+        more = value_of_more_data(
+            evidence, setting, patients=asked.more_patients, gate=gate, seed=asked.seed, judged=judged
+        )
         done()
     return Bridge(evidence, setting, gate, judged, options, recommendation, sensitivity, more)
 

@@ -274,9 +274,8 @@ def _hypotheses(option: PlannedOption, words: ProtocolWords) -> ProtocolSection:
              f"{alpha}, is a closed test and holds the familywise error."],
             (SIMES, MARCUS),
         ),
-        "adaptive enrichment": (_adaptive_words(option, alpha), (JENKINS, SIMES, MARCUS)),
     }  # fmt: skip
-    told, cites = own[option.name]
+    told, cites = own.get(option.name) or (_adaptive_words(option, alpha), (JENKINS, SIMES, MARCUS))
     return _section("Hypotheses and multiplicity", [shared, *told], None, *cites)
 
 
