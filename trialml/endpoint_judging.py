@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis
+from trialml.bridge_risk import add_risk_evidence
 from trialml.data.rare_levels import group_words
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
@@ -106,6 +107,7 @@ def judge_outcome(analysis: Analysis, patients: OutcomePatients, unseen: Unseen)
         ]
         analysis.add(average_performance(judged), "risk")
         _judge_groups(analysis, patients, unseen.value[0])
+        add_risk_evidence(analysis, unseen.value[0], patients.treated, MODEL_WORDS)
         return
     for threshold in analysis.study.models.risk.thresholds or (0.5,):
         found = [
@@ -136,6 +138,7 @@ def judge_outcome(analysis: Analysis, patients: OutcomePatients, unseen: Unseen)
         decided: dict[str, Any] = {"thresholds": thresholds, "kind": "crossfit"}
         analysis.add(binary_decision_curve(patients.y, {MODEL_WORDS: value}, patients.treated, **decided), "risk")
     _judge_groups(analysis, patients, value)
+    add_risk_evidence(analysis, value, patients.treated, MODEL_WORDS)
 
 
 def _judge_groups(analysis: Analysis, patients: OutcomePatients, value: Floats) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trialml.analysis import Analysis
+from trialml.bridge import add_response_evidence
 from trialml.config import Study
 from trialml.data.quality import DataQuality
 from trialml.endpoint_comparing import compare_outcome
@@ -37,7 +38,9 @@ def analyse_outcome(analysis: Analysis, quality: DataQuality) -> None:
     heterogeneity = learning.ask_heterogeneity()
     learn_prognosis(learning)
     held, by_stratum = learning.learn_benefit(heterogeneity)
-    plan_next_outcome_trial(analysis, effect, by_stratum, held, ObservedOutcomes(learning.outcome, learning.treated))
+    observed = ObservedOutcomes(learning.outcome, learning.treated)
+    add_response_evidence(analysis, by_stratum, held, observed)
+    plan_next_outcome_trial(analysis, effect, by_stratum, held, observed)
 
 
 def refuse_unready(study: Study) -> None:

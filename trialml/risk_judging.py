@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trialml.bridge_risk import add_risk_evidence
 from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
 from trialml.result import Result
@@ -67,6 +68,7 @@ def judge(patients: RiskPatients, held: HeldOut, model: FittedRisk) -> None:
         groups, factor = patients.groups(name)
         found = performance_by_group(risk_at_horizon=risk, groups=groups, factor=factor, **outcome)
         analysis.add(found, "risk")
+    add_risk_evidence(analysis, risk, patients.treated)
 
 
 def _over_time(patients: RiskPatients, held: HeldOut) -> Performance:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from trialml.analysis import Analysis, Watcher
+from trialml.bridge import add_response_evidence
 from trialml.comparing import compare
 from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
@@ -286,6 +287,7 @@ def _analyse_times(analysis: Analysis, look: DataLook) -> None:
     held, by_stratum = learning.learn_response(heterogeneity)
     if harm is not None:
         weigh_harm(analysis, harm, learning.trial, held, by_stratum)
+    add_response_evidence(analysis, by_stratum, held, learning.outcomes)
     plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
 
 

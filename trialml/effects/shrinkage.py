@@ -39,6 +39,8 @@ class Shrunk(NamedTuple):
         Of the common mean.
     tau
         The posterior mean of the standard deviation between groups.
+    covariance
+        Of the thetas together, shape (k, k): shrinkage towards one mean makes them correlated.
     """
 
     mean: Floats
@@ -48,6 +50,7 @@ class Shrunk(NamedTuple):
     mu: float
     mu_sd: float
     tau: float
+    covariance: Floats
 
 
 def shrink(estimates: Any, errors: Any, *, prior_scale: float = PRIOR_SCALE, level: float = 0.95) -> Shrunk:
@@ -104,7 +107,11 @@ def shrink(estimates: Any, errors: Any, *, prior_scale: float = PRIOR_SCALE, lev
     limits = np.array([_quantiles(mass, centre[:, g], np.sqrt(variance[:, g]), level) for g in range(y.size)])
     mu_mean = float(mass @ mu)
     mu_sd = float(np.sqrt(mass @ (1 / total + (mu - mu_mean) ** 2)))
-    return Shrunk(mean, sd, limits[:, 0], limits[:, 1], mu_mean, mu_sd, float(mass @ tau))
+    # Given tau two thetas share the error of their common mean, each as far as it is shrunk towards it; over tau their centres move together.
+    shared = np.einsum("t,ti,tj->ij", mass / total, kept, kept)
+    moved = np.einsum("t,ti,tj->ij", mass, centre - mean, centre - mean)
+    covariance = shared + moved + np.diag(mass @ ((1 - kept) * s**2))
+    return Shrunk(mean, sd, limits[:, 0], limits[:, 1], mu_mean, mu_sd, float(mass @ tau), covariance)
 
 
 def _quantiles(mass: Floats, centre: Floats, sd: Floats, level: float) -> tuple[float, float]:
