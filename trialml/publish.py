@@ -29,7 +29,7 @@ from trialml.tracking.store import TrackedLink, open_store, without_login
 from trialml.verdicts import Verdicts
 from trialml.wording import chapter_leads, intended_use, limitations, run_verdicts, summarise
 
-__all__ = ["Published", "prepare_output", "publish", "track"]
+__all__ = ["Published", "package_versions", "prepare_output", "publish", "settle", "track"]
 
 _PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "shap", "lifelines", "statsmodels", "matplotlib", "mlflow")
 _SCORING = ("numpy", "pandas", "scipy", "scikit-learn")
@@ -111,7 +111,7 @@ def publish(analysis: Analysis, out: Path, command: Sequence[str]) -> Published:
         for file, content in texts.items():
             (unfinished / file).write_text(content, encoding="utf-8")
         (unfinished / "study.toml").write_bytes(analysis.study.content)
-        folder = _settle(unfinished, out, name)
+        folder = settle(unfinished, out, name)
     except (OSError, OutputError) as error:
         cause = error.__cause__ if isinstance(error, OutputError) else error
         raise OutputError(
@@ -124,8 +124,14 @@ def publish(analysis: Analysis, out: Path, command: Sequence[str]) -> Published:
     return Published(folder, folder.name, report_sha256, environment, lineage, cards)
 
 
-def _settle(unfinished: Path, out: Path, name: str) -> Path:
-    """Give a complete folder its final name; a name that is taken gets a number."""
+def settle(unfinished: Path, out: Path, name: str) -> Path:
+    """Give a complete folder its final name; a name that is taken gets a number.
+
+    Parameters
+    ----------
+    unfinished, out, name
+        The folder, where it belongs, and what it is to be called.
+    """
     number = 1
     while True:
         folder = out / (name if number == 1 else f"{name}-{number}")
@@ -157,7 +163,7 @@ def _document(analysis: Analysis, created: str, command: Sequence[str]) -> Docum
             "data_sha256": analysis.trial.sha256,
             "study_file_sha256": _study_sha256(analysis),
             "seed": study.study.seed,
-            "versions": {"trialml": __version__, "python": platform.python_version(), **_versions(_PACKAGES)},
+            "versions": {"trialml": __version__, "python": platform.python_version(), **package_versions(_PACKAGES)},
             "commands": [without_login(" ".join(command))],
         },
     )
@@ -167,7 +173,8 @@ def _study_sha256(analysis: Analysis) -> str:
     return hashlib.sha256(analysis.study.content).hexdigest()
 
 
-def _versions(packages: Sequence[str]) -> dict[str, str]:
+def package_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the version of each package that is installed, by name."""
     found = {}
     for package in packages:
         try:
@@ -189,7 +196,7 @@ def _lineage(analysis: Analysis, created: str, report_sha256: str) -> str:
     steps = {
         "data": {"source": study.data.source, "sha256": analysis.trial.sha256, "patients": len(analysis.trial)},
         "study_file": {"name": study.path.name, "sha256": _study_sha256(analysis)},
-        "software": {"trialml": __version__, **_versions(_PACKAGES)},
+        "software": {"trialml": __version__, **package_versions(_PACKAGES)},
         "seed": study.study.seed,
         "quick": analysis.quick,
         "report": {"file": REPORT, "sha256": report_sha256, "created": created},
@@ -305,7 +312,7 @@ def _model(analysis: Analysis, stratifier: Stratifier, subject: Subject, verdict
         ModelInput(f.name, "any" if f.kind != "categorical" else "string", f.required)
         for f in stratifier.contract.fields
     ]
-    versions = _versions(_SCORING)
+    versions = package_versions(_SCORING)
     return ModelVersion(
         name=f"{analysis.study.study.name}-{subject}",
         write=stratifier.write,
