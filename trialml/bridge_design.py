@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from trialml.analysis import Watcher
+from trialml.analysis import Analysis, Watcher
 from trialml.bridge_table import BridgeTable
 from trialml.config import Study
 from trialml.design.bridge_comparison import BridgeOptions, compare_options
 from trialml.design.bridge_sensitivity import BridgeSensitivity, bridge_sensitivity
 from trialml.design.bridge_setting import TrialSetting
 from trialml.design.judged_options import Judged, judged_options
+from trialml.design.not_planned import NotPlanned
+from trialml.design.prognostic_enrichment import PrognosticEnrichment, prognostic_enrichment
 from trialml.design.recommendation import Gate, Recommendation, recommend
 from trialml.design.response_evidence import ResponseEvidence
+from trialml.design.risk_evidence import RiskEvidence
 from trialml.design.scenario import dropout_hazard
 from trialml.design.value_of_information import ValueOfMoreData, value_of_more_data
 from trialml.design_tables import DesignTable
-from trialml.errors import AnalysisError
+from trialml.errors import AnalysisError, StudyFileError
 from trialml.result import Result
 
-__all__ = ["Bridge", "asked_of", "bridge_from", "setting_of"]
+__all__ = ["Bridge", "add_bridge", "asked_of", "bridge_from", "setting_of", "thresholds_of"]
 
 MINIMUM_HAZARD_RATIO = 0.8
 """Where the study says nothing: the least that oncologists called worthwhile (Ellis et al., J Clin Oncol 2014;32:1277-1280)."""
@@ -161,6 +164,68 @@ def bridge_from(evidence: ResponseEvidence, asked: BridgeTable, study: Study, wa
     return Bridge(evidence, setting, gate, judged, options, recommendation, sensitivity, more)
 
 
-def assumptions(bridge: Bridge) -> list[tuple[str, str]]:
-    """Return what all options share, as pairs of words for the last chapter."""
-    return [(name, str(value)) for name, value in dataclasses.asdict(bridge.setting).items()]
+def add_bridge(analysis: Analysis) -> None:
+    """Add the next trial's options, or why there are none; of the risk model its thresholds.
+
+    Parameters
+    ----------
+    analysis
+        A run whose evidence has been added.
+    """
+    asked, study = asked_of(analysis.study), analysis.study
+    for evidence in analysis.about(ResponseEvidence):
+        try:
+            bridge = bridge_from(evidence, asked, study, analysis.watcher)
+        except AnalysisError as error:
+            analysis.add(NotPlanned(BridgeOptions.title, str(error).rstrip(".")), "response")
+            continue
+        for result in bridge.results:
+            analysis.add(result, "response")
+    if asked.relative_effect is not None:
+        for risk in analysis.about(RiskEvidence):
+            _add_thresholds(analysis, risk, asked)
+
+
+def _add_thresholds(analysis: Analysis, risk: RiskEvidence, asked: BridgeTable) -> None:
+    try:
+        found = thresholds_of(risk, asked, analysis.study)[0]
+    except AnalysisError as error:
+        analysis.add(NotPlanned(PrognosticEnrichment.title, str(error).rstrip(".")), "risk")
+        return
+    analysis.add(found, "risk")
+
+
+def thresholds_of(
+    evidence: RiskEvidence, asked: BridgeTable, study: Study
+) -> tuple[PrognosticEnrichment, dict[str, Any]]:
+    """Return a risk model's thresholds, and what they were made with.
+
+    Parameters
+    ----------
+    evidence, asked, study
+        As of `bridge_from`.
+
+    Raises
+    ------
+    StudyFileError
+        If no relative effect is asked: a risk model knows none.
+    AnalysisError
+        If there is no such trial.
+    """
+    if asked.relative_effect is None:
+        raise StudyFileError(
+            "A risk model says who has events, not what treatment does: give the hazard ratio or relative risk to plan for with "
+            "--relative-effect, or relative_effect in [design.bridge]."
+        )
+    design, share = study.design, study.treatment.allocation
+    settings: dict[str, Any] = {
+        "relative_effect": asked.relative_effect,
+        "power": asked.power or design.power,
+        "alpha": asked.alpha or design.alpha,
+        "screened_per_month": asked.accrual or design.screened_per_month,
+        "follow_up_months": asked.follow_up or design.follow_up_months,
+        "allocation_ratio": share / (1 - share),
+        "cost_screen": _cost(asked.cost_screen, design, "cost_screen"),
+        "cost_patient": _cost(asked.cost_patient, design, "cost_patient"),
+    }
+    return prognostic_enrichment(evidence, seed=asked.seed, **settings), settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from trialml.bridge_table import BridgeTable
 from trialml.config import Study, read_study
-from trialml.design.prognostic_enrichment import RiskEvidence
+from trialml.design.risk_evidence import RiskEvidence
 from trialml.design.response_evidence import ResponseEvidence
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.strata.wording import StrataWording
@@ -35,6 +36,8 @@ class TrackedModel:
         The study file as that run had it.
     wording
         The strata in words, of a response model.
+    experiment_id
+        Of the version's run.
     """
 
     version: RegisteredVersion
@@ -42,6 +45,7 @@ class TrackedModel:
     evidence: ResponseEvidence | RiskEvidence
     study: Study
     wording: StrataWording | None
+    experiment_id: str = ""
 
     @property
     def label(self) -> str:
@@ -72,7 +76,8 @@ def load_model(store: Store, address: str) -> TrackedModel:
         If the run holds no evidence, or evidence of other data, of another endpoint or of another study.
     """
     version = registered_version(store, address)
-    run = store.client.get_run(version.run_id).data
+    tracked = store.client.get_run(version.run_id)
+    run = tracked.data
     evidence = _evidence(store, version, run.tags)
     _refuse_foreign(evidence, version, run)
     with tempfile.TemporaryDirectory(prefix="trialml-") as folder:
@@ -82,7 +87,7 @@ def load_model(store: Store, address: str) -> TrackedModel:
     kind: Literal["response", "risk"] = "response" if isinstance(evidence, ResponseEvidence) else "risk"
     wording = stored_results(store, version.run_id, "strata", StrataWording) if kind == "response" else []
     first = next((one for one in wording if isinstance(one, StrataWording)), None)
-    return TrackedModel(version, kind, evidence, study, first)
+    return TrackedModel(version, kind, evidence, study, first, str(tracked.info.experiment_id))
 
 
 def _evidence(store: Store, version: RegisteredVersion, tags: dict[str, str]) -> ResponseEvidence | RiskEvidence:
@@ -92,7 +97,7 @@ def _evidence(store: Store, version: RegisteredVersion, tags: dict[str, str]) ->
     for kind in kinds if listed else ():
         for found in stored_results(store, version.run_id, "design", kind):
             if isinstance(found, kind):
-                return found.replaced(model_name=version.name, model_version=version.version)
+                return dataclasses.replace(found, model_name=version.name, model_version=version.version)
     by = tags.get("trialml.version", "another program")
     raise AnalysisError(
         f"the run of '{version.name}' version {version.version} holds no evidence for a design (it was written by trialml {by}, or found "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trialml import __version__
-from trialml.bridge_design import DesignedFromModel
+from trialml.design_from_model import DesignedFromModel
 from trialml.bridge_words import describe, limitations_of_design, notes_of, summarise_design, title_of
 from trialml.errors import OutputError
 from trialml.publish import package_versions, settle

@@ -25,7 +25,7 @@ __all__ = ["add_design_verb", "add_option", "design", "joined_lists", "read_opti
 T = TypeVar("T", bound="FileTable")
 
 _EPILOG = "Alpha is one-sided, times are months, a ratio is experimental to control, lists are separated by commas."
-_OUTPUT = ("verb", "kind", "json", "report", "study", "out", "tracking_uri", "randomisation_list")
+_OUTPUT = ("verb", "kind", "json", "report", "study", "out", "tracking_uri", "randomisation_list", "factor")
 
 
 def add_design_verb(verbs: Any, *, options: bool) -> None:
@@ -46,7 +46,7 @@ def add_design_verb(verbs: Any, *, options: bool) -> None:
     from trialml.design_tables import DESIGN_KINDS, RulesTable
 
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    from trialml.verbs_bridge import add_bridge_kind, add_store
+    from trialml.verbs_bridge import add_bridge_kind, add_tracked
 
     for kind, table in DESIGN_KINDS.items():
         words = (table.__doc__ or "").split(": ", 1)[1].split(";")[0].rstrip(".")
@@ -59,7 +59,7 @@ def add_design_verb(verbs: Any, *, options: bool) -> None:
     study = kinds.add_parser("study", help="every design that a study file asks for in its [design] table")
     study.add_argument("study", type=Path, metavar="STUDY.toml")
     _add_output(study)
-    add_store(study)
+    add_tracked(study)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -159,18 +159,18 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     from trialml.designing import compute_design
 
     if asked.kind == "bridge":
-        from trialml.verbs_bridge import design_from_model
+        from trialml.verbs_bridge import design_of_model
 
-        return design_from_model(asked, console, words, watcher)
+        return design_of_model(asked, console, words, watcher)
     if asked.kind == "study":
         from trialml.config import read_design
 
         table = read_design(asked.study)
         requests: dict[str, AskedTable] = table.requests()
         if table.bridge is not None and table.bridge.from_ is not None:
-            from trialml.verbs_bridge import design_from_model
+            from trialml.verbs_bridge import design_of_model
 
-            design_from_model(asked, console, words, watcher)
+            design_of_model(asked, console, words, watcher)
             if not requests:
                 return 0
         if not requests:
