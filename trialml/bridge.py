@@ -115,16 +115,16 @@ def response_evidence(
     prior = PRIOR_SCALE if timed else float(strata.prior_scale)  # type: ignore[union-attr]
     errors = [side["se"] for side in sides]
     found = shrink([side["effect"] for side in sides], errors, prior_scale=prior)
-    rules, n = strata.rows["rule"], held.score.shape[1]
-    covariance = _pairs(found.covariance)
+    rules, n = [str(one) for one in strata.rows["rule"]], held.score.shape[1]
+    rule, complement = _words(rules, start)
     return ResponseEvidence(
         endpoint=planned_endpoint(analysis),
-        rule="; or ".join(rules.iloc[start:]),
-        complement="; or ".join(rules.iloc[:start]),
+        rule=rule,
+        complement=complement,
         inside=_group(sides[0]),
         outside=_group(sides[1]),
         mean=(float(found.mean[0]), float(found.mean[1])),
-        covariance=covariance,
+        covariance=_pairs(found.covariance),
         data_covariance=((errors[0] ** 2, 0.0), (0.0, errors[1] ** 2)),
         count=sides[0]["share"] * n,
         n=n,
@@ -135,6 +135,19 @@ def response_evidence(
         trial=analysis.trial.name,
         data_sha256=analysis.trial.sha256,
     )
+
+
+def _words(rules: list[str], start: int) -> tuple[str, str]:
+    """Return the rules of both sides; strata of one score are one range, whose later words do not repeat the score's name."""
+    lowest, cut = rules[0].split(" below "), rules[start]
+    if len(lowest) == 2 and cut.startswith("at least "):
+        value = cut.removeprefix("at least ")
+    elif len(lowest) == 2 and cut.startswith("from ") and " to below " in cut:
+        low, rest = cut.removeprefix("from ").split(" to below ")
+        value = " ".join([low, *rest.split(" ")[1:]])
+    else:
+        return "; or ".join(rules[start:]), "; or ".join(rules[:start])
+    return f"{lowest[0]} at least {value}", f"{lowest[0]} below {value}"
 
 
 def planned_endpoint(analysis: Analysis) -> PlannedEndpoint:

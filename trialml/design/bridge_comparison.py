@@ -137,7 +137,13 @@ class BridgeOptions(Result):
                 "Months": "n/a" if math.isnan(row["months"]) else f"{row['months']:.1f}",
                 "Cost": format_count(row["cost"]),
             }
-            named = ("Assurance", "Right conclusion", "False claim", "Right less false", "Leaves out patients who benefit")
+            named = (
+                "Assurance",
+                "Right conclusion",
+                "False claim",
+                "Right less false",
+                "Leaves out patients who benefit",
+            )
             one |= {
                 head: _percent(row[name], row[f"{name}_mc_error"]) for head, name in zip(named, MEASURES, strict=True)
             }
@@ -243,13 +249,18 @@ class _Sized(NamedTuple):
         """Return the sizes of an option."""
         asked, stages = option.information.setting, option.stages
         if stages is None:
-            numbers = [np.full(3, one) for one in (option.patients, option.screened, option.months, option.cost)]
+            numbers = (
+                np.full(3, option.patients),
+                np.full(3, option.screened),
+                np.full(3, option.months),
+                np.full(3, option.cost),
+            )
         else:
             patients = np.array([option.patients, stages.first + stages.alone, stages.first])
             screened = np.array([option.screened, stages.first + stages.alone / option.share, stages.first])
             months = np.array([option.months, stages.months_alone, stages.interim])
             cost = np.array([asked.cost_of(p, s) for p, s in zip(patients, screened, strict=True)])
-            numbers = [patients, screened, months, cost]
+            numbers = (patients, screened, months, cost)
         if option.name != "enriched":
             return cls(*numbers, {})
         # A rarer stratum takes more screening for each patient, so that fewer are randomised for the same budget.
@@ -268,9 +279,7 @@ def _blank(name: Option, useless: bool, note: str) -> dict[str, Any]:
     return head | dict.fromkeys((*sizes, *measures), math.nan) | {"note": note}
 
 
-def _row(
-    name: Option, useless: bool, claims: Claims, nodes: Nodes, minimum: float, sizes: _Sized
-) -> dict[str, Any]:
+def _row(name: Option, useless: bool, claims: Claims, nodes: Nodes, minimum: float, sizes: _Sized) -> dict[str, Any]:
     benefits = nodes.outside >= minimum
     by_batch = {
         "assurance": claims.rejects @ nodes.weight,

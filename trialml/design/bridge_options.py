@@ -133,7 +133,7 @@ class PlannedOption:
         if self.name == "enriched":
             inside_only = ndtr(np.sqrt(self.patients * self._each(truth[0], b_in)) * b_in - z)
             return Chances(inside_only, none, none, np.ones(b_in.shape), none)
-        of_stratum, of_all, share = self._drifts(truth, b_in, b_out)
+        of_stratum, of_all, share = self.drifts(truth, b_in, b_out)
         if self.name == "all comers":
             return Chances(none, ndtr(of_all - z), none, none, none)
         both = both_above(z - of_stratum, z - of_all, np.sqrt(share))
@@ -148,10 +148,18 @@ class PlannedOption:
     def _each(self, group: GroupEvidence, benefit: Vector) -> Vector:
         return self.information.of(group, benefit, 0.0, self.accrual_months, self.months)
 
-    def _drifts(
+    def drifts(
         self, truth: tuple[GroupEvidence, GroupEvidence], b_in: Vector, b_out: Vector
     ) -> tuple[Vector, Vector, Vector]:
-        """Return the expected z of the stratum and of all comers, and the stratum's share of the information."""
+        """Return the expected z of the stratum and of all comers, and the stratum's share of the information.
+
+        Parameters
+        ----------
+        truth
+            The two groups under control.
+        b_in, b_out
+            True benefits, of one shape.
+        """
         first = self.patients * self.share * self._each(truth[0], b_in)
         second = self.patients * (1 - self.share) * self._each(truth[1], b_out)
         total = first + second
@@ -247,7 +255,7 @@ class _Sizes:
 
         def surplus(patients: float) -> float:
             option = self.option("all comers", patients, patients)
-            drift = option._drifts(option.groups, *means)[1]
+            drift = option.drifts(option.groups, *means)[1]
             return float(drift) + float(ndtri(asked.alpha)) - float(ndtri(asked.power))
 
         if surplus(MOST_PATIENTS) < 0:
@@ -255,7 +263,7 @@ class _Sizes:
                 f"all comers would need more than {MOST_PATIENTS:,} patients for a power of {100 * asked.power:g} % at the expected "
                 f"effect ({self.evidence.endpoint.shown(overall)}): give a budget"
             )
-        return math.ceil(brentq(surplus, 2.0, MOST_PATIENTS, xtol=1e-6))
+        return float(math.ceil(brentq(surplus, 2.0, MOST_PATIENTS, xtol=1e-6)))
 
     def selected_for(self, money: float) -> float:
         """Return the patients of the stratum that an amount pays for; not rounded."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from trialml.design.bridge_options import Option
 from trialml.design.bridge_setting import TrialSetting
-from trialml.design.judged_options import claims_of, judged_options, monte_carlo_error
+from trialml.design.judged_options import judged_options, monte_carlo_error
 from trialml.design.recommendation import Gate, chosen_option
 from trialml.design.response_evidence import GroupEvidence, Misclassification, ResponseEvidence
 from trialml.errors import AnalysisError
@@ -55,7 +55,9 @@ class BridgeSensitivity(Result):
 
     def frame(self) -> pd.DataFrame:
         """Return one row an assumption and side."""
-        return self.rows.assign(option=self.option, net_as_assumed=self.net, all_comers_net_as_assumed=self.all_comers_net)
+        return self.rows.assign(
+            option=self.option, net_as_assumed=self.net, all_comers_net_as_assumed=self.all_comers_net
+        )
 
     @property
     def turned(self) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ class BridgeSensitivity(Result):
     def table(self) -> pd.DataFrame:
         """Return the assumptions as they are read."""
         records = self.rows.to_dict("records")
-        table = pd.DataFrame(
+        return pd.DataFrame(
             {
                 "Assumption": [f"{row['assumption']}, {row['side']}" for row in records],
                 "Value": [row["value"] for row in records],
@@ -92,7 +94,6 @@ class BridgeSensitivity(Result):
                 "Recommended then": [row["best"] or row["note"] for row in records],
             }
         )
-        return table
 
     def draw(self, figure: Any) -> None:
         """Draw the tornado: the widest swing on top, a mark where the recommendation changes."""
@@ -163,7 +164,11 @@ def bridge_sensitivity(
         try:
             again = judged_options(changed.evidence, changed.setting, draws=draws, seed=seed)
         except AnalysisError as refused:
-            rows.append(row | dict.fromkeys(("net", "net_mc_error", "all_comers_net"), math.nan) | {"best": "", "note": str(refused)})
+            rows.append(
+                row
+                | dict.fromkeys(("net", "net_mc_error", "all_comers_net"), math.nan)
+                | {"best": "", "note": str(refused)}
+            )
             continue
         found = again.expected_net()
         claims, note = again.claims.get(option), again.options[option].note
@@ -172,7 +177,9 @@ def bridge_sensitivity(
             row["net_mc_error"] = monte_carlo_error((claims.right - claims.wrong) @ again.nodes.weight)
         rows.append(row | {"best": chosen_option(found, gate_open=gate_open), "note": note})
     frame = pd.DataFrame(rows)
-    swing = frame.groupby("assumption")["net"].agg(lambda net: float(net.max() - net.min()) if net.notna().any() else 0.0)
+    swing = frame.groupby("assumption")["net"].agg(
+        lambda net: float(net.max() - net.min()) if net.notna().any() else 0.0
+    )
     frame = frame.assign(_swing=frame["assumption"].map(swing)).sort_values("_swing", ascending=False, kind="stable")
     return BridgeSensitivity(
         frame.drop(columns="_swing").reset_index(drop=True), option, nets[option], nets["all comers"]
@@ -190,7 +197,9 @@ def _changes(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Cha
     yield from _control(evidence, setting)
     for side, times in (("low", 1 / FACTOR), ("high", FACTOR)):
         rate = setting.screened_per_month * times
-        yield _Changed("accrual", side, f"{rate:.3g} screened per month", evidence, replace(setting, screened_per_month=rate))
+        yield _Changed(
+            "accrual", side, f"{rate:.3g} screened per month", evidence, replace(setting, screened_per_month=rate)
+        )
     yield from _losses(evidence, setting)
     if setting.cost_screen is not None:
         for side, times in (("low", 1 / FACTOR), ("high", FACTOR)):
@@ -222,7 +231,11 @@ def _errors(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Chan
 
 def _control(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Changed]:
     kind = evidence.endpoint.kind
-    name = {"time to event": "hazard under control", "binary": "share under control", "continuous": "standard deviation"}[kind]
+    name = {
+        "time to event": "hazard under control",
+        "binary": "share under control",
+        "continuous": "standard deviation",
+    }[kind]
     for side, way in (("low", -1.0), ("high", 1.0)):
         moved = [_moved(group, kind, way) for group in (evidence.inside, evidence.outside)]
         field = {"time to event": "control_hazard_per_month", "binary": "control_mean", "continuous": "sd"}[kind]
@@ -251,4 +264,10 @@ def _losses(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Chan
             yield _Changed("dropout", side, f"{100 * (1 - math.exp(-12 * hazard)):.0f} % in a year", evidence, moved)
     elif not evidence.endpoint.timed and 0 < setting.lost < 0.5:
         for side, times in (("low", 0.0), ("high", 2.0)):
-            yield _Changed("dropout", side, f"{100 * times * setting.lost:.0f} % lost", evidence, replace(setting, lost=times * setting.lost))
+            yield _Changed(
+                "dropout",
+                side,
+                f"{100 * times * setting.lost:.0f} % lost",
+                evidence,
+                replace(setting, lost=times * setting.lost),
+            )

@@ -100,9 +100,7 @@ class Judged:
         return {name: float(self.nodes.weight[first == place].sum()) for place, name in enumerate(names)}
 
 
-def judged_options(
-    evidence: ResponseEvidence, setting: TrialSetting, *, draws: int = 512, seed: int = 1
-) -> Judged:
+def judged_options(evidence: ResponseEvidence, setting: TrialSetting, *, draws: int = 512, seed: int = 1) -> Judged:
     """Plan every option at equal budget and judge it at every node of the posterior.
 
     Parameters

@@ -153,7 +153,9 @@ class Recommendation(Result):
         records = self.rows.to_dict("records")
         return pd.DataFrame(
             {
-                "Option": [f"{row['option']}{' (recommended)' if row['option'] == self.option else ''}" for row in records],
+                "Option": [
+                    f"{row['option']}{' (recommended)' if row['option'] == self.option else ''}" for row in records
+                ],
                 "Right less false": [
                     _points(row["net"])
                     + (f" (MC {format_number(100 * row['net_mc_error'], 2)})" if row["net_mc_error"] > 0 else "")
@@ -168,7 +170,9 @@ class Recommendation(Result):
         axes = figure.subplots()
         for place, row in enumerate(self.rows.to_dict("records")):
             chosen = row["option"] == self.option
-            axes.barh(place, 100 * row["best"], color=COLOURS["experimental"] if chosen else COLOURS["reference"], height=0.6)
+            axes.barh(
+                place, 100 * row["best"], color=COLOURS["experimental"] if chosen else COLOURS["reference"], height=0.6
+            )
         axes.set_yticks(range(len(self.rows)), list(self.rows["option"]))
         axes.set_ylim(len(self.rows) - 0.4, -0.6)
         axes.set_xlim(0, 100)
@@ -197,7 +201,7 @@ def recommend(
     evidence: ResponseEvidence,
     setting: TrialSetting,
     *,
-    gate: Gate = Gate(),  # noqa: B008  (frozen)
+    gate: Gate = Gate(),
     draws: int = 512,
     seed: int = 1,
     judged: Judged | None = None,

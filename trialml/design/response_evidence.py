@@ -312,12 +312,19 @@ class ResponseEvidence(Result):
     def effect(self, place: int) -> Estimate:
         """Return the effect inside (0) or outside (1) with its 95 % interval, a hazard ratio or a benefit."""
         value, se = self.mean[place], math.sqrt(self.covariance[place][place])
-        numbers = (value, value - Z95 * se, value + Z95 * se)
         timed = self.endpoint.timed
-        shown = tuple(math.exp(one) for one in numbers) if timed else numbers
-        scale = "hazard ratio, shrunken" if timed else f"{self.endpoint.scale}, shrunken"
-        return Estimate(*shown, scale=scale, unit="" if timed else self.endpoint.unit, kind="crossfit", se=se,
-                        method="hierarchical shrinkage, 95 % credible limits")  # fmt: skip
+        numbers = (value, value - Z95 * se, value + Z95 * se)
+        shown, low, high = (math.exp(one) if timed else one for one in numbers)
+        return Estimate(
+            shown,
+            low,
+            high,
+            scale="hazard ratio, shrunken" if timed else f"{self.endpoint.scale}, shrunken",
+            unit="" if timed else self.endpoint.unit,
+            kind="crossfit",
+            se=se,
+            method="hierarchical shrinkage, 95 % credible limits",
+        )
 
     def frame(self) -> pd.DataFrame:
         """Return one row a group: rule, share, effect with limits, correlation of the two, and what is known under control."""

@@ -102,9 +102,16 @@ class RiskEvidence(Result):
     def frame(self) -> pd.DataFrame:
         """Return the bins with what the model's performance is."""
         bins = self.bins if len(self.bins) else pd.DataFrame({"risk": [math.nan], "share": [1.0]})
-        named = {"observed": self.observed, "concordance": self.concordance, "slope": self.slope, "r_squared": self.r_squared}
+        named = {
+            "observed": self.observed,
+            "concordance": self.concordance,
+            "slope": self.slope,
+            "r_squared": self.r_squared,
+        }
         columns = {
-            f"{name}{side}": getattr(one, side[1:] or "value") for name, one in named.items() for side in ("", "_low", "_high")
+            f"{name}{side}": getattr(one, side[1:] or "value")
+            for name, one in named.items()
+            for side in ("", "_low", "_high")
         }
         return bins.assign(**columns)
 
