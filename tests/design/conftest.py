@@ -21,3 +21,9 @@ reference_case, oracle = _cases.reference_case, _cases.oracle
 def compare_with_rpact():
     """A function that compares plans of means or rates with all that rpact says of them."""
     return _loaded("rpact_plans", Path(__file__).parent / "rpact_plans.py").compare_with_rpact
+
+
+@pytest.fixture(scope="session")
+def bridge():
+    """Invented evidence and settings of the bridge from a model to a design."""
+    return _loaded("bridge_evidence", Path(__file__).parent / "bridge_evidence.py")
