@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from trialml.bridge_table import BridgeTable
 from trialml.config import Study, read_study
-from trialml.design.risk_evidence import RiskEvidence
 from trialml.design.response_evidence import ResponseEvidence
+from trialml.design.risk_evidence import RiskEvidence
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.strata.wording import StrataWording
 from trialml.tracking.store import Store
@@ -93,7 +93,7 @@ def load_model(store: Store, address: str) -> TrackedModel:
 def _evidence(store: Store, version: RegisteredVersion, tags: dict[str, str]) -> ResponseEvidence | RiskEvidence:
     """Return the evidence that the version's run stored, with the version's number."""
     listed = {item.path for item in store.client.list_artifacts(version.run_id, "design")}
-    kinds: tuple[type[ResponseEvidence] | type[RiskEvidence], ...] = (ResponseEvidence, RiskEvidence)
+    kinds: tuple[type[ResponseEvidence | RiskEvidence], ...] = (ResponseEvidence, RiskEvidence)
     for kind in kinds if listed else ():
         for found in stored_results(store, version.run_id, "design", kind):
             if isinstance(found, kind):

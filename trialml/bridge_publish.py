@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from trialml import __version__
-from trialml.design_from_model import DesignedFromModel
 from trialml.bridge_words import describe, limitations_of_design, notes_of, summarise_design, title_of
+from trialml.design_from_model import DesignedFromModel
 from trialml.errors import OutputError
 from trialml.publish import package_versions, settle
 from trialml.report.document import Document, assemble
@@ -160,7 +160,7 @@ def _run(designed: DesignedFromModel, published: PublishedDesign, store: Store) 
             "trialml.review": "pending",
             "trialml.report_sha": published.report_sha256[:12],
             "trialml.version": __version__,
-            **({"trialml.override_validation": designed.asked.override_validation} if designed.overridden else {}),
+            **({"trialml.override_validation": designed.asked.override_validation or ""} if designed.overridden else {}),
         },
         results=designed.results,
         dataset=_dataset(designed, store),

@@ -82,7 +82,10 @@ class BridgeTable(FileTable):
         _Share, Field(description="and where the selected benefit more than the others with at least this probability")
     ] = 0.9
     more_patients: Annotated[
-        Whole, Field(ge=10, le=100_000, description="further patients of whom it is asked whether they would change the choice")
+        Whole,
+        Field(
+            ge=10, le=100_000, description="further patients of whom it is asked whether they would change the choice"
+        ),
     ] = 200
     simulate: Annotated[
         Whole, Field(ge=0, le=10_000_000, description="trials to simulate for the simulation report; 0 for none")
@@ -90,7 +93,11 @@ class BridgeTable(FileTable):
     seed: Annotated[Whole, Field(ge=0, lt=2**32, description="seed of everything random")] = 1
     override_validation: Annotated[
         str | None,
-        Field(min_length=10, title="REASON", description="why a model that failed its validation is used all the same, in words"),
+        Field(
+            min_length=10,
+            title="REASON",
+            description="why a model that failed its validation is used all the same, in words",
+        ),
     ] = None
 
     @model_validator(mode="after")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from trialml.design.recommendation import Recommendation
 from trialml.design_from_model import DesignedFromModel
 from trialml.report.document import Finding, Summary
-from trialml.result import format_count, format_number
+from trialml.result import format_count
 from trialml.tracking.design_links import version_page
 
 __all__ = ["describe", "limitations_of_design", "notes_of", "summarise_design", "title_of"]
@@ -21,10 +22,6 @@ def notes_of(designed: DesignedFromModel) -> list[str]:
     notes = [designed.overridden] if designed.overridden else []
     if model.version.tags.get("trialml.quick") == "true":
         notes.append(f"{model.label} comes from a quick run with few repeats: do not quote these numbers.")
-    if designed.bridge is not None and not designed.bridge.recommendation.gate_open:
-        notes.append(
-            "The gate to enrichment is closed: " + "; ".join(designed.bridge.recommendation.shortcomings) + ". Only all comers are recommended."
-        )
     return notes
 
 
@@ -66,15 +63,11 @@ def _findings(designed: DesignedFromModel) -> list[Finding]:
     row, useless = bridge.options.row(name), bridge.options.row(name, useless=True)
     cost = f", cost {format_count(row['cost'])}" if bridge.options.budget_unit == "money" else ""
     return [
-        Finding(
-            "Recommended option",
-            f"{name}, probability {100 * bridge.recommendation.probability:.0f} %",
-            "probability that no other option has more right conclusions less false claims at equal budget",
-        ),
+        _option_finding(bridge.recommendation),
         Finding(
             "Size",
             f"{format_count(row['patients'])} patients, {row['months']:.0f} months",
-            f"{format_count(row['screened'])} screened{cost}; {format_number(bridge.setting.screened_per_month)} screened a month",
+            f"{format_count(row['screened'])} screened{cost}; {bridge.setting.screened_per_month:g} can be screened a month",
         ),
         Finding(
             "Assurance",
@@ -88,6 +81,22 @@ def _findings(designed: DesignedFromModel) -> list[Finding]:
             f"assurance; right conclusion {100 * useless['right_conclusion']:.0f} %, false claim {100 * useless['false_claim']:.1f} %",
         ),
     ]
+
+
+def _option_finding(found: Recommendation) -> Finding:
+    if found.gate_open:
+        return Finding(
+            "Recommended option",
+            f"{found.option}, probability {100 * found.probability:.0f} %",
+            "probability that no other option has more right conclusions less false claims at equal budget; the gate is open",
+        )
+    best = found.rows.set_index("option")["best"]
+    return Finding(
+        "Recommended option",
+        f"{found.option}: the gate is closed",
+        f"probability of being the best by the posterior alone: all comers {100 * found.probability:.0f} %, '{found.without_gate}' "
+        f"{100 * best[found.without_gate]:.0f} %",
+    )
 
 
 def _next_steps(designed: DesignedFromModel) -> list[str]:
@@ -123,8 +132,12 @@ def describe(designed: DesignedFromModel) -> str:
     model = designed.model
     if designed.bridge is not None:
         found = designed.bridge.recommendation
-        first = f"DESIGN  {found.option}, best of {len(found.rows)} options with probability {100 * found.probability:.0f} %"
-        first += "; gate open" if found.gate_open else "; gate closed"
+        first = f"DESIGN  {found.option}"
+        first += (
+            f", best of {len(found.rows)} options with probability {100 * found.probability:.0f} %"
+            if found.gate_open
+            else ", gate closed"
+        )
     else:
         first = "DESIGN  prognostic enrichment by the predicted risk"
     if designed.overridden:

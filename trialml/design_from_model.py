@@ -139,12 +139,8 @@ def _from_response(
     told = protocol_sections(evidence, option, bridge.options, bridge.recommendation, words)
     steps = 6 * parts_of(asked.simulate) if asked.simulate and evidence.endpoint.timed else 1
     with watcher.step("Simulation report", steps) as done:
-        report = simulation_report(
-            evidence, bridge.judged, name, trials=asked.simulate, seed=asked.seed, progress=done
-        )
-    return DesignedFromModel(
-        model, asked, bridge=bridge, sections=(*told, *report), words=words, overridden=overridden
-    )
+        report = simulation_report(evidence, bridge.judged, name, trials=asked.simulate, seed=asked.seed, progress=done)
+    return DesignedFromModel(model, asked, bridge=bridge, sections=(*told, *report), words=words, overridden=overridden)
 
 
 def _protocol_words(model: TrackedModel) -> ProtocolWords:

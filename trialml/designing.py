@@ -71,8 +71,7 @@ def results_to_json(results: Sequence[Result]) -> list[dict[str, Any]]:
             "text": result.text(),
             "numbers": {name: _finite(value) for name, value in result.scalars().items()},
             "rows": [
-                {str(name): _finite(value) for name, value in row.items()}
-                for row in result.frame().to_dict("records")
+                {str(name): _finite(value) for name, value in row.items()} for row in result.frame().to_dict("records")
             ],
         }
         for result in results

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,12 +76,13 @@ def design_of_model(asked: argparse.Namespace, console: Any, words: Sequence[str
     Returns
     -------
     int
-        0, or 3 where the report is written but not tracked.
+        0.
 
     Raises
     ------
     TrialmlError
-        If there is no such model, it does not belong here, it failed its validation, or there is no such trial.
+        If there is no such model, it does not belong here, it failed its validation, or there is no such trial; or if the report is
+        written but cannot be tracked.
     """
     from trialml.bridge_model import load_model, refuse_another_endpoint
     from trialml.bridge_publish import publish_design, track_design
@@ -102,14 +102,13 @@ def design_of_model(asked: argparse.Namespace, console: Any, words: Sequence[str
         refuse_another_endpoint(model, study, asked.study.name)
     designed = design_from_model(model, table, watcher)
     prepare_output(asked.out)
-    published = publish_design(designed, asked.out, ["trialml", *words])
     listed = "" if asked.randomisation_list is None else write_list(designed, asked.randomisation_list, asked.factor)
+    published = publish_design(designed, asked.out, ["trialml", *words])
     _say(designed, console, as_json=asked.json)
     try:
         link = track_design(designed, published, store)
     except TrackingError as error:
-        print(f"trialml: the report is written to {published.report}, but it is not tracked. {error}", file=sys.stderr)
-        return error.exit_status
+        raise TrackingError(f"The report {published.report} is written, but it is not tracked. {error}") from error
     if not asked.json:
         shown = {"Report": published.report, "Tracked": f"run experiments/{link.experiment_id}/runs/{link.run_id}"}
         shown |= {"Protocol": published.folder / "protocol.md"} if designed.protocol else {}

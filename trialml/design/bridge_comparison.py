@@ -149,7 +149,9 @@ class BridgeOptions(Result):
             }
             shown.append(one | {"Note": row["note"]})
         table = pd.DataFrame(shown)
-        return table if (table["Note"] != "").any() else table.drop(columns="Note")
+        # Where no costs are given the budget is patients, which stand in a column of their own.
+        left = ["Note"] if not (table["Note"] != "").any() else []
+        return table.drop(columns=[*left, *(["Cost"] if self.budget_unit == "patients" else [])])
 
     def draw(self, figure: Any) -> None:
         """Draw right conclusions to the right and false claims to the left of zero, hollow if the model is useless."""

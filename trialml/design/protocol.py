@@ -21,7 +21,9 @@ from trialml.result import Result, format_count, format_number
 
 __all__ = ["ProtocolSection", "ProtocolWords", "protocol_sections", "protocol_text", "stratum_factor"]
 
-SCHOENFELD = "Schoenfeld DA. Sample-size formula for the proportional-hazards regression model. Biometrics 1983;39:499-503."
+SCHOENFELD = (
+    "Schoenfeld DA. Sample-size formula for the proportional-hazards regression model. Biometrics 1983;39:499-503."
+)
 JULIOUS = "Julious SA. Sample sizes for clinical trials with normal data. Stat Med 2004;23:1921-1986."
 OHAGAN = "O'Hagan A, Stevens JW, Campbell MJ. Assurance in clinical trial design. Pharm Stat 2005;4:187-201."
 SIMES = "Simes RJ. An improved Bonferroni procedure for multiple tests of significance. Biometrika 1986;73:751-754."
@@ -37,9 +39,7 @@ FDA_ENRICHMENT = (
     "US Food and Drug Administration. Enrichment Strategies for Clinical Trials to Support Determination of Effectiveness of Human Drugs "
     "and Biological Products. Guidance for Industry; March 2019."
 )
-FDA_ADAPTIVE = (
-    "US Food and Drug Administration. Adaptive Designs for Clinical Trials of Drugs and Biologics. Guidance for Industry; November 2019."
-)
+FDA_ADAPTIVE = "US Food and Drug Administration. Adaptive Designs for Clinical Trials of Drugs and Biologics. Guidance for Industry; November 2019."
 ICH_E9 = "International Council for Harmonisation. E9 Statistical Principles for Clinical Trials; 1998."
 
 
@@ -183,7 +183,7 @@ def protocol_sections(
         _eligibility(evidence, option, words),
         _strata(evidence, option, words),
         _hypotheses(option, words),
-        _sample_size(evidence, option, options, recommendation, words),
+        _sample_size(evidence, option, options, recommendation),
     )
 
 
@@ -220,7 +220,9 @@ def _eligibility(evidence: ResponseEvidence, option: PlannedOption, words: Proto
             fixed,
         ]
         if option.name == "adaptive enrichment":
-            told.append(f"After the interim analysis enrolment may be restricted to the stratum; then not eligible: {evidence.complement}.")
+            told.append(
+                f"After the interim analysis enrolment may be restricted to the stratum; then not eligible: {evidence.complement}."
+            )
     return _section("Eligibility", told, None, FDA_ENRICHMENT)
 
 
@@ -242,8 +244,12 @@ def _strata(evidence: ResponseEvidence, option: PlannedOption, words: ProtocolWo
     if option.name != "all comers":
         told += list(words.statements)
         rows = pd.DataFrame(words.strata, columns=["Stratum", "Rule"])
-        rows = rows if len(rows) else pd.DataFrame(
-            [("inside", evidence.rule), ("outside", evidence.complement)], columns=["Stratum", "Rule"]
+        rows = (
+            rows
+            if len(rows)
+            else pd.DataFrame(
+                [("inside", evidence.rule), ("outside", evidence.complement)], columns=["Stratum", "Rule"]
+            )
         )
     return _section("Strata and randomisation", told, rows, ICH_E9)
 
@@ -283,13 +289,18 @@ def _adaptive_words(option: PlannedOption, alpha: str) -> list[str]:
     stages = option.stages
     assert stages is not None
     everyone, alone = option.information.setting.conditional_powers
+    further = f"{format_count(stages.alone)} further patients of the stratum alone"
+    otherwise = (
+        f"else, if that of the stratum is at least {100 * alone:.0f} %, {further}; else the trial stops for futility."
+        if alone > 0
+        else f"else {further}; the trial does not stop for futility."
+    )
     weights = math.sqrt(stages.fraction), math.sqrt(1 - stages.fraction)
     return [
         f"Two hypotheses are tested: no effect in the stratum and no effect in all patients. An interim analysis takes place when {format_count(stages.first)} "
         f"patients are enrolled, expected at month {stages.interim:.1f}, with {100 * stages.fraction:.0f} % of the planned information.",
-        f"If the conditional power of all patients under the effect seen is at least {100 * everyone:.0f} %, {format_count(stages.further)} further patients of all kinds are "
-        f"enrolled; else, if that of the stratum is at least {100 * alone:.0f} %, {format_count(stages.alone)} further patients of the stratum; else the trial stops for futility. "
-        "Nothing is rejected at the interim analysis.",
+        f"If the conditional power of all patients under the effect seen is at least {100 * everyone:.0f} %, {format_count(stages.further)} further patients of all kinds "
+        f"are enrolled; {otherwise} Nothing is rejected at the interim analysis.",
         f"The stages' statistics are combined by the inverse normal method with the weights {weights[0]:.3f} and {weights[1]:.3f}, fixed now, and the "
         f"hypotheses tested by a closed test with Simes' test of the intersection, at {alpha} familywise.",
     ]
@@ -300,7 +311,6 @@ def _sample_size(
     option: PlannedOption,
     options: BridgeOptions,
     recommendation: Recommendation,
-    words: ProtocolWords,
 ) -> ProtocolSection:
     asked, row = option.information.setting, options.row(option.name)
     useless = options.row(option.name, useless=True)
@@ -310,8 +320,8 @@ def _sample_size(
     told = [
         f"The option '{option.name}' was chosen among five at equal budget ({format_count(options.budget)} "
         f"{'in cost' if options.budget_unit == 'money' else 'patients'}): it is the best with probability {100 * recommendation.probability:.0f} %. "
-        f"{format_count(row['patients'])} patients are randomised, with {format_count(row['screened'])} screened, over {row['accrual_months'] if 'accrual_months' in row else option.accrual_months:.1f} months of "
-        f"recruitment and {format_number(row['months'])} months in all.",
+        f"{format_count(row['patients'])} patients are randomised, with {format_count(row['screened'])} screened, over {format_number(row['months'])} months "
+        f"in all, of which {option.accrual_months:.1f} of recruitment if all goes on as planned.",
         f"The effects are taken from a joint posterior after shrinkage, cross-fitted in the trial that the model was learned from: {inside} inside the "
         f"stratum and {outside} outside. Over this posterior the assurance, the probability of rejecting a hypothesis, is "
         f"{100 * row['assurance']:.1f} %; the probability of a right conclusion (rejecting where the effect is at least {options.minimum}) is "
@@ -342,6 +352,18 @@ def _size_rows(evidence: ResponseEvidence, option: PlannedOption) -> pd.DataFram
         )
         kept = 0.0 if option.name == "enriched" and name == "outside" else part
         planned = option.patients * (1.0 if option.name == "enriched" and name == "inside" else kept)
-        rows.append((name, f"{100 * part:.0f} %", under, f"{format_number(effect.value)} ({format_number(effect.low)} to {format_number(effect.high)})", format_count(planned)))
-    effect_head = "Hazard ratio (95% credible interval)" if evidence.endpoint.timed else "Effect (95% credible interval)"
-    return pd.DataFrame(rows, columns=["Stratum", "Share of screened", "Under control", effect_head, "Patients planned"])
+        rows.append(
+            (
+                name,
+                f"{100 * part:.0f} %",
+                under,
+                f"{format_number(effect.value)} ({format_number(effect.low)} to {format_number(effect.high)})",
+                format_count(planned),
+            )
+        )
+    effect_head = (
+        "Hazard ratio (95% credible interval)" if evidence.endpoint.timed else "Effect (95% credible interval)"
+    )
+    return pd.DataFrame(
+        rows, columns=["Stratum", "Share of screened", "Under control", effect_head, "Patients planned"]
+    )

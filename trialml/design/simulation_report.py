@@ -129,7 +129,11 @@ class _Simulated:
 
 def _events(option: PlannedOption, evidence: ResponseEvidence) -> tuple[float, float, float]:
     """Return the events expected at the interim analysis, at the end, and at the end where the stratum goes on alone."""
-    count, benefits, shares = option.information.event_probability, evidence.benefit_mean, (option.share, 1 - option.share)
+    count, benefits, shares = (
+        option.information.event_probability,
+        evidence.benefit_mean,
+        (option.share, 1 - option.share),
+    )
 
     def seen(patients: float, start: float, end: float, at: float, places: tuple[int, ...]) -> float:
         parts = [shares[place] if len(places) == 2 else 1.0 for place in places]
@@ -230,12 +234,17 @@ def _overview(option: PlannedOption, run: _Simulated | None, trials: int) -> Pro
     told = [
         f"The option examined is '{option.name}': {round(option.patients):,} patients, {option.months:.1f} months, one-sided familywise alpha {option.alpha:g}. "
         "Its operating characteristics are computed from normal test statistics"
-        + (f", simulated {_STATISTICS:,} times under each configuration." if option.stages is not None else ", in closed form."),
+        + (
+            f", simulated {_STATISTICS:,} times under each configuration."
+            if option.stages is not None
+            else ", in closed form."
+        ),
     ]
     if run is not None:
         told.append(
             f"Beside them {trials:,} trials are simulated patient by patient under each configuration: {run.design.text()}. Analyses are at the numbers "
-            "of events expected as estimated, so that trials last longer where events are rarer."
+            "of events expected as estimated, wherever the calendar then stands; the computed figures are for analyses at the planned months, so that the "
+            "two part where a configuration has more or fewer events by then."
         )
     else:
         told.append("No trial was simulated patient by patient.")
@@ -311,7 +320,10 @@ def _results(
             "All comers": _percent(row["all"]),
         }
         if option.stages is not None:
-            own |= {"Goes on in the stratum alone": _percent(row["left_out"]), "Stops at the interim": _percent(row["stopped"])}
+            own |= {
+                "Goes on in the stratum alone": _percent(row["left_out"]),
+                "Stops at the interim": _percent(row["stopped"]),
+            }
         if patients:
             own |= _of_patients(patients.get(row["truth"]))
         rows.append(own)
