@@ -11,6 +11,8 @@ import pytest
 from trialml import read_study
 from trialml.analysis import Analysis, Watcher
 from trialml.design.outcome_enrichment import OutcomeEnrichment
+from trialml.design.response_evidence import ResponseEvidence
+from trialml.design.risk_evidence import RiskEvidence
 from trialml.effects.continuous import ContinuousContrast, mean_difference
 from trialml.effects.heterogeneity import Heterogeneity
 from trialml.effects.outcome_subgroups import OutcomeSubgroups
@@ -93,6 +95,21 @@ def binary(write_study, tmp_path_factory):
 @pytest.fixture(params=["continuous", "binary"])
 def done(request):
     return request.getfixturevalue(request.param)
+
+
+def test_a_run_carries_its_models_into_a_design_on_the_planning_scale(done):
+    found, strata = done.only(ResponseEvidence), done.only(OutcomeStratumEffects)
+    top = strata.rows.iloc[-1]
+    np.testing.assert_allclose(found.data_covariance[0][0], top["benefit_se"] ** 2, rtol=1e-12)
+    np.testing.assert_allclose(found.inside.control_mean, top["control_mean"], rtol=1e-12)
+    assert found.endpoint.scale == strata.scale
+    assert found.sign == 1.0
+    risk = done.only(RiskEvidence)
+    if done.trial.endpoint.kind == "continuous":
+        assert risk.r_squared == done.only(ContinuousPerformance).estimate("R² within arm", "the risk model")
+    else:
+        assert risk.concordance == done.only(BinaryPerformance).estimate("AUC", "the risk model")
+        assert risk.slope == done.only(BinaryCalibration).slope["control"]
 
 
 def test_the_primary_analysis_of_a_mean_is_adjusted_for_what_the_study_file_names(continuous):

@@ -10,20 +10,27 @@ import pandas as pd
 import pytest
 
 from trialml.analysis import Analysis
+from trialml.bridge import response_evidence
 from trialml.config import read_study
 from trialml.design.enrichment_plan import EnrichmentPlan
 from trialml.design.next_trial import OperatingCharacteristics
+from trialml.design.response_evidence import ResponseEvidence
+from trialml.design.risk_evidence import RiskEvidence
 from trialml.effects.contrast import HAZARD_RATIO, Contrast
 from trialml.effects.heterogeneity import Heterogeneity
+from trialml.effects.shrinkage import shrink
+from trialml.errors import AnalysisError
 from trialml.learning import Learning
 from trialml.models.coefficients import Coefficients
 from trialml.planning import plan_next_trial, smallest_block
 from trialml.publish import publish
 from trialml.result import Estimate, Result
-from trialml.strata.effects import StratumEffects
+from trialml.strata.effects import StratumEffects, population_numbers, stratum_members
+from trialml.strata.stability import StrataStability
 from trialml.study import analyse
 from trialml.summary import chapter_leads, limitations, summarise
 from trialml.survival.rmst import RestrictedMean
+from trialml.validation.benefit import BenefitCalibration
 from trialml.validation.calibration import Calibration
 from trialml.validation.discrimination import Discrimination
 from trialml.verdicts import verdicts
@@ -120,6 +127,57 @@ def test_trap_57_an_effect_in_the_wrong_direction_gives_words_and_no_plan(analys
     row = empty.only(EnrichmentPlan).plans.iloc[0]
     assert "no trial: planning hazard ratio" in row["note"]
     assert np.isnan(row["patients"])
+
+
+def test_trap_57_the_evidence_of_a_run_is_cross_fitted_shrunken_and_never_naive(analysis):
+    found, strata = analysis.only(ResponseEvidence), analysis.only(StratumEffects)
+    top = strata.rows.iloc[-1]
+    np.testing.assert_allclose(found.data_covariance[0][0], top["log_hazard_ratio_se"] ** 2, rtol=1e-12)
+    np.testing.assert_allclose(found.share, top["share"], rtol=1e-12)
+    np.testing.assert_allclose(found.inside.control_hazard_per_month, top["control_hazard_per_month"], rtol=1e-12)
+    assert found.heterogeneity_p == strata.heterogeneity_p
+    assert found.data_sha256 == analysis.trial.sha256
+    assert "naive" not in found.frame()
+    # Rules that had not seen the patient, against the final one: by the stratum's row of the table of moves.
+    moves = analysis.only(StrataStability).moves
+    np.testing.assert_allclose(found.misclassification.lost, 1 - moves.iloc[-1, -1], rtol=1e-9)
+    slope = analysis.only(BenefitCalibration).slope
+    assert ("the calibration slope of the benefit score" in found.validation.failed) == (not slope.low > 0)
+
+
+def test_the_evidence_is_the_shrunken_pair_of_the_two_sides(analysis):
+    learning = Learning(analysis, analysis.results[1])
+    held, strata = _held(analysis), analysis.only(StratumEffects)
+    found = response_evidence(analysis, strata, held, learning.outcomes, first=1)
+    inside = stratum_members(held, len(strata.rows)) >= 1
+    endpoint = analysis.trial.endpoint
+    sides = [
+        population_numbers(learning.outcomes, held, one, endpoint.horizon, endpoint.months_per_unit)
+        for one in (inside, ~inside)
+    ]
+    wanted = shrink(*([side[name] for side in sides] for name in ("log_hazard_ratio", "log_hazard_ratio_se")))
+    np.testing.assert_allclose(found.mean, wanted.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.covariance, wanted.covariance, rtol=1e-12)
+    assert found.count == pytest.approx(inside.mean() * held.score.shape[1])
+    assert " at least " in found.rule
+    assert found.complement == found.rule.replace(" at least ", " below ")
+    for first, whom in ((0, "everybody"), (len(strata.rows), "nobody")):
+        with pytest.raises(AnalysisError, match=f"select {whom}"):
+            response_evidence(analysis, strata, held, learning.outcomes, first=first)
+
+
+def test_trap_57_the_risk_models_evidence_is_of_patients_not_seen(analysis):
+    found = analysis.only(RiskEvidence)
+    assert found.concordance == analysis.only(Discrimination).without_arm
+    assert found.slope == analysis.only(Calibration).slope_under_control
+    assert found.concordance.kind == "crossfit"
+    assert found.bins["share"].sum() == pytest.approx(1.0)
+    # 11 control patients or more a bin.
+    assert found.bins["share"].min() * 150 >= 11 - 1e-9
+    ratio = analysis.only(Calibration).ratio_under_control
+    assert found.observed.value == pytest.approx(
+        ratio.value * float(found.bins["risk"] @ found.bins["share"]), rel=1e-9
+    )
 
 
 def _held(analysis):

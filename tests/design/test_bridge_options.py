@@ -371,7 +371,7 @@ def test_an_absurd_least_effect_is_refused(bridge, minimum, said):
 
 def test_differences_have_their_own_bounds_of_a_least_effect(bridge):
     for minimum in (-1.0, 25.0):
-        with pytest.raises(AnalysisError, match="above 0 and below 20.0, 2 standard deviations"):
+        with pytest.raises(AnalysisError, match=r"above 0 and below 20\.0, 2 standard deviations"):
             planned_options(bridge.continuous_evidence(), bridge.continuous_setting(minimum_effect=minimum))
     asked = TrialSetting(screened_per_month=1, follow_up_months=1, minimum_effect=0.4)
     with pytest.raises(AnalysisError, match="what the share under control leaves"):

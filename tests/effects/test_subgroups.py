@@ -177,6 +177,25 @@ def test_shrinkage_is_that_of_drawing_from_the_posterior():
     np.testing.assert_allclose(found.high, np.quantile(theta, 0.975, axis=0), atol=0.4)
 
 
+def test_two_shrunken_effects_have_the_covariance_of_their_joint_density():
+    # Brute force over a grid of both effects: with a flat mean their prior depends on their difference alone, normal with variance
+    # 2 tau^2, tau half-normal; the sum is free. In d and the mean m: y1 = m + d / 2, y2 = m - d / 2.
+    y, s = np.array([-0.5, -0.1]), np.array([0.16, 0.13])
+    found = shrink(y, s)
+    np.testing.assert_allclose(np.diag(found.covariance), found.sd**2, rtol=1e-12)
+    tau = (np.arange(4000) + 0.5) * 2.0 / 4000
+    prior_tau = np.exp(-0.5 * (tau / 0.25) ** 2)
+    d, m = (np.arange(1200) + 0.5) / 400 - 1.5, np.linspace(-1.3, 0.7, 801)
+    prior = np.array([(np.exp(-(one**2) / (4 * tau**2)) / tau * prior_tau).sum() for one in d])
+    first, second = m + d[:, None] / 2, m - d[:, None] / 2
+    density = prior[:, None] * np.exp(-0.5 * (((first - y[0]) / s[0]) ** 2 + ((second - y[1]) / s[1]) ** 2))
+    density /= density.sum()
+    means = (density * first).sum(), (density * second).sum()
+    np.testing.assert_allclose(found.mean, means, atol=2e-4)
+    together = (density * (first - means[0]) * (second - means[1])).sum()
+    np.testing.assert_allclose(found.covariance[0, 1], together, atol=2e-5)
+
+
 def test_shrinkage_tends_to_one_mean_and_to_the_raw_estimates():
     y, s = np.array([-20.0, 0.0, 10.0]), np.array([0.2, 0.1, 0.3])
     pooled = (y / s**2).sum() / (1 / s**2).sum()
