@@ -120,7 +120,7 @@ def _signature(model: ModelVersion) -> Any:
 
 
 def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tuple[str, str, str]:
-    """Register a logged model: version 1 becomes ``champion`` unless its run was a quick one, every later one ``challenger``.
+    """Register a logged model: the first becomes ``champion``, every later one, and those of quick runs, ``challenger``.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tu
         name, _source(client, model_id), run_id, tags=tags, description=description, model_id=model_id
     )
     version = str(made.version)
-    alias = "champion" if version == "1" and model.tags.get(QUICK_TAG) != "true" else "challenger"
+    alias = "champion" if _is_first(client, name, int(version), model) else "challenger"
     try:
         client.set_registered_model_alias(name, alias, version)
     except BaseException:
@@ -158,6 +158,16 @@ def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tu
     versions = json.dumps([{"name": name, "version": int(version)}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions, "mlflow.note.content": description})
     return name, version, alias
+
+
+def _is_first(client: Any, name: str, version: int, model: ModelVersion) -> bool:
+    """Return whether this is the first version that counts: those of quick runs do not, erased ones do."""
+    if model.tags.get(QUICK_TAG) == "true":
+        return False
+    if version == 1:
+        return True
+    found = client.search_model_versions(f"name = '{name}' and tag.`{QUICK_TAG}` = 'true'", max_results=version)
+    return len(found) == version - 1
 
 
 def _source(client: Any, model_id: str) -> str:
