@@ -28,8 +28,8 @@ __all__ = ["Bridge", "add_bridge", "asked_of", "bridge_from", "setting_of", "thr
 
 MINIMUM_HAZARD_RATIO = 0.8
 """Where the study says nothing: the least that oncologists called worthwhile (Ellis et al., J Clin Oncol 2014;32:1277-1280)."""
-DRAWS = 1024
-"""Simulated trials of the adaptive option at each truth: its Monte Carlo error is shown."""
+DRAWS, QUICK_DRAWS = 1024, 128
+"""Simulated trials of the adaptive option at each truth, and in a quick run: the Monte Carlo error is shown."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,9 @@ def _minimum(asked: BridgeTable, evidence: ResponseEvidence) -> float:
     return float(f"{overall / 2:.2g}")
 
 
-def bridge_from(evidence: ResponseEvidence, asked: BridgeTable, study: Study, watcher: Watcher) -> Bridge:
+def bridge_from(
+    evidence: ResponseEvidence, asked: BridgeTable, study: Study, watcher: Watcher, *, quick: bool = False
+) -> Bridge:
     """Return the next trial from a response model's evidence.
 
     Parameters
@@ -141,21 +143,24 @@ def bridge_from(evidence: ResponseEvidence, asked: BridgeTable, study: Study, wa
         The study that the model comes from.
     watcher
         Sees the progress.
+    quick
+        Few draws of the adaptive option, for a first look.
 
     Raises
     ------
     AnalysisError
         If there is no such trial, in words.
     """
+    draws = QUICK_DRAWS if quick else DRAWS
     setting = setting_of(asked, study, evidence)
     gate = Gate(asked.gate_level, asked.gate_probability, validated=asked.override_validation is None)
     with watcher.step("Options of the next trial", 4) as done:
-        judged = judged_options(evidence, setting, draws=DRAWS, seed=asked.seed)
-        options = compare_options(evidence, setting, draws=DRAWS, seed=asked.seed, judged=judged)
-        recommendation = recommend(evidence, setting, gate=gate, draws=DRAWS, seed=asked.seed, judged=judged)
+        judged = judged_options(evidence, setting, draws=draws, seed=asked.seed)
+        options = compare_options(evidence, setting, draws=draws, seed=asked.seed, judged=judged)
+        recommendation = recommend(evidence, setting, gate=gate, draws=draws, seed=asked.seed, judged=judged)
         done()
         done()
-        sensitivity = bridge_sensitivity(evidence, setting, gate=gate)
+        sensitivity = bridge_sensitivity(evidence, setting, gate=gate, draws=draws // 2, seed=asked.seed)
         done()
         more = value_of_more_data(
             evidence, setting, patients=asked.more_patients, gate=gate, seed=asked.seed, judged=judged
@@ -175,7 +180,7 @@ def add_bridge(analysis: Analysis) -> None:
     asked, study = asked_of(analysis.study), analysis.study
     for evidence in analysis.about(ResponseEvidence):
         try:
-            bridge = bridge_from(evidence, asked, study, analysis.watcher)
+            bridge = bridge_from(evidence, asked, study, analysis.watcher, quick=analysis.quick)
         except AnalysisError as error:
             analysis.add(NotPlanned(BridgeOptions.title, str(error).rstrip(".")), "response")
             continue

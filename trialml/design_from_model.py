@@ -26,7 +26,7 @@ from trialml.errors import AnalysisError
 from trialml.planning import smallest_block
 from trialml.result import Result
 
-__all__ = ["DesignedFromModel", "design_from_model", "randomisation_list", "write_list"]
+__all__ = ["DesignedFromModel", "design_from_model", "randomisation_list", "refuse_unknown_levels", "write_list"]
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,22 @@ def randomisation_list(designed: DesignedFromModel, factors: Sequence[str] = ())
     return permuted_blocks(
         arms, round(option.patients), seed=secrets.randbits(63), block_sizes=(words.block,), factors=levels
     )
+
+
+def refuse_unknown_levels(model: TrackedModel, factors: Sequence[str]) -> None:
+    """Refuse, before anything is computed, a list whose stratification factors have no known levels.
+
+    Parameters
+    ----------
+    model, factors
+        As of `design_from_model` and `randomisation_list`.
+
+    Raises
+    ------
+    AnalysisError
+        Naming the first such factor.
+    """
+    _declared(model.study, model.study.treatment.stratification, _given(factors))
 
 
 def _given(factors: Sequence[str]) -> dict[str, list[str]]:

@@ -86,7 +86,7 @@ def design_of_model(asked: argparse.Namespace, console: Any, words: Sequence[str
     """
     from trialml.bridge_model import load_model, refuse_another_endpoint
     from trialml.bridge_publish import publish_design, track_design
-    from trialml.design_from_model import design_from_model, write_list
+    from trialml.design_from_model import design_from_model, refuse_unknown_levels, write_list
     from trialml.publish import prepare_output
     from trialml.verbs_models import store_of
 
@@ -100,6 +100,8 @@ def design_of_model(asked: argparse.Namespace, console: Any, words: Sequence[str
     model = load_model(store, table.from_)
     if study is not None:
         refuse_another_endpoint(model, study, asked.study.name)
+    if asked.randomisation_list is not None:
+        refuse_unknown_levels(model, asked.factor)
     designed = design_from_model(model, table, watcher)
     prepare_output(asked.out)
     listed = "" if asked.randomisation_list is None else write_list(designed, asked.randomisation_list, asked.factor)

@@ -1,7 +1,6 @@
 """The next trial from a tracked model: what is loaded, what is refused, what is written, and how run and version point to each other."""
 
 import dataclasses
-import json
 import re
 import shutil
 from types import SimpleNamespace
@@ -10,13 +9,18 @@ import pytest
 
 from trialml.bridge_model import load_model, refuse_another_endpoint, refuse_unvalidated
 from trialml.bridge_table import BridgeTable
-from trialml.cli import main
+from trialml.cli import _parser, main
 from trialml.config import read_study
+from trialml.design.bridge_comparison import BridgeOptions
+from trialml.design.bridge_sensitivity import BridgeSensitivity
+from trialml.design.recommendation import Recommendation
 from trialml.design.response_evidence import ResponseEvidence, Validation
 from trialml.design.risk_evidence import RiskEvidence
+from trialml.design.value_of_information import ValueOfMoreData
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.tracking.store import existing_store
-from trialml.tracking.versions import registered_version
+from trialml.tracking.versions import artifact_text, registered_version, stored_results
+from trialml.verbs_design import joined_lists, read_options
 
 REASON = "a test of the command, nobody is selected"
 RESPONSE, RISK = "models:/INVENTED-response/1", "models:/INVENTED-risk/1"
@@ -46,7 +50,8 @@ def designed(out, tmp_path_factory):
     (folder,) = out.glob("INVENTED-design-*")
     store = existing_store(out)
     experiment = store.client.get_experiment_by_name("INVENTED/design")
-    (run,) = store.client.search_runs([experiment.experiment_id])
+    (found,) = store.client.search_runs([experiment.experiment_id])
+    run = store.client.get_run(found.info.run_id)
     return SimpleNamespace(folder=folder, listed=listed, store=store, run=run, command=command, out=out)
 
 
@@ -153,16 +158,30 @@ def test_a_model_of_another_endpoint_or_scale_is_refused(model, write_study, tmp
         refuse_another_endpoint(model, study, "study.toml")
 
 
-def test_a_study_file_names_the_model_as_the_command_does(out, write_study, tmp_path, capsys):
-    asked = {"design.bridge.from": RESPONSE, "design.bridge.simulate": 0, "design.bridge.override_validation": REASON}
-    path = write_study(tmp_path, study=asked | {"design.bridge.minimum_effect": 0.9})
-    assert main(["design", "study", str(path), "--out", str(out), "--json"]) == 0
-    (by_file,) = json.loads(capsys.readouterr().out)
-    words = ["design", "--from", RESPONSE, "--out", str(out), "--simulate", "0", "--minimum-effect", "0.9"]
-    assert main([*words, "--override-validation", REASON, "--json"]) == 0
-    (by_command,) = json.loads(capsys.readouterr().out)
-    assert by_file["results"] == by_command["results"]
-    assert by_file["data_sha256"] == by_command["data_sha256"]
+def test_a_study_file_asks_as_the_command_does(write_study, tmp_path):
+    asked = {"from": RESPONSE, "simulate": 0, "minimum_effect": 0.9, "accrual": 30}
+    path = write_study(tmp_path, study={f"design.bridge.{key}": value for key, value in asked.items()})
+    words = ["design", "--from", RESPONSE, "--simulate", "0", "--minimum-effect", "0.9", "--accrual", "30"]
+    given = _parser(words).parse_args(joined_lists(words))
+    assert read_options(given, BridgeTable) == read_study(path).design.bridge
+
+
+def test_the_design_of_a_study_file_is_refused_for_another_endpoint(out, write_study, tmp_path, capsys):
+    path = write_study(tmp_path, study={"design.bridge.from": RESPONSE, "endpoints.name": "death"})
+    status, said = refusal(["design", "study", str(path), "--out", str(out)], capsys)
+    assert status == 2
+    assert "study.toml: the design is for the endpoint 'death'" in said
+
+
+def test_the_report_of_the_run_shows_the_bridge_from_the_same_results(out, model):
+    store = existing_store(out)
+    kinds = (Recommendation, BridgeOptions, BridgeSensitivity, ValueOfMoreData)
+    for kind in kinds:
+        (found,) = stored_results(store, model.version.run_id, "design", kind)
+        assert found.text()
+    page = artifact_text(store, model.version.run_id, "report/index.html")
+    for kind in kinds:
+        assert kind.title.replace("'", "&#39;") in page
 
 
 def test_a_risk_model_gives_thresholds_and_asks_for_the_effect(out, capsys):
