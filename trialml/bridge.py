@@ -89,7 +89,7 @@ def response_evidence(
     outcomes
         What was observed of the patients.
     first
-        The place of the first stratum that is selected, from 1; `upper_strata` by default.
+        The place of the first stratum that is selected, from 1; by default `upper_strata`, of a grid of risk by benefit the last cell.
 
     Returns
     -------
@@ -101,7 +101,10 @@ def response_evidence(
         If there is one stratum only, a side of the rule is too small, or its effect cannot be estimated.
     """
     groups = len(strata.rows)
-    start = upper_strata(groups) if first is None else first
+    start = first
+    if start is None:
+        # The cells of a grid have no one order: the last is the highest in both.
+        start = groups - 1 if analysis.study.strata.kind == "risk by benefit" else upper_strata(groups)
     if not 0 < start < groups:
         whom = "nobody" if start >= groups else "everybody"
         raise AnalysisError(

@@ -201,10 +201,10 @@ def _changes(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Cha
             "accrual", side, f"{rate:.3g} screened per month", evidence, replace(setting, screened_per_month=rate)
         )
     yield from _losses(evidence, setting)
-    if setting.cost_screen is not None:
-        for side, times in (("low", 1 / FACTOR), ("high", FACTOR)):
-            cost = setting.cost_screen * times
-            yield _Changed("cost of screening", side, f"{cost:,.4g}", evidence, replace(setting, cost_screen=cost))
+    for name, words in (("cost_screen", "cost of screening"), ("cost_patient", "cost of a patient")):
+        cost = getattr(setting, name)
+        for side, times in () if cost is None else (("low", 1 / FACTOR), ("high", FACTOR)):
+            yield _Changed(words, side, f"{cost * times:,.4g}", evidence, replace(setting, **{name: cost * times}))
 
 
 def _effects(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Changed]:

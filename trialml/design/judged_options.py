@@ -28,6 +28,10 @@ _OUTER, _INNER = 8, 7
 """Nodes a panel, of which an axis has four of three standard deviations, and as many more as there are jumps."""
 
 
+_NEGLIGIBLE = 1e-12
+"""Weights below it, hardly 1e-9 of the distribution together, are left out."""
+
+
 class Nodes(NamedTuple):
     """Pairs of true benefits with their weights, each of shape (m,); the weights sum to 1."""
 
@@ -199,7 +203,9 @@ def posterior_nodes(mean: Vector, covariance: Vector, share: float, minimum: flo
     weight = outer[:, None] * inner
     outside = centre[:, None] + rest * v
     both = np.broadcast_to(inside[:, None], outside.shape)
-    return Nodes(both.ravel().copy(), outside.ravel(), weight.ravel() / weight.sum())
+    share_of = weight.ravel() / weight.sum()
+    kept = share_of > _NEGLIGIBLE
+    return Nodes(both.ravel()[kept], outside.ravel()[kept], share_of[kept])
 
 
 def overall_nodes(mean: float, sd: float, minimum: float) -> Nodes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -98,6 +98,10 @@ class RiskEvidence(Result):
             raise AnalysisError(
                 f"the shares of the bins of risk sum to {self.bins['share'].sum():g}: give shares above 0 that sum to 1"
             )
+
+    def replaced(self, **changes: object) -> RiskEvidence:
+        """Return this evidence with some fields changed, checked anew."""
+        return replace(self, **changes)  # type: ignore[arg-type]
 
     def frame(self) -> pd.DataFrame:
         """Return the bins with what the model's performance is."""
