@@ -90,7 +90,7 @@ class BridgeTable(FileTable):
     simulate: Annotated[
         Whole, Field(ge=0, le=10_000_000, description="trials to simulate for the simulation report; 0 for none")
     ] = 2_000
-    seed: Annotated[Whole, Field(ge=0, lt=2**32, description="seed of everything random")] = 1
+    seed: Annotated[Whole, Field(ge=0, lt=2**32, description="seed of everything simulated")] = 1
     override_validation: Annotated[
         str | None,
         Field(
