@@ -16,7 +16,7 @@ from trialml.design.response_evidence import (
     ResponseEvidence,
     Validation,
 )
-from trialml.effects.not_done import NotDone
+from trialml.design.not_planned import NotPlanned
 from trialml.effects.primary_outcome import benefit_scale
 from trialml.effects.shrinkage import PRIOR_SCALE, shrink
 from trialml.errors import AnalysisError
@@ -54,7 +54,7 @@ def add_response_evidence(
     try:
         analysis.add(response_evidence(analysis, strata, held, outcomes), "response")
     except AnalysisError as error:
-        analysis.add(NotDone(ResponseEvidence.title, str(error).rstrip(".")), "response")
+        analysis.add(NotPlanned(ResponseEvidence.title, str(error).rstrip(".")), "response")
 
 
 def upper_strata(groups: int) -> int:

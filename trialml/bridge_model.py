@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from trialml.bridge_table import BridgeTable
 from trialml.config import Study, read_study
+from trialml.design.not_planned import NotPlanned
 from trialml.design.response_evidence import ResponseEvidence
 from trialml.design.risk_evidence import RiskEvidence
 from trialml.errors import AnalysisError, StudyFileError
@@ -98,10 +99,15 @@ def _evidence(store: Store, version: RegisteredVersion, tags: dict[str, str]) ->
         for found in stored_results(store, version.run_id, "design", kind):
             if isinstance(found, kind):
                 return dataclasses.replace(found, model_name=version.name, model_version=version.version)
+    refused = stored_results(store, version.run_id, "design", NotPlanned) if listed else []
+    for found in refused:
+        if isinstance(found, NotPlanned) and found.what in {kind.title for kind in kinds}:
+            raise AnalysisError(
+                f"'{version.name}' version {version.version} carries nothing into a design, as its run says: {found.reason}"
+            )
     by = tags.get("trialml.version", "another program")
     raise AnalysisError(
-        f"the run of '{version.name}' version {version.version} holds no evidence for a design (it was written by trialml {by}, or found "
-        "no strata to compare): run the study again with this version and name the new one"
+        f"the run of '{version.name}' version {version.version} holds no evidence for a design (it was written by trialml {by}): run the study again with this version and name the new one"
     )
 
 

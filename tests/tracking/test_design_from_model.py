@@ -13,6 +13,7 @@ from trialml.cli import _parser, main
 from trialml.config import read_study
 from trialml.design.bridge_comparison import BridgeOptions
 from trialml.design.bridge_sensitivity import BridgeSensitivity
+from trialml.design.not_planned import NotPlanned
 from trialml.design.recommendation import Recommendation
 from trialml.design.response_evidence import ResponseEvidence, Validation
 from trialml.design.risk_evidence import RiskEvidence
@@ -226,6 +227,17 @@ def test_a_run_without_evidence_is_refused(store, make_fake_run, make_fake_model
     store.track(make_fake_run(model=make_fake_model(name="OLD-response")))
     with pytest.raises(AnalysisError, match="'OLD-response' version 1 holds no evidence for a design"):
         load_model(store, "models:/OLD-response/1")
+
+
+@pytest.mark.parametrize(("count", "whom"), [(0, "nobody"), (400, "everybody")])
+def test_a_rule_that_selects_nobody_or_everybody_is_said(store, make_fake_run, make_fake_model, model, count, whom):
+    with pytest.raises(AnalysisError, match=f"selects {whom}") as said:
+        dataclasses.replace(model.evidence, count=count, n=400)
+    name = f"{whom.upper()}-response"
+    kept = NotPlanned(ResponseEvidence.title, str(said.value))
+    store.track(make_fake_run(model=make_fake_model(name=name), results=[kept]))
+    with pytest.raises(AnalysisError, match=f"carries nothing into a design, as its run says: the rule .* selects {whom}"):
+        load_model(store, f"models:/{name}/1")
 
 
 def test_evidence_that_is_not_the_version_s_own_is_refused(model):

@@ -7,6 +7,7 @@ the jumps of right and wrong are met exactly; the adaptive option alone is simul
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.design.adaptive_chances import BATCHES, adaptive_batches
-from trialml.design.bridge_options import Chances, Option, PlannedOption, planned_options
+from trialml.design.bridge_options import OPTIONS, Chances, Option, PlannedOption, planned_options
 from trialml.design.bridge_setting import TrialSetting
 from trialml.design.response_evidence import GroupEvidence, ResponseEvidence
 
@@ -104,7 +105,14 @@ class Judged:
         return {name: float(self.nodes.weight[first == place].sum()) for place, name in enumerate(names)}
 
 
-def judged_options(evidence: ResponseEvidence, setting: TrialSetting, *, draws: int = 512, seed: int = 1) -> Judged:
+def judged_options(
+    evidence: ResponseEvidence,
+    setting: TrialSetting,
+    *,
+    draws: int = 512,
+    seed: int = 1,
+    options: Sequence[Option] = OPTIONS,
+) -> Judged:
     """Plan every option at equal budget and judge it at every node of the posterior.
 
     Parameters
@@ -113,6 +121,8 @@ def judged_options(evidence: ResponseEvidence, setting: TrialSetting, *, draws: 
         As `planned_options` takes them.
     draws, seed
         Of the adaptive option.
+    options
+        Those that are judged, all comers always among them: without the adaptive one nothing is simulated.
 
     Returns
     -------
@@ -123,16 +133,17 @@ def judged_options(evidence: ResponseEvidence, setting: TrialSetting, *, draws: 
     AnalysisError
         As `planned_options`.
     """
-    options = planned_options(evidence, setting)
+    planned = planned_options(evidence, setting)
+    planned = {name: one for name, one in planned.items() if name in ("all comers", *options)}
     inside, outside = evidence.groups
     minimum = setting.minimum_benefit(evidence.endpoint, inside.mixed(outside, evidence.share))
     nodes = posterior_nodes(evidence.benefit_mean, evidence.benefit_covariance, evidence.share, minimum)
     claims = {
         name: claims_of(option, nodes, evidence.share, minimum, draws=draws, seed=seed)
-        for name, option in options.items()
+        for name, option in planned.items()
         if option.feasible
     }
-    return Judged(evidence, setting, options, nodes, claims, minimum)
+    return Judged(evidence, setting, planned, nodes, claims, minimum)
 
 
 def claims_of(
