@@ -49,7 +49,7 @@ def log_model(client: Any, experiment_id: str, run_id: str, model: ModelVersion)
 
     logged = client.create_logged_model(
         experiment_id=experiment_id,
-        name=safe_name(model.name),
+        name=_name(model),
         source_run_id=run_id,
         tags=dict(model.tags),
         params={key: str(value) for key, value in model.params.items()},
@@ -68,6 +68,11 @@ def log_model(client: Any, experiment_id: str, run_id: str, model: ModelVersion)
     client.finalize_logged_model(model_id, "READY")
     client.log_outputs(run_id, models=[LoggedModelOutput(model_id, 0)])
     return model_id
+
+
+def _name(model: ModelVersion) -> str:
+    """Return the name that MLflow takes for a model: it refuses a full stop there, which runs and experiments may have."""
+    return safe_name(model.name).replace(".", "_")
 
 
 def state_digest(folder: Path) -> str:
@@ -135,7 +140,7 @@ def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tu
     """
     from mlflow.exceptions import MlflowException
 
-    name = safe_name(model.name)
+    name = _name(model)
     description = model.description[:_LONGEST_DESCRIPTION]
     try:
         client.create_registered_model(name, description=_ABOUT_VERSIONS)
