@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis
+from trialml.design.not_planned import NotPlanned
 from trialml.design.response_evidence import (
     GroupEvidence,
     Misclassification,
@@ -16,7 +17,6 @@ from trialml.design.response_evidence import (
     ResponseEvidence,
     Validation,
 )
-from trialml.design.not_planned import NotPlanned
 from trialml.effects.primary_outcome import benefit_scale
 from trialml.effects.shrinkage import PRIOR_SCALE, shrink
 from trialml.errors import AnalysisError

@@ -160,7 +160,9 @@ def _run(designed: DesignedFromModel, published: PublishedDesign, store: Store) 
             "trialml.review": "pending",
             "trialml.report_sha": published.report_sha256[:12],
             "trialml.version": __version__,
-            **({"trialml.override_validation": designed.asked.override_validation or ""} if designed.overridden else {}),
+            **(
+                {"trialml.override_validation": designed.asked.override_validation or ""} if designed.overridden else {}
+            ),
         },
         results=designed.results,
         dataset=_dataset(designed, store),

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from trialml.analysis import Analysis
 from trialml.bridge import planned_endpoint
+from trialml.design.not_planned import NotPlanned
 from trialml.design.response_evidence import Validation
 from trialml.design.risk_evidence import NO_NUMBER, RiskEvidence, binned_risks
-from trialml.design.not_planned import NotPlanned
 from trialml.errors import AnalysisError
 from trialml.result import Estimate
 from trialml.validation.binary import BinaryPerformance

@@ -64,7 +64,12 @@ def test_every_option_has_eligibility_strata_hypotheses_and_size(told, name):
     assert "1:1 to new and old by permuted blocks of 4" in text
     assert "in no report and in no tracked run" in text
     assert "Schoenfeld DA" in text
-    cited = {int(mark) for line in text.splitlines() if line.endswith("]") for mark in line.rpartition("[")[2][:-1].split(", ")}
+    cited = {
+        int(mark)
+        for line in text.splitlines()
+        if line.endswith("]")
+        for mark in line.rpartition("[")[2][:-1].split(", ")
+    }
     listed = text.partition("## References")[2].strip().splitlines()
     assert cited == set(range(1, len(listed) + 1))
 

@@ -70,13 +70,23 @@ def test_the_evidence_is_that_of_the_version_and_names_it(model):
     assert (model.evidence.model_name, model.evidence.model_version) == ("INVENTED-response", "1")
     assert model.evidence.data_sha256 == model.version.tags["trialml.cohort_sha256"]
     assert model.evidence.endpoint.name == model.study.endpoints[0].name == "progression"
-    assert {name for name, _ in model.wording.rows.to_numpy()} == {"Lower benefit score", "Middle benefit score", "Higher benefit score"}
+    assert {name for name, _ in model.wording.rows.to_numpy()} == {
+        "Lower benefit score",
+        "Middle benefit score",
+        "Higher benefit score",
+    }
 
 
 def test_page_one_names_model_version_data_and_the_override(designed, model):
     page = (designed.folder / "report.html").read_text(encoding="utf-8")
     first = page.partition('id="contents"')[0]
-    for words in ("INVENTED-response version 1", model.data_sha256, "FAILED ITS VALIDATION", REASON, "Recommended option"):
+    for words in (
+        "INVENTED-response version 1",
+        model.data_sha256,
+        "FAILED ITS VALIDATION",
+        REASON,
+        "Recommended option",
+    ):
         assert words in first
     assert "quick run" in first
 
@@ -132,7 +142,9 @@ def test_a_model_that_failed_its_validation_is_refused_by_name(model, out, capsy
     assert status == 1
     assert "INVENTED-response version 1 failed its validation" in said
     assert "--override-validation" in said
-    passed = dataclasses.replace(model, evidence=dataclasses.replace(model.evidence, validation=Validation(passed=True)))
+    passed = dataclasses.replace(
+        model, evidence=dataclasses.replace(model.evidence, validation=Validation(passed=True))
+    )
     assert refuse_unvalidated(passed, BridgeTable()) == ""
     reviewed = dataclasses.replace(passed.version, tags={**passed.version.tags, "trialml.review": "refused"})
     with pytest.raises(AnalysisError, match="it was refused by its reviewer"):
@@ -236,7 +248,9 @@ def test_a_rule_that_selects_nobody_or_everybody_is_said(store, make_fake_run, m
     name = f"{whom.upper()}-response"
     kept = NotPlanned(ResponseEvidence.title, str(said.value))
     store.track(make_fake_run(model=make_fake_model(name=name), results=[kept]))
-    with pytest.raises(AnalysisError, match=f"carries nothing into a design, as its run says: the rule .* selects {whom}"):
+    with pytest.raises(
+        AnalysisError, match=f"carries nothing into a design, as its run says: the rule .* selects {whom}"
+    ):
         load_model(store, f"models:/{name}/1")
 
 

@@ -362,7 +362,9 @@ class ResponseEvidence(Result):
             if self.endpoint.kind == "binary":
                 under = f"{100 * group.control_mean:.1f} %"
             elif self.endpoint.kind == "continuous":
-                under = f"{format_number(group.control_mean)} (SD {format_number(group.sd)}) {self.endpoint.unit}".strip()
+                under = (
+                    f"{format_number(group.control_mean)} (SD {format_number(group.sd)}) {self.endpoint.unit}".strip()
+                )
             rows.append((words, f"{100 * share:.0f} %", limits, under))
         scale = "Hazard ratio" if self.endpoint.timed else self.endpoint.scale[:1].upper() + self.endpoint.scale[1:]
         return pd.DataFrame(rows, columns=["Rule", "Share", f"{scale} (95% credible interval)", "Under control"])
