@@ -354,20 +354,11 @@ class ResponseEvidence(Result):
 
     def table(self) -> pd.DataFrame:
         """Return the two groups as they are read."""
-        rows = []
-        for place, (words, share) in enumerate(((self.rule, self.share), (self.complement, 1 - self.share))):
-            effect, group = self.effect(place), self.groups[place]
-            limits = f"{format_number(effect.value)} ({format_number(effect.low)} to {format_number(effect.high)})"
-            under = f"{format_number(group.control_hazard_per_month)} events a month"
-            if self.endpoint.kind == "binary":
-                under = f"{100 * group.control_mean:.1f} %"
-            elif self.endpoint.kind == "continuous":
-                under = (
-                    f"{format_number(group.control_mean)} (SD {format_number(group.sd)}) {self.endpoint.unit}".strip()
-                )
-            rows.append((words, f"{100 * share:.0f} %", limits, under))
-        scale = "Hazard ratio" if self.endpoint.timed else self.endpoint.scale[:1].upper() + self.endpoint.scale[1:]
-        return pd.DataFrame(rows, columns=["Rule", "Share", f"{scale} (95% credible interval)", "Under control"])
+        effects = [self.effect(place) for place in (0, 1)]
+        shown = [f"{format_number(e.value)} ({format_number(e.low)} to {format_number(e.high)})" for e in effects]
+        shares = [f"{100 * share:.0f} %" for share in (self.share, 1 - self.share)]
+        heads = ["Rule", "Share", f"{effects[0].scale.capitalize()} (95% credible interval)"]
+        return pd.DataFrame(list(zip((self.rule, self.complement), shares, shown, strict=True)), columns=heads)
 
     def text(self) -> str:
         """Return who is selected, the effects of both groups, and what the model rests on."""
