@@ -154,9 +154,14 @@ def _protocol_words(model: TrackedModel) -> ProtocolWords:
         control=arms.label(arms.control),
         strata=strata,
         statements=() if wording is None else wording.statements,
-        factors=tuple(study.treatment.stratification),
+        factors=tuple(_label(study, name) for name in study.treatment.stratification),
         block=study.design.block or smallest_block(arms.allocation),
     )
+
+
+def _label(study: Study, column: str) -> str:
+    """Return what the study file calls a column."""
+    return study.effects.labels.get(column) or study.covariates.labels.get(column, column)
 
 
 def randomisation_list(designed: DesignedFromModel, factors: Sequence[str] = ()) -> RandomisationList:
@@ -182,7 +187,7 @@ def randomisation_list(designed: DesignedFromModel, factors: Sequence[str] = ())
         )
     words, study = designed.words, designed.model.study
     option = designed.bridge.judged.options[designed.bridge.recommendation.option]
-    levels = {**_declared(study, words.factors, _given(factors)), **stratum_factor(option)}
+    levels = {**_declared(study, study.treatment.stratification, _given(factors)), **stratum_factor(option)}
     share = Fraction(study.treatment.allocation).limit_denominator(20)
     arms = {words.control: share.denominator - share.numerator, words.experimental: share.numerator}
     return permuted_blocks(

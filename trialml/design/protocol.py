@@ -234,7 +234,11 @@ def stratum_factor(option: PlannedOption) -> dict[str, list[str]]:
 def _strata(evidence: ResponseEvidence, option: PlannedOption, words: ProtocolWords) -> ProtocolSection:
     ratio = option.information.setting.allocation_ratio
     factors = [*words.factors, *stratum_factor(option)]
-    within = f", within every combination of {', '.join(factors)}" if factors else ""
+    within = (
+        ""
+        if not factors
+        else f", within {'every combination of ' if factors[1:] else 'the levels of '}{', '.join(factors)}"
+    )
     told = [
         f"Patients are randomised {_ratio(ratio)} to {words.experimental} and {words.control} by permuted blocks of {words.block}{within}.",
         "The list is made before the first patient by somebody who has no other part in the trial, and is kept apart from this protocol: it is "
@@ -318,8 +322,7 @@ def _sample_size(
     inside, outside = (evidence.effect(place).text().replace("95% CI", "95% credible interval") for place in (0, 1))
     source = "events follow Schoenfeld's formula" if timed else "information follows the variance of the difference"
     told = [
-        f"The option '{option.name}' was chosen among five at equal budget ({format_count(options.budget)} "
-        f"{'in cost' if options.budget_unit == 'money' else 'patients'}): it is the best with probability {100 * recommendation.probability:.0f} %. "
+        f"{_choice(option, options, recommendation)} "
         f"{format_count(row['patients'])} patients are randomised, with {format_count(row['screened'])} screened, over {format_number(row['months'])} months "
         f"in all, of which {option.accrual_months:.1f} of recruitment if all goes on as planned.",
         f"The effects are taken from a joint posterior after shrinkage, cross-fitted in the trial that the model was learned from: {inside} inside the "
@@ -331,6 +334,14 @@ def _sample_size(
         f"months after the last is enrolled; {_loss(asked.dropout_per_month, asked.lost)}.",
     ]
     return _section("Sample size", told, _size_rows(evidence, option), SCHOENFELD if timed else JULIOUS, OHAGAN)
+
+
+def _choice(option: PlannedOption, options: BridgeOptions, found: Recommendation) -> str:
+    unit = "in cost" if options.budget_unit == "money" else "patients"
+    among = f"among {len(found.rows)} options at equal budget ({format_count(options.budget)} {unit})"
+    if found.gate_open:
+        return f"The option '{option.name}' was chosen {among}: it is the best with probability {100 * found.probability:.0f} %."
+    return f"The option '{option.name}' was taken {among} because the evidence does not carry enrichment: {'; '.join(found.shortcomings)}."
 
 
 def _loss(hazard: float, lost: float) -> str:

@@ -242,7 +242,7 @@ def _overview(option: PlannedOption, run: _Simulated | None, trials: int) -> Pro
     ]
     if run is not None:
         told.append(
-            f"Beside them {trials:,} trials are simulated patient by patient under each configuration: {run.design.text()}. Analyses are at the numbers "
+            f"Beside them {trials:,} trials are simulated patient by patient under each configuration: {run.design.text()}. {'' if option.stages else 'At the interim analysis nothing is rejected and nothing stops. '}Analyses are at the numbers "
             "of events expected as estimated, wherever the calendar then stands; the computed figures are for analyses at the planned months, so that the "
             "two part where a configuration has more or fewer events by then."
         )
