@@ -142,7 +142,7 @@ def test_trap_57_the_evidence_of_a_run_is_cross_fitted_shrunken_and_never_naive(
     moves = analysis.only(StrataStability).moves
     np.testing.assert_allclose(found.misclassification.lost, 1 - moves.iloc[-1, -1], rtol=1e-9)
     slope = analysis.only(BenefitCalibration).slope
-    assert ("the calibration slope of the benefit score" in found.validation.failed) == (not slope.low > 0)
+    assert ("the calibration slope of the benefit score" in found.validation.failed) == (not slope.value > 0)
 
 
 def test_the_evidence_is_the_shrunken_pair_of_the_two_sides(analysis):

@@ -230,17 +230,17 @@ def _misclassification(
 
 
 def _validation(analysis: Analysis) -> Validation:
-    """Return whether the response model has what the promotion policy asks of its validation; the test of heterogeneity is the gate's."""
+    """Return whether anything speaks against the response model: an order that did not come true on unseen patients, or too few events."""
     slope = analysis.only(BenefitCalibration).slope
     described: tuple[Any, ...] = (*analysis.about(Coefficients), *analysis.about(LearnedModel))
     model = next(one for one in described if one.subject == "benefit")
     failed = []
-    if not slope.low > 0:
+    if not slope.value > 0:
         failed.append("the calibration slope of the benefit score")
     if model.events < FEWEST_EVENTS:
         failed.append(model.counted)
     words = (
-        f"calibration slope of the benefit score {slope.text()}, of patients not seen (its lower limit must be above 0); {model.events:,} "
+        f"calibration slope of the benefit score {slope.text()}, of patients not seen (it must be above 0; the test of heterogeneity, which limits false claims, is the gate's); {model.events:,} "
         f"{model.counted} (at least {FEWEST_EVENTS})"
     )
     if math.isnan(slope.value):

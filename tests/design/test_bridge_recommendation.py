@@ -35,7 +35,8 @@ def test_the_probability_of_being_best_is_the_share_of_truths_drawn_at_random(cl
     nets = {
         name: claims_of(option, nodes, 0.4, judged.minimum, draws=128).net for name, option in judged.options.items()
     }
-    best = np.argmax(np.stack(list(nets.values())), axis=0)
+    stacked = np.stack(list(nets.values()))
+    best = np.argmax(stacked >= stacked.max(axis=0) - 0.005, axis=0)
     for place, (name, share) in enumerate(judged.best_shares().items()):
         assert share == pytest.approx(float((best == place).mean()), abs=4 * math.sqrt(0.25 / 20_000) + 0.02), name
         assert judged.expected_net()[name] == pytest.approx(
@@ -58,7 +59,11 @@ def test_the_option_with_the_largest_net_is_recommended_with_its_probability(clo
     ("changes", "gate", "why"),
     [
         ({"heterogeneity_p": 0.2}, Gate(), "the global test of heterogeneity has p = 0.20, not below 0.05"),
-        ({"mean": (-0.3, -0.25)}, Gate(), "the selected benefit more with probability 61 %, below 90 %"),
+        (
+            {"mean": (-0.3, -0.25)},
+            Gate(difference_probability=0.9),
+            "the selected benefit more with probability 61 %, below 90 %",
+        ),
         (
             {"validation": Validation(passed=False, failed=("events",))},
             Gate(),

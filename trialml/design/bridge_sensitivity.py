@@ -204,7 +204,9 @@ def _changes(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Cha
     for name, words in (("cost_screen", "cost of screening"), ("cost_patient", "cost of a patient")):
         cost = getattr(setting, name)
         for side, times in () if cost is None else (("low", 1 / FACTOR), ("high", FACTOR)):
-            yield _Changed(words, side, f"{cost * times:,.4g}", evidence, replace(setting, **{name: cost * times}))
+            yield _Changed(
+                words, side, format_number(cost * times, 4), evidence, replace(setting, **{name: cost * times})
+            )
 
 
 def _effects(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Changed]:

@@ -19,7 +19,7 @@ from trialml.design.bridge_options import OPTIONS, Chances, Option, PlannedOptio
 from trialml.design.bridge_setting import TrialSetting
 from trialml.design.response_evidence import GroupEvidence, ResponseEvidence
 
-__all__ = ["Claims", "Judged", "Nodes", "judged_options", "overall_nodes", "posterior_nodes"]
+__all__ = ["TIE", "Claims", "Judged", "Nodes", "judged_options", "overall_nodes", "posterior_nodes"]
 
 Vector = NDArray[np.float64]
 
@@ -29,6 +29,8 @@ _OUTER, _INNER = 8, 7
 """Nodes a panel, of which an axis has four of three standard deviations, and as many more as there are jumps."""
 
 
+TIE = 0.005
+"""Options whose net differs by less are as good as each other: where all are nearly sure to be right, a thousandth decides nothing."""
 _NEGLIGIBLE = 1e-12
 """Weights below it, hardly 1e-9 of the distribution together, are left out."""
 
@@ -98,10 +100,10 @@ class Judged:
         return {name: float(found.net @ self.nodes.weight) for name, found in self.claims.items()}
 
     def best_shares(self) -> dict[Option, float]:
-        """Return the posterior probability that each feasible option has the largest net; ties go to the simpler, named first."""
+        """Return the posterior probability that each feasible option is the best: of those within half a point of the largest net, the one named first."""
         names = list(self.claims)
         nets = np.stack([self.claims[name].net for name in names])
-        first = np.argmax(nets >= nets.max(axis=0) - 1e-9, axis=0)
+        first = np.argmax(nets >= nets.max(axis=0) - TIE, axis=0)
         return {name: float(self.nodes.weight[first == place].sum()) for place, name in enumerate(names)}
 
 

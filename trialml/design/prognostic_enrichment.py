@@ -150,6 +150,7 @@ class PrognosticEnrichment(Result):
             )  # fmt: skip
             axes.plot(x, times * self.rows[name], color=COLOURS["experimental"], marker="o", markersize=3)
             axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             axes.set_xlabel("Patients left out, %", fontsize=8)
             axes.set_ylabel(plain_text(label), fontsize=8)
             axes.spines[["top", "right"]].set_visible(False)

@@ -39,7 +39,7 @@ class Gate:
     """
 
     level: float = 0.05
-    difference_probability: float = 0.9
+    difference_probability: float = 0.5
     validated: bool = True
 
     def __post_init__(self) -> None:
@@ -101,7 +101,8 @@ class Recommendation(Result):
     figure_size = (6.4, 2.8)
     methods = (
         "The option recommended has the largest expected number of right conclusions less false claims over the joint posterior of the effects, "
-        "at equal budget; its probability is the posterior mass of the effects at which no other option has more. Where the evidence does not "
+        "at equal budget; its probability is the posterior mass of the effects at which it is the best, of options within half a point of each other the simplest "
+        "counting as the best. Where the evidence does not "
         "pass the gate, all comers are recommended."
     )
 
