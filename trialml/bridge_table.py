@@ -80,7 +80,7 @@ class BridgeTable(FileTable):
     ] = 0.05
     gate_probability: Annotated[
         _Share, Field(description="and where the selected benefit more than the others with at least this probability")
-    ] = 0.9
+    ] = 0.5
     more_patients: Annotated[
         Whole,
         Field(
