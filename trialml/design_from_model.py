@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from trialml import __version__
 from trialml.analysis import Watcher
 from trialml.bridge_design import Bridge, asked_of, bridge_from, thresholds_of
 from trialml.bridge_model import TrackedModel, refuse_unvalidated
@@ -139,7 +140,9 @@ def _from_response(
     told = protocol_sections(evidence, option, bridge.options, bridge.recommendation, words)
     steps = 6 * parts_of(asked.simulate) if asked.simulate and evidence.endpoint.timed else 1
     with watcher.step("Simulation report", steps) as done:
-        report = simulation_report(evidence, bridge.judged, name, trials=asked.simulate, seed=asked.seed, progress=done)
+        report = simulation_report(
+            evidence, bridge.judged, name, trials=asked.simulate, seed=asked.seed, version=__version__, progress=done
+        )
     return DesignedFromModel(model, asked, bridge=bridge, sections=(*told, *report), words=words, overridden=overridden)
 
 

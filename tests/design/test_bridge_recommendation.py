@@ -78,7 +78,7 @@ def test_a_closed_gate_recommends_all_comers_and_says_why(bridge, changes, gate,
     assert found.option == "all comers"
     assert not found.gate_open
     assert any(why in one for one in found.shortcomings)
-    assert "The gate is closed, since" in found.text()
+    assert "because the gate to enrichment is closed: " in found.text()
     assert f"without it the option would be '{found.without_gate}'" in found.text()
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from trialml import __version__
 from trialml.design.adaptive_enrichment import simulate_enrichment, simulated_enrichment_rows
 from trialml.design.bridge_options import PlannedOption
 from trialml.design.enrichment_characteristics import EnrichmentCharacteristics
@@ -161,6 +160,7 @@ def simulation_report(
     *,
     trials: int,
     seed: int = 1,
+    version: str = "",
     progress: Callable[[], None] | None = None,
 ) -> tuple[ProtocolSection, ...]:
     """Return the simulation report of an option.
@@ -175,6 +175,8 @@ def simulation_report(
         To simulate patient by patient under each truth, of a time to event; 0 for none.
     seed
         Of everything simulated.
+    version
+        Of the programs.
     progress
         Called after every thousand trials.
 
@@ -194,7 +196,7 @@ def simulation_report(
         _section("Simulation report: example trials", *_example_words(examples)),
         _section("Simulation report: parameter configurations", _CONFIGURATIONS, _configurations(evidence, truths)),
         _results(option, normal, patients, trials),
-        _section("Simulation report: how to repeat it", (_repeat(option, trials, seed, judged),)),
+        _section("Simulation report: how to repeat it", (_repeat(option, trials, (seed, version), judged),)),
         _section("Simulation report: summary", (_summary(option, normal, patients),)),
     )
 
@@ -349,10 +351,10 @@ def _percent(share: float, error: float = 0.0) -> str:
     return f"{100 * share:.1f} %" + (f" (MC {100 * error:.2f})" if error > 0 else "")
 
 
-def _repeat(option: PlannedOption, trials: int, seed: int, judged: Judged) -> str:
-    asked = judged.setting
+def _repeat(option: PlannedOption, trials: int, of: tuple[int, str], judged: Judged) -> str:
+    asked, (seed, version) = judged.setting, of
     return (
-        f"The programs are trialml {__version__}, whose source is public: trialml.design.simulation_report under the numbers of this report, seed {seed}, "
+        f"The programs are trialml{f' {version}' if version else ''}, whose source is public: trialml.design.simulation_report under the numbers of this report, seed {seed}, "
         f"{trials:,} trials a configuration; trial k of a seed is the same trial on any machine and any number of cores. Screened per month "
         f"{asked.screened_per_month:g}, follow-up {asked.follow_up_months:g} months, allocation {asked.allocation_ratio:g}, dropout hazard "
         f"{asked.dropout_per_month:.4f} a month, share of the stratum {option.share:.3f}."
