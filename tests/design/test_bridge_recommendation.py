@@ -59,6 +59,7 @@ def test_the_option_with_the_largest_net_is_recommended_with_its_probability(clo
     ("changes", "gate", "why"),
     [
         ({"heterogeneity_p": 0.2}, Gate(), "the global test of heterogeneity has p = 0.20, not below 0.05"),
+        ({"mean": (-0.25, -0.3)}, Gate(), "the selected benefit more with probability 39 %, below 50 %"),
         (
             {"mean": (-0.3, -0.25)},
             Gate(difference_probability=0.9),
