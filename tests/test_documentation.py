@@ -49,7 +49,7 @@ def keys_of(table, prefix=""):
         if isinstance(inside, type) and issubclass(inside, BaseModel):
             yield from keys_of(inside, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", found
+            yield f"{prefix}{found.alias or name}", found
 
 
 def default_words(found):
@@ -147,8 +147,18 @@ def test_every_key_of_the_study_file_is_documented_with_its_default_and_no_other
         ["check"],
         ["init"],
         ["deidentify"],
+        ["ui"],
+        ["models"],
+        ["compare"],
+        ["promote"],
+        ["history"],
+        ["report"],
+        ["erase"],
+        ["runs"],
+        ["runs", "sweep"],
+        ["runs", "sync"],
         ["design"],
-        *(["design", kind] for kind in (*DESIGN_KINDS, "study")),
+        *(["design", kind] for kind in (*DESIGN_KINDS, "bridge", "study")),
     ],
     ids=lambda verb: " ".join(verb) or "trialml",
 )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.analysis import Analysis
+from trialml.design.not_planned import NotPlanned
 from trialml.design.response_evidence import (
     GroupEvidence,
     Misclassification,
@@ -16,7 +17,6 @@ from trialml.design.response_evidence import (
     ResponseEvidence,
     Validation,
 )
-from trialml.effects.not_done import NotDone
 from trialml.effects.primary_outcome import benefit_scale
 from trialml.effects.shrinkage import PRIOR_SCALE, shrink
 from trialml.errors import AnalysisError
@@ -54,7 +54,7 @@ def add_response_evidence(
     try:
         found = response_evidence(analysis, strata, held, outcomes)
     except AnalysisError as error:
-        analysis.add(NotDone(ResponseEvidence.title, str(error).rstrip(".")), "response")
+        analysis.add(NotPlanned(ResponseEvidence.title, str(error).rstrip(".")), "response")
         return
     others = []
     for first in _other_cuts(analysis, len(strata.rows)):

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from trialml.analysis import Analysis
 from trialml.bridge import planned_endpoint
+from trialml.design.not_planned import NotPlanned
 from trialml.design.response_evidence import Validation
 from trialml.design.risk_evidence import NO_NUMBER, RiskEvidence, binned_risks
-from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
 from trialml.result import Estimate
 from trialml.validation.binary import BinaryPerformance
@@ -50,7 +50,7 @@ def add_risk_evidence(analysis: Analysis, risk: Floats, treated: NDArray[np.bool
     try:
         found = _evidence(analysis, risk[~treated], model)
     except AnalysisError as error:
-        analysis.add(NotDone(RiskEvidence.title, str(error).rstrip(".")), "risk")
+        analysis.add(NotPlanned(RiskEvidence.title, str(error).rstrip(".")), "risk")
         return
     analysis.add(found, "risk")
 

@@ -164,14 +164,14 @@ def _records(table: EndpointTable) -> Records | None:
 
 
 def _defaults_of(table: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
-    for name in type(table).model_fields:
-        value = getattr(table, name)
+    for field, found in type(table).model_fields.items():
+        value, name = getattr(table, field), found.alias or field
         if isinstance(value, BaseModel):
             yield from _defaults_of(value, f"{prefix}{name}.")
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             for item in value:
                 yield from _defaults_of(item, f"{prefix}{name}.")
-        elif name not in table.model_fields_set and name not in NOT_KEYS:
+        elif field not in table.model_fields_set and name not in NOT_KEYS:
             yield f"{prefix}{name}", _words(value)
 
 
@@ -300,4 +300,4 @@ def _known_keys(root: type[FileTable], place: tuple[int | str, ...]) -> list[str
             annotation = table.model_fields[part].annotation
             listed = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
             table = EndpointTable if part == "endpoints" else listed[0] if listed else annotation
-    return [name for name in table.model_fields if name not in NOT_KEYS]
+    return [found.alias or name for name, found in table.model_fields.items() if name not in NOT_KEYS]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from trialml.bridge_table import BridgeTable
 from trialml.design.enrichment_design import Rule
 from trialml.design.sample_size import Method
 from trialml.design.spending import Spending, SpendingFunction
@@ -289,6 +290,7 @@ class DesignTable(FileTable):
     means: MeansTable | None = None
     rates: RatesTable | None = None
     enrichment: EnrichmentTable | None = None
+    bridge: BridgeTable | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ from trialml.errors import AnalysisError, nearest
 from trialml.planning import smallest_block
 from trialml.result import Result
 
-__all__ = ["Designed", "block_of", "compute_design", "rules_of"]
+__all__ = ["Designed", "block_of", "compute_design", "results_to_json", "rules_of"]
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,29 @@ class Designed:
         return {
             "design": self.kind,
             "asked": self.asked.model_dump(mode="json"),
-            "results": [
-                {
-                    "title": result.heading(),
-                    "text": result.text(),
-                    "numbers": {name: _finite(value) for name, value in result.scalars().items()},
-                    "rows": [
-                        {str(name): _finite(value) for name, value in row.items()}
-                        for row in result.frame().to_dict("records")
-                    ],
-                }
-                for result in self.results
+            "results": results_to_json(self.results),
+        }
+
+
+def results_to_json(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return of each result its words, its numbers and its rows as plain JSON types.
+
+    Parameters
+    ----------
+    results
+        In order.
+    """
+    return [
+        {
+            "title": result.heading(),
+            "text": result.text(),
+            "numbers": {name: _finite(value) for name, value in result.scalars().items()},
+            "rows": [
+                {str(name): _finite(value) for name, value in row.items()} for row in result.frame().to_dict("records")
             ],
         }
+        for result in results
+    ]
 
 
 def _finite(value: Any) -> Any:

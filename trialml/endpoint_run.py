@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trialml.analysis import Analysis
 from trialml.bridge import add_response_evidence
+from trialml.bridge_design import add_bridge
 from trialml.config import Study
 from trialml.data.quality import DataQuality
 from trialml.endpoint_comparing import compare_outcome
@@ -41,6 +42,7 @@ def analyse_outcome(analysis: Analysis, quality: DataQuality) -> None:
     observed = ObservedOutcomes(learning.outcome, learning.treated)
     add_response_evidence(analysis, by_stratum, held, observed)
     plan_next_outcome_trial(analysis, effect, by_stratum, held, observed)
+    add_bridge(analysis)
 
 
 def refuse_unready(study: Study) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trialml import __version__
 from trialml.analysis import Analysis, Subject
-from trialml.errors import OutputError, TrackingError
+from trialml.errors import OutputError, StoreError, TrackingError
 from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
 from trialml.result import Result
@@ -24,14 +24,16 @@ from trialml.run_params import counted_events, run_params
 from trialml.stratifier import Stratifier
 from trialml.summary import QUICK
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
+from trialml.tracking.spool import SPOOL, keep
 from trialml.tracking.store import TrackedLink, open_store, without_login
 from trialml.verdicts import Verdicts
 from trialml.wording import chapter_leads, intended_use, limitations, run_verdicts, summarise
 
-__all__ = ["Published", "prepare_output", "publish", "track"]
+__all__ = ["Published", "package_versions", "prepare_output", "publish", "settle", "track"]
 
 _PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "shap", "lifelines", "statsmodels", "matplotlib", "mlflow")
 _SCORING = ("numpy", "pandas", "scipy", "scikit-learn")
+_SUBJECTS: tuple[Subject, ...] = ("risk", "response")
 REPORT = "report.html"
 
 
@@ -109,7 +111,7 @@ def publish(analysis: Analysis, out: Path, command: Sequence[str]) -> Published:
         for file, content in texts.items():
             (unfinished / file).write_text(content, encoding="utf-8")
         (unfinished / "study.toml").write_bytes(analysis.study.content)
-        folder = _settle(unfinished, out, name)
+        folder = settle(unfinished, out, name)
     except (OSError, OutputError) as error:
         cause = error.__cause__ if isinstance(error, OutputError) else error
         raise OutputError(
@@ -122,8 +124,14 @@ def publish(analysis: Analysis, out: Path, command: Sequence[str]) -> Published:
     return Published(folder, folder.name, report_sha256, environment, lineage, cards)
 
 
-def _settle(unfinished: Path, out: Path, name: str) -> Path:
-    """Give a complete folder its final name; a name that is taken gets a number."""
+def settle(unfinished: Path, out: Path, name: str) -> Path:
+    """Give a complete folder its final name; a name that is taken gets a number.
+
+    Parameters
+    ----------
+    unfinished, out, name
+        The folder, where it belongs, and what it is to be called.
+    """
     number = 1
     while True:
         folder = out / (name if number == 1 else f"{name}-{number}")
@@ -155,7 +163,7 @@ def _document(analysis: Analysis, created: str, command: Sequence[str]) -> Docum
             "data_sha256": analysis.trial.sha256,
             "study_file_sha256": _study_sha256(analysis),
             "seed": study.study.seed,
-            "versions": {"trialml": __version__, "python": platform.python_version(), **_versions(_PACKAGES)},
+            "versions": {"trialml": __version__, "python": platform.python_version(), **package_versions(_PACKAGES)},
             "commands": [without_login(" ".join(command))],
         },
     )
@@ -165,7 +173,8 @@ def _study_sha256(analysis: Analysis) -> str:
     return hashlib.sha256(analysis.study.content).hexdigest()
 
 
-def _versions(packages: Sequence[str]) -> dict[str, str]:
+def package_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the version of each package that is installed, by name."""
     found = {}
     for package in packages:
         try:
@@ -187,7 +196,7 @@ def _lineage(analysis: Analysis, created: str, report_sha256: str) -> str:
     steps = {
         "data": {"source": study.data.source, "sha256": analysis.trial.sha256, "patients": len(analysis.trial)},
         "study_file": {"name": study.path.name, "sha256": _study_sha256(analysis)},
-        "software": {"trialml": __version__, **_versions(_PACKAGES)},
+        "software": {"trialml": __version__, **package_versions(_PACKAGES)},
         "seed": study.study.seed,
         "quick": analysis.quick,
         "report": {"file": REPORT, "sha256": report_sha256, "created": created},
@@ -215,18 +224,29 @@ def track(analysis: Analysis, published: Published, out: Path, uri: str | None) 
     Raises
     ------
     TrackingError
-        Saying what was not tracked; the report stands.
+        Saying what was not tracked; the report stands, and what was to be tracked is kept for ``trialml runs sync``.
     """
-    store = open_store(out, uri)
     said = run_verdicts(analysis)
+    runs = [_run(analysis, published, subject, said) for subject in _SUBJECTS]
     links: list[TrackedLink] = []
-    for subject in ("risk", "response"):
-        try:
-            links.append(store.track(_run(analysis, published, subject, said)))
-        except TrackingError as error:
-            done = f" The {links[0].experiment} run was tracked." if links else ""
-            raise TrackingError(f"{error}{done}") from error
+    try:
+        store = open_store(out, uri)
+        for run in runs:
+            links.append(store.track(run))  # noqa: PERF401  (of a failure the runs before it are known)
+    except TrackingError as error:
+        done = f" The {links[0].experiment} run was tracked." if links else ""
+        raise TrackingError(f"{error}{done} {_kept(runs[len(links) :], out, uri)}") from error
     return links
+
+
+def _kept(runs: Sequence[TrackedRun], out: Path, uri: str | None) -> str:
+    """Keep what could not be sent, and say so."""
+    try:
+        for run in runs:
+            keep(run, out, uri)
+    except StoreError as error:
+        return str(error)
+    return f"What is missing is kept in '{out / SPOOL}': 'trialml runs sync --out {out}' sends it later."
 
 
 def _run(analysis: Analysis, published: Published, subject: Subject, said: Verdicts) -> TrackedRun:
@@ -292,7 +312,7 @@ def _model(analysis: Analysis, stratifier: Stratifier, subject: Subject, verdict
         ModelInput(f.name, "any" if f.kind != "categorical" else "string", f.required)
         for f in stratifier.contract.fields
     ]
-    versions = _versions(_SCORING)
+    versions = package_versions(_SCORING)
     return ModelVersion(
         name=f"{analysis.study.study.name}-{subject}",
         write=stratifier.write,

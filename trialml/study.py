@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from trialml.analysis import Analysis, Watcher
 from trialml.bridge import add_response_evidence
+from trialml.bridge_design import add_bridge
 from trialml.comparing import compare
 from trialml.config import Study
 from trialml.data.adam_trial import read_adam_trial
@@ -289,6 +290,7 @@ def _analyse_times(analysis: Analysis, look: DataLook) -> None:
         weigh_harm(analysis, harm, learning.trial, held, by_stratum)
     add_response_evidence(analysis, by_stratum, held, learning.outcomes)
     plan_next_trial(analysis, effect, by_stratum, held, learning.outcomes)
+    add_bridge(analysis)
 
 
 def _describe_data(analysis: Analysis, look: DataLook) -> None:

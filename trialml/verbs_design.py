@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from trialml.errors import StudyFileError, nearest
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     from trialml.design_tables import AskedTable
     from trialml.designing import Designed
+    from trialml.study_tables import FileTable
 
-__all__ = ["add_design_verb", "design", "joined_lists"]
+__all__ = ["add_design_verb", "add_option", "design", "joined_lists", "read_options"]
+
+T = TypeVar("T", bound="FileTable")
 
 _EPILOG = "Alpha is one-sided, times are months, a ratio is experimental to control, lists are separated by commas."
-_OUTPUT = ("verb", "kind", "json", "report", "study")
+_OUTPUT = ("verb", "kind", "json", "report", "study", "out", "tracking_uri", "randomisation_list", "factor")
 
 
 def add_design_verb(verbs: Any, *, options: bool) -> None:
@@ -35,22 +38,28 @@ def add_design_verb(verbs: Any, *, options: bool) -> None:
     options
         Whether to add the options too: they need the tables, which the other verbs need not wait for.
     """
-    parser = verbs.add_parser("design", help="design a trial: survival, means, rates or enrichment", epilog=_EPILOG)
+    parser = verbs.add_parser(
+        "design", help="design a trial: survival, means, rates or enrichment, or from a tracked model", epilog=_EPILOG
+    )
     if not options:
         return
     from trialml.design_tables import DESIGN_KINDS, RulesTable
 
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    from trialml.verbs_bridge import add_bridge_kind, add_tracked
+
     for kind, table in DESIGN_KINDS.items():
         words = (table.__doc__ or "").split(": ", 1)[1].split(";")[0].rstrip(".")
         one = kinds.add_parser(kind, help=words, description=f"Design a trial: {words}.", epilog=_EPILOG)
         assumed, rules = one.add_argument_group("assumed"), one.add_argument_group("rules")
         for name, field in table.model_fields.items():
-            _add_option(rules if name in RulesTable.model_fields else assumed, name, field)
+            add_option(rules if name in RulesTable.model_fields else assumed, name, field)
         _add_output(one)
+    add_bridge_kind(kinds)
     study = kinds.add_parser("study", help="every design that a study file asks for in its [design] table")
     study.add_argument("study", type=Path, metavar="STUDY.toml")
     _add_output(study)
+    add_tracked(study)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +68,16 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--report", type=Path, metavar="FILE.html", help="write a report too")
 
 
-def _add_option(parser: Any, name: str, field: FieldInfo) -> None:
-    """Add the option of a table's key; it is read by the table, so that command and file refuse alike."""
+def add_option(parser: Any, name: str, field: FieldInfo) -> None:
+    """Add the option of a table's key; it is read by the table, so that command and file refuse alike.
+
+    Parameters
+    ----------
+    parser
+        To which it is added.
+    name, field
+        The key and its field.
+    """
     flag, default = "--" + name.replace("_", "-"), field.get_default()
     words = (field.description or "").replace("%", "%%")
     if field.annotation is bool:
@@ -76,6 +93,7 @@ def _add_option(parser: Any, name: str, field: FieldInfo) -> None:
         metavar = "YES|NO"
     elif names and isinstance(names[0], str):
         metavar = "NAME,NAME,..." if listed else "NAME"
+    metavar = field.title or metavar
     parser.add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=words)
 
 
@@ -98,7 +116,12 @@ def _accepted(annotation: Any) -> tuple[tuple[Any, ...], bool]:
 
 
 def joined_lists(words: Sequence[str]) -> list[str]:
-    """Join an option with a list that begins with a minus sign, which would otherwise look like an option."""
+    """Join an option with a list that begins with a minus sign, which would otherwise look like an option.
+
+    ``design --from MODEL`` is short for ``design bridge --from MODEL``.
+    """
+    if words[1:2] and words[1].startswith("--") and any(re.match(r"--from(=|$)", word) for word in words):
+        words = [words[0], "bridge", *words[1:]]
     joined: list[str] = []
     for word in words:
         if re.match(r"-[\d.]+(,|$)|-inf", word) and joined and re.fullmatch(r"--[a-z0-9-]+", joined[-1]):
@@ -135,16 +158,29 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     from trialml.design_report import write_design_report
     from trialml.designing import compute_design
 
+    if asked.kind == "bridge":
+        from trialml.verbs_bridge import design_of_model
+
+        return design_of_model(asked, console, words, watcher)
     if asked.kind == "study":
         from trialml.config import read_design
 
-        requests: dict[str, AskedTable] = read_design(asked.study).requests()
+        table = read_design(asked.study)
+        requests: dict[str, AskedTable] = table.requests()
+        if table.bridge is not None and table.bridge.from_ is not None:
+            from trialml.verbs_bridge import design_of_model
+
+            design_of_model(asked, console, words, watcher)
+            if not requests:
+                return 0
         if not requests:
             raise StudyFileError(
                 f"{asked.study.name}: no design is asked for: add a table such as [design.survival] to it."
             )
     else:
-        requests = {asked.kind: _table(asked)}
+        from trialml.design_tables import DESIGN_KINDS
+
+        requests = {asked.kind: read_options(asked, DESIGN_KINDS[asked.kind])}
     designed = [compute_design(table, watcher) for table in requests.values()]
     if asked.report is not None:
         write_design_report(designed, asked.report, ["trialml", *words])
@@ -163,14 +199,26 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     return 0
 
 
-def _table(asked: argparse.Namespace) -> AskedTable:
+def read_options(asked: argparse.Namespace, table: type[T]) -> T:
+    """Return the table that the options of a command fill.
+
+    Parameters
+    ----------
+    asked
+        The words of the command.
+    table
+        Whose keys the options are.
+
+    Raises
+    ------
+    StudyFileError
+        If an option will not do, in words of the command line.
+    """
     from pydantic import ValidationError
 
-    from trialml.design_tables import DESIGN_KINDS
-
-    table = DESIGN_KINDS[asked.kind]
+    fields = {field.alias or name: field for name, field in table.model_fields.items()}
     given = {name: value for name, value in vars(asked).items() if name not in _OUTPUT}
-    read = {name: _read(value, table.model_fields[name].annotation) for name, value in given.items()}
+    read = {name: _read(value, fields[name].annotation) for name, value in given.items()}
     try:
         return table.model_validate(read)
     except ValidationError as error:

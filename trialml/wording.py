@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trialml import endpoint_summary, summary
 from trialml import verdicts as time_verdicts
 from trialml.analysis import Analysis, Subject
+from trialml.design.recommendation import Recommendation
 from trialml.endpoint_verdicts import outcome_verdicts
 from trialml.report.document import Summary
 from trialml.risk_patients import ARM_WORDS
@@ -12,6 +15,12 @@ from trialml.summary import QUICK
 from trialml.verdicts import Verdicts, arm_words
 
 __all__ = ["chapter_leads", "intended_use", "limitations", "run_verdicts", "summarise"]
+
+
+_TWO_QUESTIONS = (
+    "The first plans ask how large a trial must be for its own power, each with its own size; the options after them ask what the same budget "
+    "buys, under the effects after shrinkage, and are what is recommended."
+)
 
 
 def _timed(analysis: Analysis) -> bool:
@@ -24,13 +33,16 @@ def run_verdicts(analysis: Analysis) -> Verdicts:
 
 
 def summarise(analysis: Analysis) -> Summary:
-    """Return the first page."""
-    return summary.summarise(analysis) if _timed(analysis) else endpoint_summary.summarise_outcome(analysis)
+    """Return the first page; what the bridge recommends stands before the last thing to do."""
+    made = summary.summarise(analysis) if _timed(analysis) else endpoint_summary.summarise_outcome(analysis)
+    advice = [found.text() for found in analysis.about(Recommendation)]
+    return replace(made, next_steps=[*made.next_steps[:-1], *advice, *made.next_steps[-1:]])
 
 
 def chapter_leads(analysis: Analysis) -> dict[str, str]:
     """Return a sentence that opens each chapter that needs one."""
-    return summary.chapter_leads(analysis) if _timed(analysis) else endpoint_summary.outcome_leads(analysis)
+    leads = summary.chapter_leads(analysis) if _timed(analysis) else endpoint_summary.outcome_leads(analysis)
+    return leads | {"design": f"{leads['design']} {_TWO_QUESTIONS}"} if analysis.about(Recommendation) else leads
 
 
 def limitations(analysis: Analysis) -> list[str]:

@@ -119,10 +119,10 @@ class BridgeOptions(Result):
         """Return assurance, right conclusions, false claims and sizes by option and truth."""
         numbers: dict[str, float] = {}
         for row in self.rows.to_dict("records"):
-            stem = str(row["option"]).replace(" ", "_").replace("-", "_") + (
-                "_model_useless" if row["model_useless"] else ""
-            )
-            names = (*MEASURES[:4], *(() if row["model_useless"] else ("patients", "screened", "months", "cost")))
+            # A name that no other result of the chapter has: a tracker would put the whole heading before each.
+            stem = "option_" + str(row["option"]).replace(" ", "_").replace("-", "_")
+            stem += "_model_useless" if row["model_useless"] else ""
+            names = ("net",) if row["model_useless"] else (*MEASURES[:4], "patients", "screened", "months")
             numbers |= {f"{stem}_{name}": float(row[name]) for name in names if not math.isnan(row[name])}
         return numbers
 
@@ -149,7 +149,9 @@ class BridgeOptions(Result):
             }
             shown.append(one | {"Note": row["note"]})
         table = pd.DataFrame(shown)
-        return table if (table["Note"] != "").any() else table.drop(columns="Note")
+        # Where no costs are given the budget is patients, which stand in a column of their own.
+        left = ["Note"] if not (table["Note"] != "").any() else []
+        return table.drop(columns=[*left, *(["Cost"] if self.budget_unit == "patients" else [])])
 
     def draw(self, figure: Any) -> None:
         """Draw right conclusions to the right and false claims to the left of zero, hollow if the model is useless."""

@@ -127,17 +127,24 @@ class Recommendation(Result):
 
     def text(self) -> str:
         """Return the recommendation with its probability, and why the gate is closed where it is."""
-        nets = self.rows.set_index("option")["net"]
+        nets, best = (self.rows.set_index("option")[name] for name in ("net", "best"))
+        if not self.gate_open:
+            other = self.without_gate
+            said = f"The option recommended is 'all comers', because the gate to enrichment is closed: {'; '.join(self.shortcomings)}. "
+            if other == "all comers":
+                return f"{said}It would be the best of {len(self.rows)} options at equal budget without the gate too, with probability {100 * self.probability:.0f} %."
+            return (
+                f"{said}By the posterior alone, of {len(self.rows)} options at equal budget '{other}' would be the best with probability "
+                f"{100 * best[other]:.0f} % and all comers with {100 * self.probability:.0f} % (right conclusions less false claims: "
+                f"{_points(nets[other])} against {_points(nets['all comers'])})."
+            )
         said = (
             f"The option recommended is '{self.option}': with probability {100 * self.probability:.0f} % it is the best of {len(self.rows)} "
             f"at equal budget (right conclusions less false claims: {_points(nets[self.option])}"
         )
         if self.option != "all comers":
             said += f" against {_points(nets['all comers'])} of all comers"
-        said += ")."
-        if self.gate_open:
-            return f"{said} The gate is open: {self.gate.text()}."
-        return f"{said} The gate is closed, since {'; '.join(self.shortcomings)}; without it the option would be '{self.without_gate}'."
+        return f"{said}). The gate is open: {self.gate.text()}."
 
     def scalars(self) -> Mapping[str, float]:
         """Return the probability, whether the gate is open, and the expected net of what is recommended and of all comers."""

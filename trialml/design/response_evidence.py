@@ -355,6 +355,14 @@ class ResponseEvidence(Result):
             )
         return pd.DataFrame(rows)
 
+    def table(self) -> pd.DataFrame:
+        """Return the two groups as they are read."""
+        effects = [self.effect(place) for place in (0, 1)]
+        shown = [f"{format_number(e.value)} ({format_number(e.low)} to {format_number(e.high)})" for e in effects]
+        shares = [f"{100 * share:.0f} %" for share in (self.share, 1 - self.share)]
+        heads = ["Rule", "Share", f"{effects[0].scale.capitalize()} (95% credible interval)"]
+        return pd.DataFrame(list(zip((self.rule, self.complement), shares, shown, strict=True)), columns=heads)
+
     def text(self) -> str:
         """Return who is selected, the effects of both groups, and what the model rests on."""
         at = self.prevalence

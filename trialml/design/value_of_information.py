@@ -85,6 +85,13 @@ class ValueOfMoreData(Result):
             gate_opens_mc_error=self.gate_opens_mc_error,
         )
 
+    def table(self) -> pd.DataFrame:
+        """Return how likely each option is to be recommended with the patients."""
+        now = [f"{name} (now)" if name == self.option else name for name in self.shares]
+        then = [f"{100 * share:.1f} %" for share in self.shares.values()]
+        head = f"Recommended with {format_count(self.patients)} more patients"
+        return pd.DataFrame({"Option": now, head: then})
+
     def text(self) -> str:
         """Return how likely the data would change the recommendation, and what that is worth."""
         return (
