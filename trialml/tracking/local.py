@@ -38,8 +38,11 @@ def check_database(database: Path) -> None:
     if not database.exists() or not database.stat().st_size:
         return
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as opened:
+        # Not read-only: after a process was killed sqlite takes back its half-written words when it is opened.
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=60)) as opened:
             tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError:
+        return  # busy or out of reach, which whoever opens it next says
     except sqlite3.DatabaseError as error:
         message = (
             f"'{database.name}' is damaged or no database: {error}; it is left as it is, so put a backup in its place"
