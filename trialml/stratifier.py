@@ -123,16 +123,15 @@ class Stratifier:
             raise ModelInputError(f"There is no parameter '{unknown[0]}'; {nearest(unknown[0], ['horizon'])}.")
         checked = self.contract.check(patients)
         good = np.asarray([not reason for reason in checked.refused], dtype=np.bool_)
-        scored = pd.DataFrame(index=patients.index)
-        accepted = checked.covariates.loc[good].infer_objects()
+        accepted = checked.covariates if good.all() else checked.covariates.loc[good].infer_objects()
+        scored: dict[str, Any] = {}
         if self.risk is not None:
             risk = self._risk(self.risk, accepted, params or {})
             scored[self.risk.output] = _spread(risk, good)
         if self.response is not None:
-            self._add_benefit(self.response, accepted, good, scored)
-        scored["flags"] = list(checked.flags)
-        scored["refused"] = list(checked.refused)
-        return scored
+            scored |= self._benefit(self.response, accepted, good)
+        scored |= {"flags": list(checked.flags), "refused": list(checked.refused)}
+        return pd.DataFrame(scored, index=patients.index, copy=False)
 
     def columns(self) -> list[tuple[str, str]]:
         """Return the columns that `predict` gives, as (name, ``double`` or ``string``)."""
@@ -166,23 +165,23 @@ class Stratifier:
             raise ModelInputError(message)
         return np.asarray(part.estimator.risk(covariates, horizon)) if len(covariates) else np.empty(0)
 
-    def _add_benefit(
-        self, part: ResponsePart, covariates: pd.DataFrame, good: NDArray[np.bool_], scored: pd.DataFrame
-    ) -> None:
+    def _benefit(self, part: ResponsePart, covariates: pd.DataFrame, good: NDArray[np.bool_]) -> dict[str, Any]:
         empty = not len(covariates)
-        expected = np.empty(0) if empty else part.estimator.predict(covariates)
-        place = np.empty(0, np.intp) if empty else self._place(part, covariates)
-        scored["expected_benefit"] = _spread(expected, good)
+        score = np.empty(0) if empty else part.estimator.benefit_score(covariates)
+        place = np.empty(0, np.intp) if empty else self._place(part, covariates, score)
         names = np.full(len(good), "", dtype=object)
-        names[good] = [part.strata.names[stratum] for stratum in place]
-        scored["stratum"] = names
+        names[good] = np.asarray(part.strata.names, dtype=object)[place]
+        scored = {"expected_benefit": _spread(part.estimator.expected(score), good), "stratum": names}
         effects = np.asarray([(effect.value, effect.low, effect.high) for effect in part.effects])
         for column, name in enumerate(("stratum_benefit", "stratum_benefit_low", "stratum_benefit_high")):
-            scored[name] = _spread(effects[place, column] if len(place) else np.empty(0), good)
+            scored[name] = _spread(effects[place, column], good)
+        return scored
 
-    def _place(self, part: ResponsePart, covariates: pd.DataFrame) -> NDArray[np.intp]:
+    def _place(self, part: ResponsePart, covariates: pd.DataFrame, score: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the place of each patient's stratum; a risk is read at the horizon that the strata were made at, whatever is asked."""
-        benefit = part.estimator.benefit_score(covariates) if BENEFIT in part.strata.columns else None
+        if part.strata.columns == (BENEFIT,) and part.strata.kind == "benefit":
+            return part.strata.assign(score)
+        benefit = score if BENEFIT in part.strata.columns else None
         risk = None
         if RISK in part.strata.columns:
             if self.risk is None:

@@ -23,6 +23,7 @@ from trialml.models.columns import (
     places_among,
     require_columns,
 )
+from trialml.models.row_checks import FEW
 from trialml.survival.spline import restricted_cubic
 
 __all__ = ["CONSTANT", "CovariateEncoder"]
@@ -159,13 +160,13 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         columns: list[tuple[str, str, str]] = []
         # In plain arrays: a frame filled in column by column takes most of the time of a small model.
         numeric = [name for name in self.feature_names_in_ if name not in self.categories_]
-        numbers = as_numbers_of_all(X, numeric) if numeric else np.empty((len(X), 0))
+        numbers, texts = _numbers_and_texts(X, numeric, list(self.categories_))
         unknown = np.isnan(numbers)
         filled = np.where(unknown, [float(self.imputer_.fill_[name]) for name in numeric], numbers)
         place = {name: k for k, name in enumerate(numeric)}
         for name in self.feature_names_in_:
             if name in self.categories_:
-                coded, what, missing = self._coded(name, X[name])
+                coded, what, missing = self._coded(name, *texts[name])
                 parts += coded
                 columns += [(name, category, f"{name}={category}") for category in what]
             else:
@@ -181,9 +182,10 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 columns.append((name, "missing", f"{name} missing"))
         return np.column_stack(parts), columns
 
-    def _coded(self, name: str, column: pd.Series) -> tuple[list[NDArray[np.float64]], list[str], NDArray[np.bool_]]:
+    def _coded(
+        self, name: str, codes: NDArray[np.intp], texts: list[str]
+    ) -> tuple[list[NDArray[np.float64]], list[str], NDArray[np.bool_]]:
         """Return the columns of a text covariate, what each codes, and who has no value."""
-        codes, texts = as_categories(name, column)
         missing = codes < 0
         fill = str(self.imputer_.fill_[name])
         known = places_among([*texts, fill], self.categories_[name], np.where(missing, len(texts), codes))
@@ -223,3 +225,30 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         encoder.centre_ = np.asarray(state["centre"], dtype=np.float64)
         encoder.scale_ = np.asarray(state["scale"], dtype=np.float64)
         return encoder
+
+
+def _numbers_and_texts(
+    X: pd.DataFrame, numeric: list[str], textual: list[str]
+) -> tuple[NDArray[np.float64], dict[str, tuple[NDArray[np.intp], list[str]]]]:
+    """Return the numeric columns, shape (n, number of these), and each text column as `as_categories` has it."""
+    if len(X) > FEW:
+        numbers = as_numbers_of_all(X, numeric) if numeric else np.empty((len(X), 0))
+        return numbers, {name: as_categories(name, X[name]) for name in textual}
+    # Of a few patients a frame's own way to its columns takes most of the time.
+    place = {name: k for k, name in enumerate(X.columns)}
+    kinds, rows = X.dtypes.to_numpy(), X.to_numpy(dtype=object)
+    texts = {}
+    for name in textual:
+        column = rows[:, place[name]]
+        if kinds[place[name]] != object:
+            column = X[name]
+        texts[name] = as_categories(name, column)
+    try:
+        if any(kinds[place[name]] == object for name in numeric):
+            raise TypeError  # noqa: TRY301  (text that looks like a number is refused by the longer way)
+        numbers = rows[:, [place[name] for name in numeric]].astype(np.float64)
+    except TypeError:
+        numbers = as_numbers_of_all(X, numeric)
+    if np.isinf(numbers).any():
+        as_numbers_of_all(X, numeric)
+    return numbers, texts
