@@ -6,6 +6,7 @@ run code. MLflow loads it through `_load_pyfunc`, which needs no MLflow.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from trialml.errors import ModelInputError, StudyFileError, nearest
 from trialml.models import model_named
 from trialml.models.input_contract import InputContract
+from trialml.models.training_summary import TrainingSummary
 from trialml.strata.conditions import BENEFIT, RISK
 from trialml.strata.learned import with_scores
 from trialml.strata.strata import Strata
@@ -28,6 +30,7 @@ __all__ = ["ResponsePart", "RiskPart", "Stratifier", "StratumEffect"]
 
 _FILE = "stratifier.json"
 _FORMAT = 1
+_DIGEST = "sha256"
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Stratifier:
         What the patients must look like.
     risk, response
         The two parts; either may be absent.
+    training
+        How the covariates were distributed in training, for monitoring; absent in models of earlier versions.
     """
 
     study: str
@@ -92,6 +97,7 @@ class Stratifier:
     contract: InputContract
     risk: RiskPart | None = None
     response: ResponsePart | None = None
+    training: TrainingSummary | None = None
 
     def predict(self, patients: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Score patients.
@@ -192,7 +198,7 @@ class Stratifier:
         return part.strata.place(with_scores(covariates, risk=risk, benefit_score=benefit))
 
     def write(self, folder: Path) -> None:
-        """Write the state to `folder` as one JSON file."""
+        """Write the state to `folder` as one JSON file that carries the digest of all else in it."""
         state: dict[str, Any] = {
             "format": _FORMAT,
             "study": self.study,
@@ -216,6 +222,9 @@ class Stratifier:
                 "effects": [[_or_none(x) for x in (e.value, e.low, e.high)] for e in self.response.effects],
                 "tau": self.response.tau,
             }
+        if self.training is not None:
+            state["training"] = self.training.state()
+        state[_DIGEST] = _digest(state)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -226,7 +235,8 @@ class Stratifier:
         Raises
         ------
         ModelInputError
-            If the folder holds no stratifier, one of another format, or one that was tampered with.
+            If the folder holds no stratifier, one of another format, or one that was changed after it was written. The digest in
+            the file tells a change by accident or by hand; who can compute it anew is told by the digest that the registry keeps.
         """
         path = folder / _FILE if folder.is_dir() else folder
         try:
@@ -238,6 +248,11 @@ class Stratifier:
         seen = state.get("format") if isinstance(state, dict) else None
         if seen != _FORMAT:
             raise ModelInputError(f"The model has format {seen!r}; this version of trialml reads {_FORMAT}.")
+        if state.pop(_DIGEST, None) != _digest(state):
+            raise ModelInputError(
+                f"'{path.name}' was changed after it was written (its sha256 is another): take the model from where it is tracked, or "
+                "run the analysis again."
+            )
         try:
             return cls._from_state(state)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, StudyFileError) as error:
@@ -267,7 +282,14 @@ class Stratifier:
             strata = Strata.from_state(saved["strata"])
             tau = None if saved["tau"] is None else float(saved["tau"])
             response = ResponsePart(saved["model"], estimator, strata, effects, tau)
-        return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response)
+        training = TrainingSummary.from_state(state["training"]) if "training" in state else None
+        return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response, training)
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """Return the sha256 of a state, however its file is laid out."""
+    plain = json.dumps(state, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def _or_none(value: float) -> float | None:

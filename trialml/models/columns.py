@@ -119,7 +119,7 @@ def as_categories(name: str, column: pd.Series | NDArray[np.object_]) -> tuple[N
     ModelInputError
         If it holds numbers where the model learned text.
     """
-    if column.dtype != object and pd.api.types.is_numeric_dtype(column.dtype) and pd.Series(column).notna().any():
+    if pd.api.types.is_numeric_dtype(column.dtype) and pd.Series(column).notna().any():
         raise ModelInputError(f"'{name}' holds numbers, but the model learned it as text: give its categories as text.")
     codes, distinct = pd.factorize(column)
     return np.asarray(codes, dtype=np.intp), [str(value) for value in distinct]

@@ -240,11 +240,11 @@ def _numbers_and_texts(
     texts = {}
     for name in textual:
         column = rows[:, place[name]]
-        if kinds[place[name]] != object:
+        if not pd.api.types.is_object_dtype(kinds[place[name]]):
             column = X[name]
         texts[name] = as_categories(name, column)
     try:
-        if any(kinds[place[name]] == object for name in numeric):
+        if any(pd.api.types.is_object_dtype(kinds[place[name]]) for name in numeric):
             raise TypeError  # noqa: TRY301  (text that looks like a number is refused by the longer way)
         numbers = rows[:, [place[name] for name in numeric]].astype(np.float64)
     except TypeError:

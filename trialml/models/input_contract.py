@@ -130,9 +130,7 @@ class InputContract:
 
     @cached_property
     def _expected(self) -> tuple[Expected, ...]:
-        return tuple(
-            Expected(f.name, f.kind, f.required, f.low, f.high, frozenset(f.categories)) for f in self.fields
-        )
+        return tuple(Expected(f.name, f.kind, f.required, f.low, f.high, frozenset(f.categories)) for f in self.fields)
 
     def example(self) -> dict[str, float | str]:
         """Return a synthetic patient: the middle of each range and a listed category; nobody's row."""

@@ -106,7 +106,9 @@ def check_column(expected: Expected, column: pd.Series, refused: Notes, flags: N
     if expected.kind != "categorical" and (getattr(kind, "kind", "O") in _NUMBERS):
         return _check_numbers(expected, column, refused, flags)
     try:
-        one_type = kind != object or pd.api.types.infer_dtype(column, skipna=True) in _OF_ONE_TYPE
+        one_type = (
+            not pd.api.types.is_object_dtype(kind) or pd.api.types.infer_dtype(column, skipna=True) in _OF_ONE_TYPE
+        )
         # True and 1 are one key of a hash table, so that values of mixed types are judged one at a time.
         codes, distinct = pd.factorize(column) if one_type else _apart(column)
     except TypeError:  # a list or another thing without a hash
@@ -192,5 +194,3 @@ def _outside(expected: Expected) -> str:
 
 def _unknown(expected: Expected) -> str:
     return f"{expected.name} has a category that the trial did not have"
-
-
