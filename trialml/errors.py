@@ -15,6 +15,7 @@ __all__ = [
     "DataError",
     "ModelInputError",
     "OutputError",
+    "StoreError",
     "StudyFileError",
     "TrackingError",
     "TrialmlError",
@@ -48,6 +49,10 @@ class ModelInputError(TrialmlError):
 
 class OutputError(TrialmlError):
     """A result cannot be written where it was asked for."""
+
+
+class StoreError(TrialmlError):
+    """What was asked of tracked runs and models cannot be done: no such run, a promotion refused, a broken record."""
 
 
 class TrackingError(TrialmlError):

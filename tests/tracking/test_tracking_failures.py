@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from trialml.errors import TrackingError
-from trialml.tracking.store import _reason, open_store
+from trialml.tracking.reasons import reason
+from trialml.tracking.store import open_store
 
 
 def newest(store, experiment="FAKE/risk"):
@@ -79,7 +80,7 @@ def test_a_server_that_is_not_there_is_said_in_one_sentence_and_soon(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("said", "expected"),
     [
         (
             "Max retries exceeded with url: /x (Caused by ResponseError('too many 500 error responses'))",
@@ -91,8 +92,8 @@ def test_a_server_that_is_not_there_is_said_in_one_sentence_and_soon(tmp_path):
         ),
     ],
 )
-def test_of_a_library_s_words_only_the_cause_is_told(said, reason):
-    assert _reason(RuntimeError(said)) == reason
+def test_of_a_library_s_words_only_the_cause_is_told(said, expected):
+    assert reason(RuntimeError(said)) == expected
 
 
 def test_a_password_in_the_address_is_not_repeated(tmp_path):

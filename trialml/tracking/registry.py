@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import warnings
@@ -11,7 +12,10 @@ from typing import Any
 
 from trialml.tracking.records import ModelVersion, safe_name
 
-__all__ = ["log_model", "register"]
+__all__ = ["MODEL_DIGEST", "log_model", "register", "state_digest"]
+
+MODEL_DIGEST = "trialml.model_sha256"
+"""Tag of a version, and key of the metadata in its file MLmodel: what the model's state was when it was written."""
 
 _LONGEST_DESCRIPTION = 5000
 """PostgreSQL holds no more of a version's description or tag; sqlite would."""
@@ -19,8 +23,9 @@ _LONGEST_DESCRIPTION = 5000
 
 _ABOUT_VERSIONS = (
     "Each version's verdict is in its own description. The alias champion names the version in use; challenger names "
-    "the latest one, which waits for a review."
+    "the latest one, which waits for a review: 'trialml promote' judges it, 'trialml history' shows what was decided."
 )
+QUICK_TAG = "trialml.quick"
 
 
 def log_model(client: Any, experiment_id: str, run_id: str, model: ModelVersion) -> str:
@@ -53,8 +58,9 @@ def log_model(client: Any, experiment_id: str, run_id: str, model: ModelVersion)
     model_id = str(logged.model_id)
     try:
         with tempfile.TemporaryDirectory(prefix="trialml-") as folder:
-            saved = _save(model, Path(folder), run_id, model_id)
+            saved, digest = _save(model, Path(folder), run_id, model_id)
             client.log_model_artifacts(model_id, str(saved))
+            client.set_logged_model_tags(model_id, {MODEL_DIGEST: digest})
     except BaseException:
         with suppress(Exception):  # the store may be what failed
             client.finalize_logged_model(model_id, "FAILED")
@@ -64,7 +70,17 @@ def log_model(client: Any, experiment_id: str, run_id: str, model: ModelVersion)
     return model_id
 
 
-def _save(model: ModelVersion, folder: Path, run_id: str, model_id: str) -> Path:
+def state_digest(folder: Path) -> str:
+    """Return the sha256 of the one file that holds a model's state; of several, that of their names and digests."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    if len(files) == 1:
+        return digests[0]
+    named = (f"{digest}  {path.relative_to(folder).as_posix()}" for path, digest in zip(files, digests, strict=True))
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+
+
+def _save(model: ModelVersion, folder: Path, run_id: str, model_id: str) -> tuple[Path, str]:
     """Write the model in MLflow's layout: its own files as data, the signature, what it requires; no pickle."""
     import mlflow.pyfunc
     import pandas as pd
@@ -73,6 +89,7 @@ def _save(model: ModelVersion, folder: Path, run_id: str, model_id: str) -> Path
     data, saved = folder / "stratifier", folder / "model"
     data.mkdir()
     model.write(data)
+    digest = state_digest(data)
     with warnings.catch_warnings():
         # MLflow asks for type hints and examples that a model read by its own loader has no use for.
         warnings.simplefilter("ignore", UserWarning)
@@ -80,12 +97,12 @@ def _save(model: ModelVersion, folder: Path, run_id: str, model_id: str) -> Path
             str(saved),
             loader_module=model.loader_module,
             data_path=str(data),
-            mlflow_model=Model(run_id=run_id, model_id=model_id),
+            mlflow_model=Model(run_id=run_id, model_id=model_id, metadata={MODEL_DIGEST: digest}),
             signature=_signature(model),
             input_example=pd.DataFrame([dict(model.example)]) if model.example else None,
             pip_requirements=list(model.requirements),
         )
-    return saved
+    return saved, digest
 
 
 def _signature(model: ModelVersion) -> Any:
@@ -103,7 +120,7 @@ def _signature(model: ModelVersion) -> Any:
 
 
 def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tuple[str, str, str]:
-    """Register a logged model: version 1 becomes ``champion``, every later one ``challenger``.
+    """Register a logged model: version 1 becomes ``champion`` unless its run was a quick one, every later one ``challenger``.
 
     Parameters
     ----------
@@ -125,11 +142,12 @@ def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tu
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    tags = {**model.tags, MODEL_DIGEST: client.get_logged_model(model_id).tags[MODEL_DIGEST]}
     made = client.create_model_version(
-        name, _source(client, model_id), run_id, tags=dict(model.tags), description=description, model_id=model_id
+        name, _source(client, model_id), run_id, tags=tags, description=description, model_id=model_id
     )
     version = str(made.version)
-    alias = "champion" if version == "1" else "challenger"
+    alias = "champion" if version == "1" and model.tags.get(QUICK_TAG) != "true" else "challenger"
     try:
         client.set_registered_model_alias(name, alias, version)
     except BaseException:

@@ -17,16 +17,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trialml.errors import TrackingError
+from trialml.errors import StoreError, TrackingError
+from trialml.tracking.local import alone, check_database, sqlite_file
+from trialml.tracking.process import process_tags
+from trialml.tracking.reasons import reason, without_login
 from trialml.tracking.records import Artifact, Dataset, Metric, Record, TrackedRun, Undefined, records_of, safe_name
 
-__all__ = ["Store", "TrackedLink", "open_store", "without_login"]
+__all__ = ["Store", "TrackedLink", "existing_store", "open_store", "without_login"]
 
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
@@ -37,6 +40,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # its links open in the wrong mode
     "GIT_PYTHON_REFRESH": "quiet",
 }
@@ -62,7 +66,7 @@ class TrackedLink:
 
 
 def open_store(out: Path, uri: str | None = None) -> Store:
-    """Open the tracking store.
+    """Open the tracking store, and make a local one where there is none.
 
     Parameters
     ----------
@@ -81,6 +85,40 @@ def open_store(out: Path, uri: str | None = None) -> Store:
     TrackingError
         If MLflow is not installed, the server does not answer within some 12 seconds, or the database cannot be opened.
     """
+    try:
+        return _opened(out, uri, "nothing was tracked")
+    except StoreError as error:
+        raise TrackingError(str(error)) from error
+
+
+def existing_store(out: Path, uri: str | None = None) -> Store:
+    """Open a store that must be there already, to read it or to change what it holds.
+
+    Parameters
+    ----------
+    out, uri
+        As of `open_store`.
+
+    Returns
+    -------
+    Store
+        The store.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it cannot be used.
+    """
+    database = (out / "mlflow.db").resolve() if uri is None else sqlite_file(uri)
+    if database is not None and not database.is_file():
+        raise StoreError(
+            f"There is no tracking store '{database.name}' in '{database.parent}': name the folder of a run with --out, or a "
+            "server with --tracking-uri."
+        )
+    return _opened(out, uri, "nothing was read")
+
+
+def _opened(out: Path, uri: str | None, so: str) -> Store:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)  # some are read at import
     try:
@@ -90,46 +128,33 @@ def open_store(out: Path, uri: str | None = None) -> Store:
         importlib.metadata.version("mlflow")
         import mlflow
     except ImportError as error:
-        raise TrackingError("MLflow is not installed, so nothing was tracked: pip install mlflow.") from error
+        raise StoreError(f"MLflow is not installed, so {so}: pip install mlflow.") from error
     if uri is not None and not re.match(
         r"(https?|sqlite|postgresql|mysql|mssql)[a-z0-9+]*://|databricks|azureml:", uri
     ):
-        raise TrackingError(
-            f"The tracking store '{without_login(uri)}' is no address, so nothing was tracked: give a server (http://...), a "
+        raise StoreError(
+            f"The tracking store '{without_login(uri)}' is no address, so {so}: give a server (http://...), a "
             "database (sqlite:///...), or nothing for a local store."
         )
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    database = (out / "mlflow.db").resolve() if uri is None else _sqlite_file(uri)
+    database = (out / "mlflow.db").resolve() if uri is None else sqlite_file(uri)
     address = uri if database is None else f"sqlite:///{database.as_posix()}"
     assert address is not None
     artifacts = None if database is None else (database.parent / "mlartifacts").as_uri()
     lock = None if database is None else database.parent / ".mlflow.lock"
     try:
-        with _alone(lock), _hurried():
+        with alone(lock), _hurried():
+            if database is not None:
+                check_database(database)
             client = mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
             client.search_experiments(max_results=1)
     except Exception as error:
-        raise TrackingError(
-            f"The tracking store '{without_login(address)}' cannot be used ({_reason(error)}): nothing was tracked; check the "
+        raise StoreError(
+            f"The tracking store '{without_login(address)}' cannot be used ({reason(error)}): {so}; check the "
             "address, or leave it out for a local store."
         ) from error
     return Store(client, address, artifacts, lock)
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    """Return the absolute path of an sqlite database, so that its artifacts do not depend on the working folder."""
-    found = re.fullmatch(r"sqlite:///(?P<path>[^?]+)", uri)
-    return Path(found["path"]).resolve() if found else None
-
-
-def _alone(lock: Path | None) -> Any:
-    """Let one process at a time use a local database's first opening and its registry; several would corrupt it."""
-    if lock is None:
-        return nullcontext()
-    from filelock import FileLock
-
-    return FileLock(lock, timeout=120)
 
 
 @contextmanager
@@ -141,40 +166,6 @@ def _hurried() -> Iterator[None]:
         yield
     finally:
         os.environ.update({name: _SETTINGS[name] for name in names})
-
-
-def without_login(words: str) -> str:
-    """Return words without the name and password that an address may carry."""
-    return re.sub(r"//[^/@\s]*@", "//", words)
-
-
-def _reason(error: BaseException) -> str:
-    """Return in a few words why the store failed: the cause that a reader can do something about, where one is known."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    for cause in causes:
-        if isinstance(cause, ModuleNotFoundError):
-            return f"it needs the Python package {cause.name}, which is not installed"
-        if type(cause).__module__.startswith("requests") and "Timeout" in type(cause).__name__:
-            return "the server does not answer in time"
-    said = " ".join(str(error).split())
-    said = re.sub(r" ?(\[SQL:|\(Background on this error).*", "", said)
-    refused = re.search(r"too many (5\d\d) error responses", said)
-    if refused:
-        return f"the server answers with the error {refused[1]}"
-    if re.search(r"read timed out|connect timeout", said, flags=re.IGNORECASE):
-        return "the server does not answer in time"
-    if re.search(r"connection refused|failed to establish|name resolution|failed to resolve", said, re.IGNORECASE):
-        return "no server answers there"
-    if re.search(r"\b401\b", said):
-        return "the server asks for a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    if re.search(r"\b403\b", said):
-        return "the server's login has no permission for this"
-    said = without_login(said)
-    return (said if len(said) <= 200 else f"{said[:197]}...").rstrip(".") or type(error).__name__
 
 
 class Store:
@@ -234,7 +225,7 @@ class Store:
                 ": it is marked as failed; mend the cause and run again" if run_id else ": check the tracking store"
             )
             raise TrackingError(
-                f"The run '{run.run_name}' of '{run.experiment}' could not be tracked ({_reason(error)}){marked}."
+                f"The run '{run.run_name}' of '{run.experiment}' could not be tracked ({reason(error)}){marked}."
             ) from error
         return link
 
@@ -279,7 +270,7 @@ class Store:
         self._log_metrics(run_id, records, run.dataset, model_id)
         if run.model is None or model_id is None:
             return TrackedLink(run.experiment, experiment_id, run_id)
-        with _alone(self.lock):
+        with alone(self.lock):
             name, version, alias = register(self.client, run_id, model_id, run.model)
         return TrackedLink(run.experiment, experiment_id, run_id, name, version, alias)
 
@@ -356,6 +347,7 @@ def _tags(run: TrackedRun) -> dict[str, str]:
         description = f"{kept}\n\n(The rest is in the artifact description.md.)"
     return {
         **{key: str(value)[:_LONGEST_TAG] for key, value in run.tags.items()},
+        **process_tags(),
         "trialml.status": "started",
         "mlflow.note.content": description,
     }
