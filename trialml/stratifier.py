@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ __all__ = ["ResponsePart", "RiskPart", "Stratifier", "StratumEffect"]
 _FILE = "stratifier.json"
 _FORMAT = 1
 _DIGEST = "sha256"
+_MLMODEL = "MLmodel"
+_LOGGED = r"trialml\.model_sha256: *['\"]?([0-9a-f]{64})"
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,11 @@ class Stratifier:
 
     def write(self, folder: Path) -> None:
         """Write the state to `folder` as one JSON file that carries the digest of all else in it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """Return the state as `write` writes it."""
         state: dict[str, Any] = {
             "format": _FORMAT,
             "study": self.study,
@@ -225,12 +233,11 @@ class Stratifier:
         if self.training is not None:
             state["training"] = self.training.state()
         state[_DIGEST] = _digest(state)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        return json.dumps(state, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote.
+        """Read what `write` wrote, from its folder or from that of the MLflow model around it.
 
         Raises
         ------
@@ -238,26 +245,34 @@ class Stratifier:
             If the folder holds no stratifier, one of another format, or one that was changed after it was written. The digest in
             the file tells a change by accident or by hand; who can compute it anew is told by the digest that the registry keeps.
         """
-        path = folder / _FILE if folder.is_dir() else folder
+        inside = folder / "data" / "stratifier" if (folder / _MLMODEL).is_file() else folder
+        path = inside / _FILE if inside.is_dir() else inside
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            text = content.decode("utf-8")
         except (OSError, ValueError) as error:
-            raise ModelInputError(
-                f"'{path.name}' is no stratifier that can be read: take the folder of a tracked model."
-            ) from error
+            raise ModelInputError(_unreadable(path.name)) from error
+        if not _as_logged(path, content):
+            raise ModelInputError(_changed(path.name))
+        return cls.from_text(text, path.name)
+
+    @classmethod
+    def from_text(cls, text: str, name: str = _FILE) -> Self:
+        """Read what `text` returned; `name` is what errors call it, and they are those of `read`."""
+        try:
+            state = json.loads(text)
+        except ValueError as error:
+            raise ModelInputError(_unreadable(name)) from error
         seen = state.get("format") if isinstance(state, dict) else None
         if seen != _FORMAT:
             raise ModelInputError(f"The model has format {seen!r}; this version of trialml reads {_FORMAT}.")
         if state.pop(_DIGEST, None) != _digest(state):
-            raise ModelInputError(
-                f"'{path.name}' was changed after it was written (its sha256 is another): take the model from where it is tracked, or "
-                "run the analysis again."
-            )
+            raise ModelInputError(_changed(name))
         try:
             return cls._from_state(state)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, StudyFileError) as error:
             raise ModelInputError(
-                f"'{path.name}' does not hold what this version of trialml writes ({type(error).__name__}: {error}): take the "
+                f"'{name}' does not hold what this version of trialml writes ({type(error).__name__}: {error}): take the "
                 "folder of a tracked model as it is."
             ) from error
 
@@ -284,6 +299,24 @@ class Stratifier:
             response = ResponsePart(saved["model"], estimator, strata, effects, tau)
         training = TrainingSummary.from_state(state["training"]) if "training" in state else None
         return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response, training)
+
+
+def _unreadable(name: str) -> str:
+    return f"'{name}' is no stratifier that can be read: take the folder of a tracked model."
+
+
+def _changed(name: str) -> str:
+    return (
+        f"'{name}' was changed after it was written (its sha256 is another): take the model from where it is tracked, or run the "
+        "analysis again."
+    )
+
+
+def _as_logged(path: Path, content: bytes) -> bool:
+    """Return whether a file is the one that MLflow's model around it was logged with; True where it does not say."""
+    about = path.parent.parent.parent / _MLMODEL
+    said = re.search(_LOGGED, about.read_text(encoding="utf-8")) if about.is_file() else None
+    return said is None or said[1] == hashlib.sha256(content).hexdigest()
 
 
 def _digest(state: Mapping[str, Any]) -> str:
