@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from trialml import __version__
 from trialml.errors import StudyFileError, TrackingError, TrialmlError
+from trialml.terminal import one_line
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
+from trialml.verbs_models import MODEL_VERBS, add_model_verbs
 
 if TYPE_CHECKING:
     from trialml.config import Study
@@ -26,6 +27,7 @@ TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
 _DATA_VERBS = {"init": init, "deidentify": deidentify}
+_STORE_VERBS = MODEL_VERBS
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -47,6 +49,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     check.add_argument("study", type=Path, metavar="STUDY.toml")
     add_design_verb(verbs, options=words[:1] == ["design"])
     add_data_verbs(verbs)
+    add_model_verbs(verbs)
     return parser
 
 
@@ -71,9 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return design(asked, console, words, _terminal_watcher(console))
         if asked.verb in _DATA_VERBS:
             return _DATA_VERBS[asked.verb](asked, _console())
+        if asked.verb in _STORE_VERBS:
+            return _STORE_VERBS[asked.verb](asked, _console())
         return _run(asked, words) if asked.verb == "run" else _check(asked)
     except TrialmlError as error:
-        print(f"trialml: {_one_line(error)}", file=sys.stderr)
+        print(f"trialml: {one_line(error)}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("trialml: interrupted; nothing unfinished was kept.", file=sys.stderr)
@@ -83,11 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"trialml: {_fault(error)}", file=sys.stderr)
         return 1
-
-
-def _one_line(words: object) -> str:
-    """Return words fit for a terminal: a line break or control character of the data is shown, not obeyed."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", lambda found: ascii(found[0])[1:-1], str(words))
 
 
 def _fault(error: Exception) -> str:
@@ -131,7 +131,7 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
         with console.status("Tracking the models in MLflow"):
             links = track(analysis, published, asked.out, uri)
     except TrackingError as error:
-        print(f"trialml: the report is written, but not everything is tracked. {_one_line(error)}", file=sys.stderr)
+        print(f"trialml: the report is written, but not everything is tracked. {one_line(error)}", file=sys.stderr)
         return error.exit_status
     for link in links:
         found = f"experiments/{link.experiment_id}/runs/{link.run_id}"
@@ -182,8 +182,8 @@ def _console() -> Any:
 
 
 def _say(console: Any, result: Result) -> None:
-    console.print(_one_line(result.heading()), style="cyan", markup=False, highlight=False)
-    console.print(f"  {_one_line(result.text())}", markup=False, highlight=False)
+    console.print(one_line(result.heading()), style="cyan", markup=False, highlight=False)
+    console.print(f"  {one_line(result.text())}", markup=False, highlight=False)
 
 
 def _terminal_watcher(console: Any) -> Any:

@@ -24,8 +24,9 @@ from types import FrameType
 from typing import Any
 
 from trialml.errors import StoreError, TrackingError
+from trialml.tracking.history import append_entry
 from trialml.tracking.local import alone, check_database, sqlite_file
-from trialml.tracking.process import process_tags
+from trialml.tracking.process import process_tags, user_name
 from trialml.tracking.reasons import reason, without_login
 from trialml.tracking.records import Artifact, Dataset, Metric, Record, TrackedRun, Undefined, records_of, safe_name
 
@@ -210,7 +211,7 @@ class Store:
         run_id = ""
         try:
             with _stopped_by_sigterm():
-                experiment_id = self._experiment(run.experiment)
+                experiment_id = self.experiment(run.experiment)
                 name = safe_name(run.run_name)
                 run_id = str(self.client.create_run(experiment_id, run_name=name, tags=_tags(run)).info.run_id)
                 link = self._log(run, experiment_id, run_id)
@@ -236,14 +237,15 @@ class Store:
             self.client.set_tag(run_id, "trialml.status", status.lower())
             self.client.set_terminated(run_id, status)
 
-    def _experiment(self, name: str) -> str:
+    def experiment(self, name: str, about: str = _ABOUT_RUNS) -> str:
+        """Return the id of an experiment, which is made where there is none; `about` is its description then."""
         from mlflow.exceptions import MlflowException
 
         clean = "/".join(safe_name(part) for part in name.split("/"))
         found = self.client.get_experiment_by_name(clean)
         if found is None:
             try:
-                tags = {"mlflow.note.content": _ABOUT_RUNS}
+                tags = {"mlflow.note.content": about}
                 return str(self.client.create_experiment(clean, artifact_location=self.artifacts, tags=tags))
             except MlflowException:
                 # Another process may have made it in between.
@@ -272,6 +274,13 @@ class Store:
             return TrackedLink(run.experiment, experiment_id, run_id)
         with alone(self.lock):
             name, version, alias = register(self.client, run_id, model_id, run.model)
+        registered = {"action": "registered", "who": user_name(), "version": version, "run_id": run_id}
+        try:
+            append_entry(self, name, registered | ({"champion": version} if alias == "champion" else {}))
+        except BaseException:
+            with suppress(Exception):
+                self.client.delete_model_version(name, version)
+            raise
         return TrackedLink(run.experiment, experiment_id, run_id, name, version, alias)
 
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:

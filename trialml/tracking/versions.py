@@ -18,8 +18,10 @@ __all__ = [
     "artifact_text",
     "list_models",
     "list_versions",
+    "move_champion",
     "registered_version",
     "stored_results",
+    "version_with_alias",
 ]
 
 _PAGE = 200
@@ -99,6 +101,19 @@ def registered_version(store: Any, reference: str) -> RegisteredVersion:
         raise StoreError(
             f"'{name}' has no version {version}: 'trialml models {name}' lists those that there are."
         ) from error
+
+
+def version_with_alias(store: Any, name: str, alias: str) -> RegisteredVersion | None:
+    """Return the version of a model that has an alias, or None."""
+    aliases = _aliases(store.client, name)
+    return _version(store.client.get_model_version(name, aliases[alias]), aliases) if alias in aliases else None
+
+
+def move_champion(store: Any, found: RegisteredVersion) -> None:
+    """Give a version the alias ``champion``, and take ``challenger`` from it."""
+    store.client.set_registered_model_alias(found.name, "champion", found.version)
+    if "challenger" in found.aliases:
+        store.client.delete_registered_model_alias(found.name, "challenger")
 
 
 def _aliases(client: Any, name: str) -> dict[str, str]:
