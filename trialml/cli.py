@@ -16,6 +16,7 @@ from trialml.terminal import one_line
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
 from trialml.verbs_models import MODEL_VERBS, add_model_verbs
+from trialml.verbs_scoring import SCORING_VERBS, add_scheduler_option, add_scoring_verbs
 
 if TYPE_CHECKING:
     from trialml.config import Study
@@ -27,7 +28,7 @@ TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
 _DATA_VERBS = {"init": init, "deidentify": deidentify}
-_STORE_VERBS = MODEL_VERBS
+_STORE_VERBS = MODEL_VERBS | SCORING_VERBS
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -45,11 +46,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     run.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow tracking server (default: a database in the output folder)"
     )
+    add_scheduler_option(run)
     check = verbs.add_parser("check", help="read the study file and the data, say what is wrong, fit nothing")
     check.add_argument("study", type=Path, metavar="STUDY.toml")
     add_design_verb(verbs, options=words[:1] == ["design"])
     add_data_verbs(verbs)
     add_model_verbs(verbs)
+    add_scoring_verbs(verbs)
     return parser
 
 
@@ -114,6 +117,7 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     from trialml.publish import prepare_output, publish, track
     from trialml.study import analyse
     from trialml.tracking.store import without_login
+    from trialml.validation.parallel import on_cluster
     from trialml.wording import run_verdicts
 
     console = _console()
@@ -121,7 +125,8 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     _known_models(study)
     prepare_output(asked.out)
     console.print(study.study.title, style="bold", markup=False)
-    analysis = analyse(study, quick=asked.quick, watcher=_terminal_watcher(console))
+    with on_cluster(asked.scheduler):
+        analysis = analyse(study, quick=asked.quick, watcher=_terminal_watcher(console))
     published = publish(analysis, asked.out, ["trialml", *words])
     console.print()
     console.print(run_verdicts(analysis).decision, style="bold", markup=False, highlight=False)

@@ -117,7 +117,9 @@ def score_file(
     model.predict(pd.DataFrame([model.contract.example()]), asked)  # refuses a horizon before anything is read
     clash = {name for name, _ in model.columns()} & {identifier}
     if clash:
-        raise ModelInputError(f"The column '{identifier}' has the name of one that the model gives: rename it in the data.")
+        raise ModelInputError(
+            f"The column '{identifier}' has the name of one that the model gives: rename it in the data."
+        )
     counts = _Counts()
     wanted = list(dict.fromkeys(([identifier] if identifier is not None else []) + fields))
     rows = -(-max(block_rows, 1) // STEP) * STEP
@@ -186,7 +188,9 @@ def _score(task: _Task) -> _Answer:
     scored = parts[0] if len(parts) == 1 else pd.concat(parts, copy=False)
     columns = {} if task.identifier is None else {task.identifier: table.column(task.identifier)}
     for name, kind in model.columns():
-        columns[name] = pa.array(scored[name].to_numpy(), pa.float64() if kind == "double" else pa.string(), from_pandas=True)
+        columns[name] = pa.array(
+            scored[name].to_numpy(), pa.float64() if kind == "double" else pa.string(), from_pandas=True
+        )
     refused, flags = (scored[name].to_numpy() for name in ("refused", "flags"))
     kept = refused == ""
     return _Answer(

@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from trialml.errors import StudyFileError, nearest
+from trialml.verbs_scoring import add_scheduler_option
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["add_design_verb", "design", "joined_lists"]
 
 _EPILOG = "Alpha is one-sided, times are months, a ratio is experimental to control, lists are separated by commas."
-_OUTPUT = ("verb", "kind", "json", "report", "study")
+_OUTPUT = ("verb", "kind", "json", "report", "study", "scheduler")
 
 
 def add_design_verb(verbs: Any, *, options: bool) -> None:
@@ -57,6 +58,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_argument_group("output")
     shown.add_argument("--json", action="store_true", help="print the results as JSON")
     shown.add_argument("--report", type=Path, metavar="FILE.html", help="write a report too")
+    add_scheduler_option(shown)
 
 
 def _add_option(parser: Any, name: str, field: FieldInfo) -> None:
@@ -134,6 +136,7 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     """
     from trialml.design_report import write_design_report
     from trialml.designing import compute_design
+    from trialml.validation.parallel import on_cluster
 
     if asked.kind == "study":
         from trialml.config import read_design
@@ -145,7 +148,8 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
             )
     else:
         requests = {asked.kind: _table(asked)}
-    designed = [compute_design(table, watcher) for table in requests.values()]
+    with on_cluster(asked.scheduler):
+        designed = [compute_design(table, watcher) for table in requests.values()]
     if asked.report is not None:
         write_design_report(designed, asked.report, ["trialml", *words])
     if asked.json:

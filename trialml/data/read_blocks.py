@@ -177,7 +177,7 @@ def open_blocks(source: str, base: Path, *, needed: Sequence[str] = ()) -> Block
 def _require(file: BlockFile, needed: Sequence[str]) -> None:
     import pandas as pd
 
-    lacking = {"asked for": name for name in needed if name not in file.heading}
+    lacking = {f"number {place} of those needed": name for place, name in enumerate(needed, 1)}
     require_columns(pd.DataFrame(columns=[]), lacking, file.source, heading=file.heading)
 
 

@@ -105,7 +105,7 @@ class InputContract:
             # A frame hands out its columns slowly: a few patients are cheaper as one array.
             places = [patients.columns.get_loc(one.name) for one in expected]
             rows = patients.to_numpy(dtype=object)
-            typed = {
+            typed: dict[str, Any] = {
                 one.name: check_values(one, rows[:, at].tolist(), refused, flags)
                 for one, at in zip(expected, places, strict=True)
             }

@@ -64,7 +64,9 @@ def fetch_model(store: Any, reference: str, folder: Path) -> FetchedModel:
     path = Path(found)
     data = path / "data" / "stratifier"
     if not data.is_dir():
-        raise StoreError(f"'{version.name}' version {version.version} was not registered by trialml: name another model.")
+        raise StoreError(
+            f"'{version.name}' version {version.version} was not registered by trialml: name another model."
+        )
     registered = version.tags.get(MODEL_DIGEST)
     if registered is not None and registered != state_digest(data):
         raise ModelInputError(
