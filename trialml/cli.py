@@ -16,6 +16,7 @@ from trialml.terminal import one_line
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
 from trialml.verbs_models import MODEL_VERBS, add_model_verbs
+from trialml.verbs_monitor import MONITOR_VERBS, add_monitor_verb
 from trialml.verbs_scoring import SCORING_VERBS, add_scheduler_option, add_scoring_verbs
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
 _DATA_VERBS = {"init": init, "deidentify": deidentify}
-_STORE_VERBS = MODEL_VERBS | SCORING_VERBS
+_STORE_VERBS = MODEL_VERBS | SCORING_VERBS | MONITOR_VERBS
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -53,6 +54,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     add_data_verbs(verbs)
     add_model_verbs(verbs)
     add_scoring_verbs(verbs)
+    add_monitor_verb(verbs)
     return parser
 
 

@@ -20,7 +20,7 @@ from trialml.errors import ModelInputError
 from trialml.stratifier import Stratifier
 from trialml.validation.parallel import in_order
 
-__all__ = ["BLOCK_ROWS", "Scored", "score_file"]
+__all__ = ["BLOCK_ROWS", "Scored", "score_file", "typed_covariates"]
 
 STEP = 8_192
 """Patients scored at once, counted from the top of the file: a matrix product may round otherwise for another number of rows."""
@@ -181,7 +181,7 @@ def _score(task: _Task) -> _Answer:
     from threadpoolctl import threadpool_limits
 
     model, table = _loaded(task.state), _unpacked(task.content)
-    frame = _typed(table, model, comma=task.decimal_comma)
+    frame = typed_covariates(table, model, comma=task.decimal_comma)
     asked = {} if task.horizon is None else {"horizon": task.horizon}
     with threadpool_limits(1):
         parts = [model.predict(frame.iloc[at : at + STEP], asked) for at in range(0, len(frame), STEP)]
@@ -211,7 +211,7 @@ def _by_reason(texts: Any) -> Counter[str]:
     return counted
 
 
-def _typed(table: Any, model: Stratifier, *, comma: bool) -> pd.DataFrame:
+def typed_covariates(table: Any, model: Stratifier, *, comma: bool) -> pd.DataFrame:
     """Return the covariates as `Stratifier.predict` takes them; numbers that come as text are read in one go where all can be."""
     typed: dict[str, Any] = {}
     left: list[str] = []

@@ -99,7 +99,7 @@ class InputContract:
             If a column is missing altogether, or stands there twice.
         """
         self._refuse_columns(patients)
-        expected = self._expected
+        expected = self.expected
         refused, flags = Notes(len(patients)), Notes(len(patients))
         if len(patients) <= FEW:
             # A frame hands out its columns slowly: a few patients are cheaper as one array.
@@ -129,7 +129,8 @@ class InputContract:
                 raise ModelInputError(f"The patients lack the column '{name}'; {nearest(name, known)}: add it.")
 
     @cached_property
-    def _expected(self) -> tuple[Expected, ...]:
+    def expected(self) -> tuple[Expected, ...]:
+        """What a value of each covariate must be."""
         return tuple(Expected(f.name, f.kind, f.required, f.low, f.high, frozenset(f.categories)) for f in self.fields)
 
     def example(self) -> dict[str, float | str]:

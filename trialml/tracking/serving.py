@@ -136,9 +136,8 @@ def _sentence(body: bytes) -> str:
         said = str(json.loads(body)["message"])
     except (KeyError, TypeError, ValueError):
         said = body.decode("utf-8", "replace")
-    said = said.rpartition("\nError: ")[2]
-    return (
-        said
-        if len(said) <= 500 and "Traceback" not in said
-        else "The request is not of the form that MLflow documents."
-    )
+    said = said.partition("\nInput:")[0]
+    if "data '" in said:
+        said = said.rpartition("Error: ")[2]
+    documented = "The request is not of the form that MLflow documents."
+    return documented if len(said) > 500 or "Traceback" in said or "data '" in said else said

@@ -92,8 +92,22 @@ def in_order(
     else:
         from joblib import Parallel, delayed
 
+        if on_a_cluster():
+            _refuse_unsendable(work)
         pool = Parallel(n_jobs=-1 if on_a_cluster() else workers, batch_size=1, return_as="generator")
         answers = pool(delayed(work)(task) for task in tasks)
     for answer in answers:
         advance()
         yield answer
+
+
+def _refuse_unsendable(work: object) -> None:
+    """Refuse what cannot be sent to another machine, for which a cluster would wait without end."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(work)
+    except Exception as error:
+        raise AnalysisError(
+            f"A piece of the work cannot be sent to the cluster ({type(error).__name__}): leave --scheduler out."
+        ) from error
