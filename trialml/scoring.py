@@ -224,6 +224,11 @@ def typed_covariates(table: Any, model: Stratifier, *, comma: bool) -> pd.DataFr
     if left:
         frame, _ = arrow_columns(table.select(left))
         typed |= {name: frame[name] for name in left}
+    if comma:
+        for name in (
+            field.name for field in model.contract.fields if field.kind != "categorical" and field.name in left
+        ):
+            typed[name] = typed[name].map(lambda one: one.replace(",", ".") if isinstance(one, str) else one)
     return pd.DataFrame(typed, copy=False)
 
 

@@ -47,7 +47,9 @@ def test_no_edge_is_a_patient_s_value(summary):
     assert not set(summary.columns[0].edges) & set(frame()["age"])
 
 
-@pytest.mark.parametrize("values", [np.arange(25.0), np.repeat([1.0, 2.0, 3.0], [40, 3, 60]), np.r_[np.zeros(290), np.arange(10.0)]])
+@pytest.mark.parametrize(
+    "values", [np.arange(25.0), np.repeat([1.0, 2.0, 3.0], [40, 3, 60]), np.r_[np.zeros(290), np.arange(10.0)]]
+)
 def test_every_group_of_a_number_holds_11_patients(values):
     column = TrainingSummary.learn(COVARIATES[:1], pd.DataFrame({"age": values})).columns[0]
     assert not len(column.shares) or column.counts(values).min() >= 11
