@@ -15,8 +15,9 @@ from trialml.errors import StudyFileError, TrackingError, TrialmlError
 from trialml.terminal import one_line
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
-from trialml.verbs_models import MODEL_VERBS, add_model_verbs
+from trialml.verbs_models import MODEL_VERBS, PAGES, add_model_verbs
 from trialml.verbs_monitor import MONITOR_VERBS, add_monitor_verb
+from trialml.verbs_runs import RUN_VERBS, add_run_verbs
 from trialml.verbs_scoring import SCORING_VERBS, add_scheduler_option, add_scoring_verbs
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
 _DATA_VERBS = {"init": init, "deidentify": deidentify}
-_STORE_VERBS = MODEL_VERBS | SCORING_VERBS | MONITOR_VERBS
+_STORE_VERBS = MODEL_VERBS | RUN_VERBS | SCORING_VERBS | MONITOR_VERBS
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -53,6 +54,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     add_design_verb(verbs, options=words[:1] == ["design"])
     add_data_verbs(verbs)
     add_model_verbs(verbs)
+    add_run_verbs(verbs)
     add_scoring_verbs(verbs)
     add_monitor_verb(verbs)
     return parser
@@ -145,27 +147,24 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
         line = f"{link.model_name} version {link.model_version} ({link.alias})  run {found}"
         console.print(f"Tracked   {line}", soft_wrap=True, markup=False, highlight=False)
     store = uri or f"sqlite:///{(asked.out / 'mlflow.db').as_posix()}"
-    pages = "/#/experiments?workflowType=machine_learning"
     if store.startswith("http"):
-        address = without_login(store).rstrip("/")
-        console.print(f"Review    {address}{pages}", soft_wrap=True, markup=False, highlight=False)
+        address = f"{without_login(store).rstrip('/')}{PAGES}"
+        console.print(f"Review    {address}", soft_wrap=True, markup=False, highlight=False)
     else:
-        console.print(
-            f"Review    {_mlflow()} ui --backend-store-uri {store}", soft_wrap=True, markup=False, highlight=False
-        )
-        console.print(f"          then open http://127.0.0.1:5000{pages}", highlight=False)
+        where = f"--tracking-uri {without_login(store)}" if uri else f"--out {asked.out}"
+        console.print(f"Review    {_command()} ui {where}", soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
-def _mlflow() -> str:
-    """Return how MLflow is called from here: by name, or by its path where the environment is not active."""
+def _command() -> str:
+    """Return how trialml is called from here: by name, or by its path where the environment is not active."""
     import shutil
 
-    beside = Path(sys.executable).parent / "mlflow"
-    on_path = shutil.which("mlflow")
+    beside = Path(sys.executable).parent / "trialml"
+    on_path = shutil.which("trialml")
     if on_path is not None and Path(on_path).resolve() == beside.resolve():
-        return "mlflow"
-    return os.path.relpath(beside) if beside.exists() else "mlflow"
+        return "trialml"
+    return os.path.relpath(beside) if beside.exists() else "trialml"
 
 
 def _known_models(study: Study) -> None:

@@ -22,6 +22,7 @@ from trialml.validation.binary_net_benefit import binary_decision_curve
 from trialml.validation.calibration_curve import CalibrationCurve, binary_calibration_curve
 from trialml.validation.continuous import continuous_performance
 from trialml.validation.endpoint_measures import Observed
+from trialml.validation.fold_losses import fold_losses
 from trialml.validation.observed import ObservedBinary
 from trialml.validation.optimism import Optimism, optimism_of
 from trialml.validation.outcome_by_group import outcome_by_group
@@ -92,6 +93,7 @@ def judge_outcome(analysis: Analysis, patients: OutcomePatients, unseen: Unseen)
         Whom the model is judged on, and their out-of-fold predictions.
     """
     repeats = range(len(unseen.value))
+    analysis.add(fold_losses(patients.observed, unseen.value, unseen.null, unseen.fold), "risk")
     if not patients.binary:
         unit = patients.observed.unit
         judged = [

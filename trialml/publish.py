@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trialml import __version__
 from trialml.analysis import Analysis, Subject
-from trialml.errors import OutputError, TrackingError
+from trialml.errors import OutputError, StoreError, TrackingError
 from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
 from trialml.result import Result
@@ -24,6 +24,7 @@ from trialml.run_params import counted_events, run_params
 from trialml.stratifier import Stratifier
 from trialml.summary import QUICK
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun
+from trialml.tracking.spool import SPOOL, keep
 from trialml.tracking.store import TrackedLink, open_store, without_login
 from trialml.verdicts import Verdicts
 from trialml.wording import chapter_leads, intended_use, limitations, run_verdicts, summarise
@@ -32,6 +33,7 @@ __all__ = ["Published", "prepare_output", "publish", "track"]
 
 _PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "shap", "lifelines", "statsmodels", "matplotlib", "mlflow")
 _SCORING = ("numpy", "pandas", "scipy", "scikit-learn")
+_SUBJECTS: tuple[Subject, ...] = ("risk", "response")
 REPORT = "report.html"
 
 
@@ -215,18 +217,29 @@ def track(analysis: Analysis, published: Published, out: Path, uri: str | None) 
     Raises
     ------
     TrackingError
-        Saying what was not tracked; the report stands.
+        Saying what was not tracked; the report stands, and what was to be tracked is kept for ``trialml runs sync``.
     """
-    store = open_store(out, uri)
     said = run_verdicts(analysis)
+    runs = [_run(analysis, published, subject, said) for subject in _SUBJECTS]
     links: list[TrackedLink] = []
-    for subject in ("risk", "response"):
-        try:
-            links.append(store.track(_run(analysis, published, subject, said)))
-        except TrackingError as error:
-            done = f" The {links[0].experiment} run was tracked." if links else ""
-            raise TrackingError(f"{error}{done}") from error
+    try:
+        store = open_store(out, uri)
+        for run in runs:
+            links.append(store.track(run))  # noqa: PERF401  (of a failure the runs before it are known)
+    except TrackingError as error:
+        done = f" The {links[0].experiment} run was tracked." if links else ""
+        raise TrackingError(f"{error}{done} {_kept(runs[len(links) :], out, uri)}") from error
     return links
+
+
+def _kept(runs: Sequence[TrackedRun], out: Path, uri: str | None) -> str:
+    """Keep what could not be sent, and say so."""
+    try:
+        for run in runs:
+            keep(run, out, uri)
+    except StoreError as error:
+        return str(error)
+    return f"What is missing is kept in '{out / SPOOL}': 'trialml runs sync --out {out}' sends it later."
 
 
 def _run(analysis: Analysis, published: Published, subject: Subject, said: Verdicts) -> TrackedRun:

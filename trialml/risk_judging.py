@@ -19,7 +19,9 @@ from trialml.validation.calibration import calibration
 from trialml.validation.calibration_curve import calibration_curve
 from trialml.validation.crossvalidation import HeldOut
 from trialml.validation.discrimination import discrimination
+from trialml.validation.fold_losses import fold_losses
 from trialml.validation.net_benefit import decision_curve
+from trialml.validation.observed_survival import ObservedSurvival
 from trialml.validation.optimism import Optimism, optimism
 from trialml.validation.performance import Performance, performance
 from trialml.validation.prediction_error import prediction_error
@@ -56,6 +58,8 @@ def judge(patients: RiskPatients, held: HeldOut, model: FittedRisk) -> None:
     analysis.add(calibration(**outcome, treated=patients.treated, **known), "risk")
     analysis.add(prediction_error(**outcome, **known), "risk")
     analysis.add(_over_time(patients, held), "risk")
+    observed = ObservedSurvival(**outcome, horizon=patients.endpoint.horizon)
+    analysis.add(fold_losses(observed, held.risk, held.null_risk, held.fold), "risk")
     # One repeat: an average over repeats would be the performance of an average of models, better than any one's.
     outcome |= {"kind": "crossfit", **patients.at}
     risk = held.risk[0]

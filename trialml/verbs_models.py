@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from trialml.promoting import Decision
     from trialml.tracking.versions import RegisteredVersion
 
-__all__ = ["MODEL_VERBS", "add_model_verbs", "add_store_options", "store_of"]
+__all__ = ["MODEL_VERBS", "PAGES", "add_model_verbs", "add_store_options", "address_of", "store_of"]
 
-_PAGES = "/#/experiments?workflowType=machine_learning"
+PAGES = "/#/experiments?workflowType=machine_learning"
+"""What follows the address of MLflow's pages; without the query they open in another mode."""
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +87,7 @@ def ui(asked: argparse.Namespace, console: Any) -> int:
 
     uri = address_of(asked)
     if uri is not None and uri.startswith(("http://", "https://")):
-        say(console, f"Review    {without_login(uri).rstrip('/')}{_PAGES}")
+        say(console, f"Review    {without_login(uri).rstrip('/')}{PAGES}")
         return 0
     store = store_of(asked)
     with socket.socket() as tried:
@@ -99,7 +100,7 @@ def ui(asked: argparse.Namespace, console: Any) -> int:
             ) from error
     if asked.host not in ("127.0.0.1", "localhost", "::1"):
         say(console, f"MLflow's pages have no login: whoever reaches {asked.host} can read and change everything.")
-    say(console, f"Review    http://{asked.host}:{asked.port}{_PAGES}")
+    say(console, f"Review    http://{asked.host}:{asked.port}{PAGES}")
     say(console, "          until you press Ctrl-C")
     # -P: a folder mlflow/ in the working folder must not be taken for the package.
     words = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", store.address]

@@ -12,9 +12,9 @@ def sqlite(folder):
 
 
 @pytest.fixture
-def champion(quick_run, at_store):
+def registered(quick_run, at_store):
     at_store(sqlite(quick_run))
-    return mlflow.pyfunc.load_model("models:/INVENTED-risk@champion")
+    return mlflow.pyfunc.load_model("models:/INVENTED-risk@challenger")
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_a_fake_model_is_loaded_by_alias_through_its_own_loader(store, make_fake
     assert model.predict(pd.DataFrame({"age": [30, 40], "extra": ["a", "b"]}))["risk"].tolist() == [60.0, 80.0]
 
 
-def test_numbers_are_declared_any_so_that_whole_numbers_are_taken(champion):
-    inputs = champion.metadata.signature.inputs.to_dict()
+def test_numbers_are_declared_any_so_that_whole_numbers_are_taken(registered):
+    inputs = registered.metadata.signature.inputs.to_dict()
     assert {one["name"]: one["type"] for one in inputs} == {
         "age": "any",
         "marker": "any",
@@ -70,28 +70,30 @@ def test_numbers_are_declared_any_so_that_whole_numbers_are_taken(champion):
     }
 
 
-def test_the_champion_scores_whole_numbers_and_passes_over_further_columns(champion, newcomers):
+def test_the_registered_model_scores_whole_numbers_and_passes_over_further_columns(registered, newcomers):
     assert str(newcomers["age"].dtype) == "int64"
-    scored = champion.predict(newcomers)
+    scored = registered.predict(newcomers)
     assert list(scored.columns) == ["risk", "flags", "refused"]
     assert scored["risk"].between(0, 1).all()
     assert scored["refused"].tolist() == ["", "", ""]
 
 
-def test_a_bad_row_is_refused_with_a_reason_and_the_others_are_scored(champion, newcomers):
+def test_a_bad_row_is_refused_with_a_reason_and_the_others_are_scored(registered, newcomers):
     newcomers["age"] = [60.0, float("inf"), 71.0]
-    scored = champion.predict(newcomers)
+    scored = registered.predict(newcomers)
     assert scored["risk"].notna().tolist() == [True, False, True]
     assert "age" in scored.loc[1, "refused"]
 
 
-def test_the_risk_may_be_read_at_an_earlier_horizon(champion, newcomers):
-    assert (champion.predict(newcomers, params={"horizon": 100.0})["risk"] < champion.predict(newcomers)["risk"]).all()
+def test_the_risk_may_be_read_at_an_earlier_horizon(registered, newcomers):
+    assert (
+        registered.predict(newcomers, params={"horizon": 100.0})["risk"] < registered.predict(newcomers)["risk"]
+    ).all()
 
 
 def test_the_response_model_gives_benefit_and_stratum(quick_run, at_store, newcomers):
     at_store(sqlite(quick_run))
-    scored = mlflow.pyfunc.load_model("models:/INVENTED-response@champion").predict(newcomers)
+    scored = mlflow.pyfunc.load_model("models:/INVENTED-response@challenger").predict(newcomers)
     assert scored["expected_benefit"].notna().all()
     assert (scored["stratum"] != "").all()
 

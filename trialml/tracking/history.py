@@ -225,5 +225,5 @@ def _in_turn(store: Any) -> Iterator[None]:
     if lock is None:
         name = hashlib.sha256(store.address.encode()).hexdigest()[:16]
         lock = Path(tempfile.gettempdir()) / f"trialml-{name}.lock"
-    with alone(lock.with_name(f"{lock.name}-history")):
+    with alone(lock):
         yield

@@ -23,7 +23,8 @@ def alone(lock: Path | None) -> Any:
         return nullcontext()
     from filelock import FileLock
 
-    return FileLock(lock, timeout=120)
+    # One object a path: who holds it may take it again, such as a promotion that writes to the history.
+    return FileLock(lock, timeout=120, is_singleton=True)
 
 
 def check_database(database: Path) -> None:

@@ -49,7 +49,7 @@ def log_model(client: Any, experiment_id: str, run_id: str, model: ModelVersion)
 
     logged = client.create_logged_model(
         experiment_id=experiment_id,
-        name=safe_name(model.name),
+        name=_name(model),
         source_run_id=run_id,
         tags=dict(model.tags),
         params={key: str(value) for key, value in model.params.items()},
@@ -68,6 +68,11 @@ def log_model(client: Any, experiment_id: str, run_id: str, model: ModelVersion)
     client.finalize_logged_model(model_id, "READY")
     client.log_outputs(run_id, models=[LoggedModelOutput(model_id, 0)])
     return model_id
+
+
+def _name(model: ModelVersion) -> str:
+    """Return the name that MLflow takes for a model: it refuses a full stop there, which runs and experiments may have."""
+    return safe_name(model.name).replace(".", "_")
 
 
 def state_digest(folder: Path) -> str:
@@ -120,7 +125,7 @@ def _signature(model: ModelVersion) -> Any:
 
 
 def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tuple[str, str, str]:
-    """Register a logged model: version 1 becomes ``champion`` unless its run was a quick one, every later one ``challenger``.
+    """Register a logged model: the first becomes ``champion``, every later one, and those of quick runs, ``challenger``.
 
     Parameters
     ----------
@@ -135,7 +140,7 @@ def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tu
     """
     from mlflow.exceptions import MlflowException
 
-    name = safe_name(model.name)
+    name = _name(model)
     description = model.description[:_LONGEST_DESCRIPTION]
     try:
         client.create_registered_model(name, description=_ABOUT_VERSIONS)
@@ -147,7 +152,7 @@ def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tu
         name, _source(client, model_id), run_id, tags=tags, description=description, model_id=model_id
     )
     version = str(made.version)
-    alias = "champion" if version == "1" and model.tags.get(QUICK_TAG) != "true" else "challenger"
+    alias = "champion" if _is_first(client, name, int(version), model) else "challenger"
     try:
         client.set_registered_model_alias(name, alias, version)
     except BaseException:
@@ -158,6 +163,16 @@ def register(client: Any, run_id: str, model_id: str, model: ModelVersion) -> tu
     versions = json.dumps([{"name": name, "version": int(version)}])
     client.set_logged_model_tags(model_id, {"mlflow.modelVersions": versions, "mlflow.note.content": description})
     return name, version, alias
+
+
+def _is_first(client: Any, name: str, version: int, model: ModelVersion) -> bool:
+    """Return whether this is the first version that counts: those of quick runs do not, erased ones do."""
+    if model.tags.get(QUICK_TAG) == "true":
+        return False
+    if version == 1:
+        return True
+    found = client.search_model_versions(f"name = '{name}' and tag.`{QUICK_TAG}` = 'true'", max_results=version)
+    return len(found) == version - 1
 
 
 def _source(client: Any, model_id: str) -> str:
