@@ -52,7 +52,7 @@ def scheduler(tmp_path_factory):
         yield address
     finally:
         for process in (*workers, head):
-            process.terminate()
+            process.kill()  # a graceful end takes seconds
         for process in (*workers, head):
             process.wait(timeout=20)
             process.stderr.close()
@@ -71,11 +71,11 @@ def test_answers_come_in_the_order_of_the_tasks_from_other_processes(scheduler):
 
 def test_bootstrap_samples_are_fitted_alike_there_and_here(scheduler):
     draw = np.random.default_rng(1)
-    X, y = pd.DataFrame({"age": draw.normal(size=80)}), draw.normal(size=80)
+    x, y = draw.normal(size=80), draw.normal(size=80)
     drawn = [draw.integers(0, 80, 80) for _ in range(6)]
 
     def one(rows):
-        return LinearRidge(penalties=(1.0,)).fit(X.iloc[rows].reset_index(drop=True), y[rows]).predict(X)
+        return np.polyfit(x[rows], y[rows], 1)
 
     here, _ = fitted_samples(one, drawn, 1, lambda: None)
     with on_cluster(scheduler):
@@ -97,6 +97,7 @@ def test_a_file_is_scored_alike_there_and_here(scheduler, tmp_path):
     assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "there.parquet").read_bytes()
 
 
+@pytest.mark.long
 def test_a_design_is_simulated_alike_there_and_here(scheduler, capsys):
     words = [
         "design",
