@@ -82,11 +82,11 @@ def _ready(port):
 
     for _ in range(300):
         try:
-            with psycopg2.connect(host="127.0.0.1", port=port, user="mlflow", dbname="postgres") as connection:
-                connection.close()
-            return f"postgresql://mlflow@127.0.0.1:{port}/postgres"
+            psycopg2.connect(host="127.0.0.1", port=port, user="mlflow", dbname="postgres").close()
         except psycopg2.OperationalError:
             time.sleep(0.1)
+        else:
+            return f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
     raise AssertionError("PostgreSQL does not answer")
 
 
@@ -154,5 +154,5 @@ def test_a_server_that_is_gone_is_said_in_a_sentence(tmp_path):
     from trialml.errors import StoreError
 
     with pytest.raises(StoreError) as caught:
-        existing_store(tmp_path, "postgresql://mlflow:s3cret@127.0.0.1:9/mlflow")
+        existing_store(tmp_path, "postgresql+psycopg2://mlflow:s3cret@127.0.0.1:9/mlflow")
     assert "s3cret" not in str(caught.value)
