@@ -133,7 +133,12 @@ def sweep(store: Any) -> list[Swept]:
     list of Swept
         One entry an open run; those of other machines, and those whose process is there, are left as they are.
     """
-    return [_swept(store, found, run.data.tags) for found, run in list(_runs(store, "attributes.status = 'RUNNING'"))]
+    still_open = "attributes.status = 'RUNNING'"
+    history = store.client.get_experiment_by_name(EXPERIMENT)
+    if history is not None:  # its runs hold records, and no process stands behind them
+        for run in store.client.search_runs([history.experiment_id], still_open):
+            store.client.set_terminated(run.info.run_id, "FINISHED")
+    return [_swept(store, found, run.data.tags) for found, run in list(_runs(store, still_open))]
 
 
 def _swept(store: Any, found: FoundRun, tags: dict[str, str]) -> Swept:
@@ -163,6 +168,8 @@ def _delete_versions(store: Any, found: FoundRun, action: str, reason: str) -> t
             record = {"action": action, "who": user_name(), "version": one.version, "run_id": found.run_id}
             champion = {"champion": None} if _is_champion(store, one) else {}
             append_entry(store, one.name, {**record, "reason": reason, **champion})
+            for tag in one.tags:  # MLflow keeps the tags of a version that it deletes
+                store.client.delete_model_version_tag(one.name, one.version, tag)
             store.client.delete_model_version(one.name, one.version)
     return tuple(f"{one.name} version {one.version}" for one in own)
 
