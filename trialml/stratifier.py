@@ -266,7 +266,13 @@ class Stratifier:
         seen = state.get("format") if isinstance(state, dict) else None
         if seen != _FORMAT:
             raise ModelInputError(f"The model has format {seen!r}; this version of trialml reads {_FORMAT}.")
-        if state.pop(_DIGEST, None) != _digest(state):
+        said = state.pop(_DIGEST, None)
+        if said is None:
+            raise ModelInputError(
+                f"'{name}' holds no sha256, as one of an earlier version, so it cannot be told whether it was changed: run the "
+                "analysis again."
+            )
+        if said != _digest(state):
             raise ModelInputError(_changed(name))
         try:
             return cls._from_state(state)
