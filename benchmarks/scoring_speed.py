@@ -118,8 +118,10 @@ def timed_server(reference, out):
     try:
         connection = _connected(port)
         body = json.dumps({"dataframe_records": json.loads(patients(1, 3).to_json(orient="records"))})
-        spent = []
+        spent, own = [], psutil.Process(server.pid)
         for call in range(CALLS + 20):
+            if call == 20:
+                before = own.cpu_times()
             start = time.perf_counter()
             connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -127,7 +129,12 @@ def timed_server(reference, out):
             assert answer.status == 200, text
             if call >= 20:
                 spent.append(time.perf_counter() - start)
-        print(f"one patient through the server, {CALLS:,} calls  wall {quantiles(spent)}", flush=True)
+        after = own.cpu_times()
+        used = 1000 * (after.user + after.system - before.user - before.system) / CALLS
+        print(
+            f"one patient through the server, {CALLS:,} calls  wall {quantiles(spent)}   processor {used:5.2f} ms a call",
+            flush=True,
+        )
     finally:
         server.terminate()
         server.wait(timeout=30)
@@ -201,7 +208,8 @@ def timed_file(model_folder, data, out, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a million patients at most")
-    quick = parser.parse_args().quick
+    parser.add_argument("--single", action="store_true", help="single patients alone")
+    asked = parser.parse_args()
     print(f"Python {platform.python_version()}, numpy {np.__version__}, pandas {pd.__version__}, pyarrow {pa.__version__}, "
           f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start", flush=True)  # fmt: skip
     model = fitted()
@@ -210,7 +218,8 @@ def main():
         here = Path(folder)
         timed_server(register(model, here / "store"), here / "store")
         model.write(here / "model")
-        for rows in (1_000_000,) if quick else (1_000_000, 3_000_000, 10_000_000):
+        sizes = () if asked.single else (1_000_000,) if asked.quick else (1_000_000, 3_000_000, 10_000_000)
+        for rows in sizes:
             written(here / "patients.parquet", rows)
             timed_file(here / "model", here / "patients.parquet", here / f"{rows}.parquet", rows)
 
