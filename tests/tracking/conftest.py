@@ -1,10 +1,12 @@
 """One real store in a temporary folder, with two tracked versions of one model: MLflow is slow, so it is made once."""
 
 import hashlib
+import io
 import json
 import math
 import sys
 import types
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +20,8 @@ from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedR
 from trialml.tracking.store import open_store
 
 HERE = Path(__file__).parent
+OFF_LIST = "OFFLIST-4410-"
+"""How every value of a column starts that the study file does not list."""
 LONG_PARAM = "word " * 2000
 
 
@@ -242,6 +246,12 @@ def make_fake_run(make_fake_model):
 
 
 @pytest.fixture(scope="session")
+def off_list():
+    """How every value of a column starts that the study file does not list."""
+    return OFF_LIST
+
+
+@pytest.fixture(scope="session")
 def make_tally():
     """The class of the smallest invented result."""
     return Tally
@@ -261,8 +271,15 @@ def at_store(monkeypatch):
 
 @pytest.fixture(scope="session")
 def quick_run(tmp_path_factory, write_study):
-    """The output folder of one real quick run on an invented trial."""
+    """The output folder of one real quick run on an invented trial; what it printed is in `printed.txt`."""
     folder = tmp_path_factory.mktemp("quick")
-    study = write_study(folder / "study", rows=400)
-    assert main(["run", str(study), "--quick", "--out", str(folder / "out")]) == 0
+    study = write_study(folder / "study", rows=400, change=_with_a_column_outside_the_whitelist)
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        assert main(["run", str(study), "--quick", "--out", str(folder / "out")]) == 0
+    (folder / "out" / "printed.txt").write_text(said.getvalue(), encoding="utf-8")
     return folder / "out"
+
+
+def _with_a_column_outside_the_whitelist(patients):
+    patients["nickname"] = [f"{OFF_LIST}{number}" for number in range(len(patients))]

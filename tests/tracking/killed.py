@@ -6,6 +6,7 @@ Usage: killed.py OUT CALLS..., one process each; or killed.py OUT for ever.
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -52,9 +53,10 @@ def main():
     REPORT.write_text("<html>" + "<p>line</p>" * 20000 + "</html>")
     if len(sys.argv) == 2:
         store, number = open_store(OUT), 0
-        print("open", flush=True)
         while True:
+            began = time.monotonic()
             store.track(run(f"endless-{number}"))
+            print(time.monotonic() - began, flush=True)
             number += 1
     for calls in map(int, sys.argv[2:]):
         child = os.fork()

@@ -128,12 +128,13 @@ def test_kill_9_at_ten_random_moments(tmp_path):
         running = subprocess.Popen(
             script, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
         )
-        assert running.stdout.readline() == "open\n"
-        time.sleep(draw.uniform(0.1, 3))
+        # A run takes as long as the machine lets it: a moment within the next one, wherever that is.
+        seconds = float(running.stdout.readline())
+        time.sleep(draw.uniform(0, seconds))
         running.kill()
         running.wait()
-        is_whole(tmp_path)
-    assert list_versions(existing_store(tmp_path).client)
+        versions = is_whole(tmp_path)
+    assert len(versions) >= 10
 
 
 # Kept runs

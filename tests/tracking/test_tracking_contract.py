@@ -1,11 +1,16 @@
 """The folder mlflow/ says what a run logs: its pages are compared with a real run."""
 
+import hashlib
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import mlflow
 import pytest
+
+from trialml.cli import main
+from trialml.promotion_policy import RunFacts, judge_numbers, read_policy
 
 FOLDER = Path(__file__).resolve().parents[2] / "mlflow"
 SUBJECTS = ("risk", "response")
@@ -85,10 +90,48 @@ def test_the_policy_reads_numbers_that_a_run_logs(runs):
     assert [word for word in named if not any(pattern(word).fullmatch(name) for name in logged)] == []
 
 
-def test_no_identifier_of_a_patient_is_anywhere_in_the_store(quick_run, subject_mark):
+def test_no_identifier_and_no_column_off_the_list_is_in_the_store_the_report_or_what_was_printed(
+    quick_run, subject_mark, off_list
+):
     files = [path for path in quick_run.rglob("*") if path.is_file()]
-    assert any(path.name == "mlflow.db" for path in files)
-    assert [path.name for path in files if subject_mark.encode() in path.read_bytes()] == []
+    names = {path.name for path in files}
+    assert {"mlflow.db", "printed.txt", "report.html", "000001.json", "prediction-error-by-test-fold.json"} <= names
+    for mark in (subject_mark.encode(), off_list.encode()):
+        assert [path.name for path in files if mark in path.read_bytes()] == []
+
+
+def test_the_shipped_policy_finds_every_number_that_it_asks_for(runs):
+    policy = read_policy()
+    for run in runs:
+        facts = RunFacts(run.data.params, run.data.metrics, run.data.tags)
+        found = list(judge_numbers(policy, facts, facts))
+        assert len(found) >= 4
+        assert [one.key for one in found if one.seen == "not logged"] == []
+
+
+def test_the_version_of_a_quick_run_waits_and_carries_the_digest_of_its_state(client):
+    for subject in SUBJECTS:
+        version = client.get_model_version(f"INVENTED-{subject}", "1")
+        assert version.aliases == ["challenger"]
+        folder = Path(version.source.removeprefix("file://"))
+        digest = hashlib.sha256((folder / "data" / "stratifier" / "stratifier.json").read_bytes()).hexdigest()
+        assert version.tags["trialml.model_sha256"] == digest
+        assert f"trialml.model_sha256: {digest}" in (folder / "MLmodel").read_text(encoding="utf-8")
+
+
+def test_the_schema_names_every_key_of_a_history(words, quick_run):
+    records = [json.loads(path.read_text()) for path in (quick_run / "mlartifacts").rglob("history/000001.json")]
+    assert [record["action"] for record in records] == ["registered", "registered"]
+    assert {key for record in records for key in record} <= set(words)
+
+
+@pytest.mark.long
+def test_the_report_of_a_real_run_is_rendered_again_to_the_byte(quick_run, runs, tmp_path, capsys):
+    again = tmp_path / "again.html"
+    assert main(["report", runs[0].info.run_id, "--to", str(again), "--out", str(quick_run)]) == 0
+    assert "the same file as was tracked" in capsys.readouterr().out
+    (written,) = quick_run.glob("*/report.html")
+    assert again.read_bytes() == written.read_bytes()
 
 
 def test_the_stored_model_names_no_path_of_this_machine(quick_run):
