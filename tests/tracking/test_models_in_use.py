@@ -201,3 +201,10 @@ def test_the_model_that_is_registered_has_its_signature_pins_and_a_made_up_examp
     assert [
         path for path in fetched.folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib", ".cloudpickle")
     ] == []
+
+
+def test_the_server_listens_on_this_machine_alone_unless_told_otherwise():
+    from trialml.cli import _parser
+
+    words = ["serve", "models:/X@champion"]
+    assert _parser(words).parse_args(words).host == "127.0.0.1"

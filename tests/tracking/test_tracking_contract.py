@@ -142,7 +142,7 @@ def test_the_stored_model_names_no_path_of_this_machine(quick_run):
 def test_the_folder_promises_only_commands_that_exist():
     said = "".join(path.read_text(encoding="utf-8") for path in FOLDER.iterdir())
     verbs = set(re.findall(r"`?trialml (\w+) (?:\{|examples|study|STUDY|--)", said))
-    assert verbs == {"run", "check", "ui", "predict", "monitor"}
+    assert verbs == {"check", "design", "monitor", "predict", "run", "ui"}
     assert {path.name for path in FOLDER.iterdir()} == {
         "MLproject",
         "README.md",
