@@ -1,7 +1,9 @@
 """What is registered and scores new patients: the same before and after writing, and careful with what it is given."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,9 @@ from trialml.models.cox_ridge import CoxRidge
 from trialml.models.input_contract import InputContract
 from trialml.models.outcome import survival_outcome
 from trialml.models.ridge_scores import MODEL as RIDGE_SCORES
+from trialml.models.training_summary import TrainingSummary
 from trialml.strata.strata import quantile_strata
-from trialml.stratifier import ResponsePart, RiskPart, Stratifier, StratumEffect, _load_pyfunc
+from trialml.stratifier import ResponsePart, RiskPart, Stratifier, StratumEffect, _digest, _load_pyfunc
 
 COVARIATES = (
     Covariate("age", "numeric", "Age"),
@@ -230,10 +233,22 @@ TAMPERED = {
     "no contract": lambda path: path.write_text(without(path, "contract")),
     "no horizon": lambda path: path.write_text(without(path, "risk", "horizon")),
     "no state": lambda path: path.write_text(without(path, "risk", "state")),
-    "an unknown model": lambda path: path.write_text(path.read_text().replace('"cox_ridge"', '"os.system"')),
+    "an unknown model": lambda path: path.write_text(with_model(path, "os.system")),
     "a folder instead": lambda path: (path.unlink(), path.mkdir()),
     "not text": lambda path: path.write_bytes(b"\xff\x00\xfe"),
 }
+
+
+def signed(state):
+    """The file of who can compute the digest anew: what is in it is refused for its own sake."""
+    state.pop("sha256", None)
+    return json.dumps({**state, "sha256": _digest(state)})
+
+
+def with_model(path, name):
+    state = json.loads(path.read_text())
+    state["risk"]["model"] = name
+    return signed(state)
 
 
 def without(path, *keys):
@@ -242,7 +257,7 @@ def without(path, *keys):
     for key in keys[:-1]:
         table = table[key]
     del table[keys[-1]]
-    return json.dumps(state)
+    return signed(state)
 
 
 @pytest.mark.parametrize("case", TAMPERED)
@@ -254,3 +269,32 @@ def test_a_file_that_is_absent_or_tampered_with_is_refused(stratifier, tmp_path,
         Stratifier.read(folder)
     assert str(error.value).endswith(".")
     shutil.rmtree(folder)
+
+
+def test_a_file_in_which_one_digit_was_changed_is_refused(stratifier, tmp_path):
+    stratifier.write(tmp_path)
+    path = tmp_path / "stratifier.json"
+    path.write_text(
+        re.sub(r'("average": -?\d+\.)(\d)', lambda found: found[1] + str((int(found[2]) + 1) % 10), path.read_text())
+    )
+    with pytest.raises(ModelInputError, match="was changed after it was written"):
+        Stratifier.read(tmp_path)
+
+
+def test_the_layout_of_the_file_may_change_but_not_what_it_says(stratifier, good, tmp_path):
+    stratifier.write(tmp_path)
+    path = tmp_path / "stratifier.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    pd.testing.assert_frame_equal(Stratifier.read(tmp_path).predict(good), stratifier.predict(good))
+
+
+def test_many_patients_and_a_few_at_a_time_get_the_same(stratifier, baseline):
+    whole = stratifier.predict(baseline)
+    parts = [stratifier.predict(baseline.iloc[at : at + 7]) for at in range(0, len(baseline), 7)]
+    pd.testing.assert_frame_equal(pd.concat(parts), whole)
+
+
+def test_the_summary_of_the_training_patients_is_kept_with_the_model(stratifier, baseline, tmp_path):
+    with_summary = replace(stratifier, training=TrainingSummary.learn(COVARIATES, baseline))
+    with_summary.write(tmp_path)
+    assert Stratifier.read(tmp_path).training == with_summary.training

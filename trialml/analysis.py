@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class Analysis:
     subjects: list[Subject] = field(default_factory=list)
     risk: Stratifier | None = None
     response: Stratifier | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the watcher behind: it holds a terminal, and an analysis that is sent to another process has nobody to tell."""
+        return self.__dict__ | {"watcher": Watcher()}
 
     def add(self, result: Result, about: Subject = "trial") -> None:
         """Keep a result, and whose run it belongs to, and tell the watcher."""

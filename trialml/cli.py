@@ -16,7 +16,9 @@ from trialml.terminal import one_line
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
 from trialml.verbs_models import MODEL_VERBS, PAGES, add_model_verbs
+from trialml.verbs_monitor import MONITOR_VERBS, add_monitor_verb
 from trialml.verbs_runs import RUN_VERBS, add_run_verbs
+from trialml.verbs_scoring import SCORING_VERBS, add_scheduler_option, add_scoring_verbs
 
 if TYPE_CHECKING:
     from trialml.config import Study
@@ -28,7 +30,7 @@ TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
 _DATA_VERBS = {"init": init, "deidentify": deidentify}
-_STORE_VERBS = MODEL_VERBS | RUN_VERBS
+_STORE_VERBS = MODEL_VERBS | RUN_VERBS | SCORING_VERBS | MONITOR_VERBS
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -46,12 +48,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     run.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow tracking server (default: a database in the output folder)"
     )
+    add_scheduler_option(run)
     check = verbs.add_parser("check", help="read the study file and the data, say what is wrong, fit nothing")
     check.add_argument("study", type=Path, metavar="STUDY.toml")
     add_design_verb(verbs, options=words[:1] == ["design"])
     add_data_verbs(verbs)
     add_model_verbs(verbs)
     add_run_verbs(verbs)
+    add_scoring_verbs(verbs)
+    add_monitor_verb(verbs)
     return parser
 
 
@@ -116,6 +121,7 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     from trialml.publish import prepare_output, publish, track
     from trialml.study import analyse
     from trialml.tracking.store import without_login
+    from trialml.validation.parallel import on_cluster
     from trialml.wording import run_verdicts
 
     console = _console()
@@ -123,7 +129,8 @@ def _run(asked: argparse.Namespace, words: Sequence[str]) -> int:
     _known_models(study)
     prepare_output(asked.out)
     console.print(study.study.title, style="bold", markup=False)
-    analysis = analyse(study, quick=asked.quick, watcher=_terminal_watcher(console))
+    with on_cluster(asked.scheduler):
+        analysis = analyse(study, quick=asked.quick, watcher=_terminal_watcher(console))
     published = publish(analysis, asked.out, ["trialml", *words])
     console.print()
     console.print(run_verdicts(analysis).decision, style="bold", markup=False, highlight=False)

@@ -61,7 +61,7 @@ def learn_prognosis(learning: OutcomeLearning) -> None:
     judge_by_bootstrap(analysis, patients, fits[name], linear=isinstance(model, LinearDesign))
     _explain(learning, patients, model)
     part = RiskPart(name, model, arm=asked.treatment, output=_output(learning))
-    analysis.risk = Stratifier(learning.trial.name, learning.unit, learning.contract, risk=part)
+    analysis.risk = Stratifier(learning.trial.name, learning.unit, learning.contract, part, training=learning.training)
 
 
 def _patients(learning: OutcomeLearning) -> OutcomePatients:

@@ -25,6 +25,7 @@ from trialml.models.cox_ridge import CoxRidge
 from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
 from trialml.models.outcome import competing_outcome, survival_outcome
+from trialml.models.training_summary import TrainingSummary
 from trialml.result import Estimate
 from trialml.searching import search_subgroups
 from trialml.strata.conditions import RISK
@@ -63,6 +64,7 @@ class Learning:
         self.treated, self.endpoint = self.trial.treated, self.trial.endpoint
         self.labels = {covariate.name: covariate.label for covariate in self.trial.covariates}
         self.contract = InputContract.learn(self.trial.covariates, self.X)
+        self.training = TrainingSummary.learn(self.trial.covariates, self.X)
         self._fold_fits: dict[bytes, FoldFit] = {}
         self._take_outcome()
         refuse_few_patients(self)
@@ -145,7 +147,7 @@ class Learning:
     def _keep(self, part: ResponsePart, unit: str) -> None:
         """Keep model and strata for new patients, with the risk model where strata are read from it."""
         risk = self.analysis.risk.risk if self.analysis.risk is not None and RISK in part.strata.columns else None
-        self.analysis.response = Stratifier(self.trial.name, unit, self.contract, risk=risk, response=part)
+        self.analysis.response = Stratifier(self.trial.name, unit, self.contract, risk, part, self.training)
 
     def effects_in_strata(self, held: HeldOutBenefit | HeldOutStrata, strata: Strata, **known: Any) -> Any:
         """Return the cross-fitted effects in strata; `known` is the naive effects and the global test's p-value."""

@@ -58,7 +58,9 @@ def learn_risk(learning: Learning) -> None:
     judge_by_bootstrap(patients, fit, linear=coefficients_model(model.estimator) is not None)
     _explain(patients, model, kept)
     part = RiskPart(name, model.estimator, patients.endpoint.horizon, patients.arm)
-    analysis.risk = Stratifier(learning.trial.name, patients.endpoint.unit, learning.contract, risk=part)
+    analysis.risk = Stratifier(
+        learning.trial.name, patients.endpoint.unit, learning.contract, part, training=learning.training
+    )
 
 
 def _crossvalidate(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]) -> HeldOut:

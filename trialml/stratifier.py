@@ -6,7 +6,9 @@ run code. MLflow loads it through `_load_pyfunc`, which needs no MLflow.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from trialml.errors import ModelInputError, StudyFileError, nearest
 from trialml.models import model_named
 from trialml.models.input_contract import InputContract
+from trialml.models.training_summary import TrainingSummary
 from trialml.strata.conditions import BENEFIT, RISK
 from trialml.strata.learned import with_scores
 from trialml.strata.strata import Strata
@@ -28,6 +31,9 @@ __all__ = ["ResponsePart", "RiskPart", "Stratifier", "StratumEffect"]
 
 _FILE = "stratifier.json"
 _FORMAT = 1
+_DIGEST = "sha256"
+_MLMODEL = "MLmodel"
+_LOGGED = r"trialml\.model_sha256: *['\"]?([0-9a-f]{64})"
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,8 @@ class Stratifier:
         What the patients must look like.
     risk, response
         The two parts; either may be absent.
+    training
+        How the covariates were distributed in training, for monitoring; absent in models of earlier versions.
     """
 
     study: str
@@ -92,6 +100,7 @@ class Stratifier:
     contract: InputContract
     risk: RiskPart | None = None
     response: ResponsePart | None = None
+    training: TrainingSummary | None = None
 
     def predict(self, patients: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Score patients.
@@ -123,16 +132,15 @@ class Stratifier:
             raise ModelInputError(f"There is no parameter '{unknown[0]}'; {nearest(unknown[0], ['horizon'])}.")
         checked = self.contract.check(patients)
         good = np.asarray([not reason for reason in checked.refused], dtype=np.bool_)
-        scored = pd.DataFrame(index=patients.index)
-        accepted = checked.covariates.loc[good].infer_objects()
+        accepted = checked.covariates if good.all() else checked.covariates.loc[good].infer_objects()
+        scored: dict[str, Any] = {}
         if self.risk is not None:
             risk = self._risk(self.risk, accepted, params or {})
             scored[self.risk.output] = _spread(risk, good)
         if self.response is not None:
-            self._add_benefit(self.response, accepted, good, scored)
-        scored["flags"] = list(checked.flags)
-        scored["refused"] = list(checked.refused)
-        return scored
+            scored |= self._benefit(self.response, accepted, good)
+        scored |= {"flags": list(checked.flags), "refused": list(checked.refused)}
+        return pd.DataFrame(scored, index=patients.index, copy=False)
 
     def columns(self) -> list[tuple[str, str]]:
         """Return the columns that `predict` gives, as (name, ``double`` or ``string``)."""
@@ -166,23 +174,23 @@ class Stratifier:
             raise ModelInputError(message)
         return np.asarray(part.estimator.risk(covariates, horizon)) if len(covariates) else np.empty(0)
 
-    def _add_benefit(
-        self, part: ResponsePart, covariates: pd.DataFrame, good: NDArray[np.bool_], scored: pd.DataFrame
-    ) -> None:
+    def _benefit(self, part: ResponsePart, covariates: pd.DataFrame, good: NDArray[np.bool_]) -> dict[str, Any]:
         empty = not len(covariates)
-        expected = np.empty(0) if empty else part.estimator.predict(covariates)
-        place = np.empty(0, np.intp) if empty else self._place(part, covariates)
-        scored["expected_benefit"] = _spread(expected, good)
+        score = np.empty(0) if empty else part.estimator.benefit_score(covariates)
+        place = np.empty(0, np.intp) if empty else self._place(part, covariates, score)
         names = np.full(len(good), "", dtype=object)
-        names[good] = [part.strata.names[stratum] for stratum in place]
-        scored["stratum"] = names
+        names[good] = np.asarray(part.strata.names, dtype=object)[place]
+        scored = {"expected_benefit": _spread(part.estimator.expected(score), good), "stratum": names}
         effects = np.asarray([(effect.value, effect.low, effect.high) for effect in part.effects])
         for column, name in enumerate(("stratum_benefit", "stratum_benefit_low", "stratum_benefit_high")):
-            scored[name] = _spread(effects[place, column] if len(place) else np.empty(0), good)
+            scored[name] = _spread(effects[place, column], good)
+        return scored
 
-    def _place(self, part: ResponsePart, covariates: pd.DataFrame) -> NDArray[np.intp]:
+    def _place(self, part: ResponsePart, covariates: pd.DataFrame, score: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the place of each patient's stratum; a risk is read at the horizon that the strata were made at, whatever is asked."""
-        benefit = part.estimator.benefit_score(covariates) if BENEFIT in part.strata.columns else None
+        if part.strata.columns == (BENEFIT,) and part.strata.kind == "benefit":
+            return part.strata.assign(score)
+        benefit = score if BENEFIT in part.strata.columns else None
         risk = None
         if RISK in part.strata.columns:
             if self.risk is None:
@@ -193,7 +201,12 @@ class Stratifier:
         return part.strata.place(with_scores(covariates, risk=risk, benefit_score=benefit))
 
     def write(self, folder: Path) -> None:
-        """Write the state to `folder` as one JSON file."""
+        """Write the state to `folder` as one JSON file that carries the digest of all else in it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """Return the state as `write` writes it."""
         state: dict[str, Any] = {
             "format": _FORMAT,
             "study": self.study,
@@ -217,33 +230,55 @@ class Stratifier:
                 "effects": [[_or_none(x) for x in (e.value, e.low, e.high)] for e in self.response.effects],
                 "tau": self.response.tau,
             }
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        if self.training is not None:
+            state["training"] = self.training.state()
+        state[_DIGEST] = _digest(state)
+        return json.dumps(state, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what `write` wrote.
+        """Read what `write` wrote, from its folder or from that of the MLflow model around it.
 
         Raises
         ------
         ModelInputError
-            If the folder holds no stratifier, one of another format, or one that was tampered with.
+            If the folder holds no stratifier, one of another format, or one that was changed after it was written. The digest in
+            the file tells a change by accident or by hand; who can compute it anew is told by the digest that the registry keeps.
         """
-        path = folder / _FILE if folder.is_dir() else folder
+        inside = folder / "data" / "stratifier" if (folder / _MLMODEL).is_file() else folder
+        path = inside / _FILE if inside.is_dir() else inside
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            text = content.decode("utf-8")
         except (OSError, ValueError) as error:
-            raise ModelInputError(
-                f"'{path.name}' is no stratifier that can be read: take the folder of a tracked model."
-            ) from error
+            raise ModelInputError(_unreadable(path.name)) from error
+        if not _as_logged(path, content):
+            raise ModelInputError(_changed(path.name))
+        return cls.from_text(text, path.name)
+
+    @classmethod
+    def from_text(cls, text: str, name: str = _FILE) -> Self:
+        """Read what `text` returned; `name` is what errors call it, and they are those of `read`."""
+        try:
+            state = json.loads(text)
+        except ValueError as error:
+            raise ModelInputError(_unreadable(name)) from error
         seen = state.get("format") if isinstance(state, dict) else None
         if seen != _FORMAT:
             raise ModelInputError(f"The model has format {seen!r}; this version of trialml reads {_FORMAT}.")
+        said = state.pop(_DIGEST, None)
+        if said is None:
+            raise ModelInputError(
+                f"'{name}' holds no sha256, as one of an earlier version, so it cannot be told whether it was changed: run the "
+                "analysis again."
+            )
+        if said != _digest(state):
+            raise ModelInputError(_changed(name))
         try:
             return cls._from_state(state)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, StudyFileError) as error:
             raise ModelInputError(
-                f"'{path.name}' does not hold what this version of trialml writes ({type(error).__name__}: {error}): take the "
+                f"'{name}' does not hold what this version of trialml writes ({type(error).__name__}: {error}): take the "
                 "folder of a tracked model as it is."
             ) from error
 
@@ -268,7 +303,32 @@ class Stratifier:
             strata = Strata.from_state(saved["strata"])
             tau = None if saved["tau"] is None else float(saved["tau"])
             response = ResponsePart(saved["model"], estimator, strata, effects, tau)
-        return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response)
+        training = TrainingSummary.from_state(state["training"]) if "training" in state else None
+        return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response, training)
+
+
+def _unreadable(name: str) -> str:
+    return f"'{name}' is no stratifier that can be read: take the folder of a tracked model."
+
+
+def _changed(name: str) -> str:
+    return (
+        f"'{name}' was changed after it was written (its sha256 is another): take the model from where it is tracked, or run the "
+        "analysis again."
+    )
+
+
+def _as_logged(path: Path, content: bytes) -> bool:
+    """Return whether a file is the one that MLflow's model around it was logged with; True where it does not say."""
+    about = path.parent.parent.parent / _MLMODEL
+    said = re.search(_LOGGED, about.read_text(encoding="utf-8")) if about.is_file() else None
+    return said is None or said[1] == hashlib.sha256(content).hexdigest()
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """Return the sha256 of a state, however its file is laid out."""
+    plain = json.dumps(state, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def _or_none(value: float) -> float | None:

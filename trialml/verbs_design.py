@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from trialml.errors import StudyFileError, nearest
+from trialml.verbs_scoring import add_scheduler_option
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -25,7 +26,7 @@ __all__ = ["add_design_verb", "add_option", "design", "joined_lists", "read_opti
 T = TypeVar("T", bound="FileTable")
 
 _EPILOG = "Alpha is one-sided, times are months, a ratio is experimental to control, lists are separated by commas."
-_OUTPUT = ("verb", "kind", "json", "report", "study", "out", "tracking_uri", "randomisation_list", "factor")
+_OUTPUT = ("verb", "kind", "json", "report", "study", "out", "tracking_uri", "randomisation_list", "factor", "scheduler")
 
 
 def add_design_verb(verbs: Any, *, options: bool) -> None:
@@ -66,6 +67,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_argument_group("output")
     shown.add_argument("--json", action="store_true", help="print the results as JSON")
     shown.add_argument("--report", type=Path, metavar="FILE.html", help="write a report too")
+    add_scheduler_option(shown)
 
 
 def add_option(parser: Any, name: str, field: FieldInfo) -> None:
@@ -157,6 +159,7 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
     """
     from trialml.design_report import write_design_report
     from trialml.designing import compute_design
+    from trialml.validation.parallel import on_cluster
 
     if asked.kind == "bridge":
         from trialml.verbs_bridge import design_of_model
@@ -181,7 +184,8 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
         from trialml.design_tables import DESIGN_KINDS
 
         requests = {asked.kind: read_options(asked, DESIGN_KINDS[asked.kind])}
-    designed = [compute_design(table, watcher) for table in requests.values()]
+    with on_cluster(asked.scheduler):
+        designed = [compute_design(table, watcher) for table in requests.values()]
     if asked.report is not None:
         write_design_report(designed, asked.report, ["trialml", *words])
     if asked.json:

@@ -142,7 +142,7 @@ def test_the_stored_model_names_no_path_of_this_machine(quick_run):
 def test_the_folder_promises_only_commands_that_exist():
     said = "".join(path.read_text(encoding="utf-8") for path in FOLDER.iterdir())
     verbs = set(re.findall(r"`?trialml (\w+) (?:\{|examples|study|STUDY|--)", said))
-    assert verbs == {"run", "check", "ui"}
+    assert verbs == {"check", "design", "monitor", "predict", "run", "ui"}
     assert {path.name for path in FOLDER.iterdir()} == {
         "MLproject",
         "README.md",
@@ -152,3 +152,29 @@ def test_the_folder_promises_only_commands_that_exist():
         "server.env.example",
     }
     assert not list(FOLDER.rglob("*.py"))
+
+
+def test_an_entry_point_is_a_command_that_the_parser_takes(tmp_path, capsys):
+    import yaml
+
+    from trialml.cli import _parser
+
+    project = yaml.safe_load((FOLDER / "MLproject").read_text(encoding="utf-8"))
+    assert set(project["entry_points"]) == {"main", "run", "check", "design", "predict", "monitor"}
+    for entry in project["entry_points"].values():
+        program, *words = entry["command"].format(**dict.fromkeys(entry["parameters"], "given")).split()
+        assert program == "trialml"
+        assert _parser(words).parse_args(words).verb == words[0]
+
+
+def test_the_shared_server_is_bound_to_loopback_keeps_no_secret_and_names_its_driver():
+    import yaml
+
+    text = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+    server = yaml.safe_load(text)["services"]["server"]
+    assert server["ports"] == ["${MLFLOW_BIND:-127.0.0.1}:${MLFLOW_PORT:-5000}:5000"]
+    assert server["environment"]["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert "basic-auth" in server["command"]
+    assert server["environment"]["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql+psycopg2://")
+    assert "psycopg2-binary" in server["build"]["dockerfile_inline"]
+    assert not re.findall(r"(?:PASSWORD|SECRET_KEY): *(?!\$\{)\S+", text)

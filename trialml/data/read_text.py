@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,17 @@ from trialml.data.findings import Finding
 from trialml.data.table import Table, name_columns, tidy_text
 from trialml.errors import DataError
 
-__all__ = ["read_text"]
+__all__ = [
+    "ScannedText",
+    "arrow_reader",
+    "decimal_comma",
+    "delimiter_of",
+    "exact_blocks",
+    "open_text",
+    "read_text",
+    "refuse_ragged",
+    "scan_text",
+]
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _CHUNK, _BLOCK = 1 << 22, 1 << 24
@@ -45,7 +55,7 @@ _POINT = re.compile(r"[+-]?\d+\.\d+")
 
 
 @dataclass(frozen=True)
-class _Bytes:
+class ScannedText:
     """What one pass over the bytes tells: digest, encoding, and whether the plain fast path can be trusted."""
 
     sha256: str
@@ -94,10 +104,10 @@ def read_text(
     DataError
         If the file is empty, no text, ragged, or names a column twice.
     """
-    found = _scan(path, source, encoding)
+    found = scan_text(path, source, encoding)
     try:
-        with _opened(path, found.encoding) as stream:
-            delimiter = _delimiter(next((line for line in stream if line.strip()), ""))
+        with open_text(path, found.encoding) as stream:
+            delimiter = delimiter_of(next((line for line in stream if line.strip()), ""))
         arrays, rows, heading = _arrays(path, source, found, delimiter, columns)
     except csv.Error as error:
         raise DataError(f"'{source}' is not a well-formed delimited file ({error}): export it again.") from error
@@ -110,14 +120,15 @@ def read_text(
         tidy[name], noticed = tidy_text(name, arrays.pop(name))
         findings += noticed
     frame = pd.DataFrame(tidy, index=rows, copy=False)
-    comma = _decimal_comma(frame, delimiter, decimal)
+    comma = decimal_comma(frame, delimiter, decimal)
     statements = [*found.statements, f"Values are separated by {_DELIMITERS[delimiter]}s."]
     if comma:
         statements.append("Numbers carry a decimal comma.")
     return Table(frame, source, found.sha256, tuple(statements), comma, findings=tuple(findings), heading=heading)
 
 
-def _scan(path: Path, source: str, declared: str | None) -> _Bytes:
+def scan_text(path: Path, source: str, declared: str | None) -> ScannedText:
+    """Go through a file's bytes once: digest, encoding, and whether the plain fast path can be trusted; refuse what is no text."""
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
     utf8 = True
@@ -146,7 +157,7 @@ def _scan(path: Path, source: str, declared: str | None) -> _Bytes:
     encoding, statements, findings = _encoding(head, utf8, null, high, source, declared)
     # Alone in a file, a carriage return is a line's end to one reader and a blank to another.
     plain = not (quoted or blank_line) and returns == line_ends and encoding == "utf-8" and not head[:1].isspace()
-    return _Bytes(digest.hexdigest(), encoding, tuple(statements), plain, tuple(findings))
+    return ScannedText(digest.hexdigest(), encoding, tuple(statements), plain, tuple(findings))
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
@@ -190,17 +201,19 @@ def _encoding(
     return "cp1252", [said], [Finding("encoding", "the file", 1, said, remedy)]
 
 
-def _opened(path: Path, encoding: str) -> io.TextIOWrapper:
+def open_text(path: Path, encoding: str) -> io.TextIOWrapper:
+    """Open a text file for the reader of the standard library."""
     # Python's own reader of lines also knows a lone carriage return.
     return path.open(encoding=encoding, newline="")
 
 
-def _delimiter(line: str) -> str:
+def delimiter_of(line: str) -> str:
+    """Return the mark that separates the names of a heading."""
     heading = re.sub(r'"[^"]*"', "", line)
     return max(_DELIMITERS, key=heading.count) if any(mark in heading for mark in _DELIMITERS) else ","
 
 
-def _arrays(path: Path, source: str, found: _Bytes, delimiter: str, columns: Collection[str] | None) -> _Columns:
+def _arrays(path: Path, source: str, found: ScannedText, delimiter: str, columns: Collection[str] | None) -> _Columns:
     read = _fast(path, source, delimiter, columns) if found.plain else None
     return read or _exact(path, source, found.encoding, delimiter, columns)
 
@@ -208,25 +221,14 @@ def _arrays(path: Path, source: str, found: _Bytes, delimiter: str, columns: Col
 def _fast(path: Path, source: str, delimiter: str, columns: Collection[str] | None) -> _Columns | None:
     """Return columns by pyarrow, or None where it stumbles and the exact reader has to say why."""
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
 
-    with _opened(path, "utf-8") as stream:
+    with open_text(path, "utf-8") as stream:
         heading = stream.readline()
     names = name_columns(next(csv.reader([heading], delimiter=delimiter)), source)
     kept = [name for name in names if columns is None or name in columns]
     try:
         with path.open("rb") as stream:
-            reader = arrow_csv.open_csv(
-                stream,
-                read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=1, block_size=_BLOCK),
-                parse_options=arrow_csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=True),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()),
-                    include_columns=kept or names[:1],
-                    strings_can_be_null=False,
-                ),
-            )
-            whole = reader.read_all()
+            whole = arrow_reader(stream, names, kept or names[:1], delimiter).read_all()
     except pa.ArrowInvalid:
         return None
     if not whole.num_rows:
@@ -235,19 +237,41 @@ def _fast(path: Path, source: str, delimiter: str, columns: Collection[str] | No
     return _Columns({name: whole.column(name) for name in kept}, rows, tuple(names))
 
 
+def arrow_reader(stream: BinaryIO, names: list[str], kept: list[str], delimiter: str) -> Any:
+    """Return pyarrow's reader of a plain text file, which gives some columns as text, block by block."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    return arrow_csv.open_csv(
+        stream,
+        read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=1, block_size=_BLOCK),
+        parse_options=arrow_csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=True),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), include_columns=kept, strings_can_be_null=False
+        ),
+    )
+
+
+def exact_blocks(
+    stream: io.TextIOWrapper, source: str, delimiter: str
+) -> tuple[list[str], Iterator[list[tuple[int, list[str]]]]]:
+    """Return the names of a text file and its numbered rows in blocks, by the reader of the standard library."""
+    numbered = ((number, row) for number, row in enumerate(csv.reader(stream, delimiter=delimiter, strict=True), 1))
+    filled = ((number, row) for number, row in numbered if row)
+    return name_columns(next(filled)[1], source), _blocks(filled)
+
+
 def _exact(path: Path, source: str, encoding: str, delimiter: str, columns: Collection[str] | None) -> _Columns:
     """Return columns by the standard library's reader, in blocks of rows, each row checked and numbered."""
     import pyarrow as pa
 
-    with _opened(path, encoding) as stream:
-        numbered = ((number, row) for number, row in enumerate(csv.reader(stream, delimiter=delimiter, strict=True), 1))
-        filled = ((number, row) for number, row in numbered if row)
-        names = name_columns(next(filled)[1], source)
+    with open_text(path, encoding) as stream:
+        names, blocks = exact_blocks(stream, source, delimiter)
         kept = [place for place, name in enumerate(names) if columns is None or name in columns]
         parts: dict[str, list[Any]] = {names[place]: [] for place in kept}
         rows: list[Any] = []
-        for block in _blocks(filled):
-            _refuse_ragged(block, len(names), source)
+        for block in blocks:
+            refuse_ragged(block, len(names), source)
             rows.append(np.array([number for number, _ in block], dtype=np.int64))
             for place in kept:
                 parts[names[place]].append(pa.array([row[place] for _, row in block], type=pa.string()))
@@ -262,7 +286,8 @@ def _blocks(rows: Iterator[tuple[int, list[str]]]) -> Iterator[list[tuple[int, l
         yield block
 
 
-def _refuse_ragged(block: list[tuple[int, list[str]]], width: int, source: str) -> None:
+def refuse_ragged(block: list[tuple[int, list[str]]], width: int, source: str) -> None:
+    """Refuse a row that has not as many values as the heading."""
     for number, row in block:
         if len(row) != width:
             message = (
@@ -271,7 +296,7 @@ def _refuse_ragged(block: list[tuple[int, list[str]]], width: int, source: str) 
             raise DataError(message)
 
 
-def _decimal_comma(frame: pd.DataFrame, delimiter: str, declared: str | None) -> bool:
+def decimal_comma(frame: pd.DataFrame, delimiter: str, declared: str | None) -> bool:
     """Whether numbers carry a decimal comma; a file that writes both marks, or may mean thousands, is not guessed."""
     if declared is not None:
         return declared == ","

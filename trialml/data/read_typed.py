@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -16,7 +17,7 @@ from trialml.data.findings import Finding
 from trialml.data.table import Table, name_columns, tidy_text
 from trialml.errors import DataError
 
-__all__ = ["read_parquet", "read_sas"]
+__all__ = ["arrow_columns", "check_transport", "read_parquet", "read_sas"]
 
 _SAS_EPOCH = pd.Timestamp("1960-01-01")
 _DATE = re.compile(
@@ -67,7 +68,7 @@ def read_parquet(path: Path, source: str, *, columns: Collection[str] | None = N
         raise DataError(message) from error
     if not table.num_rows:
         raise DataError(f"'{source}' holds no rows: give a file with patients in it.")
-    frame, findings = _arrow_columns(table)
+    frame, findings = arrow_columns(table)
     statements = ["The file is Parquet; its types were kept."]
     if len(simple) < len(names):
         statements.append(f"{len(names) - len(simple)} nested or binary column(s) were passed over.")
@@ -83,7 +84,8 @@ def _is_binary(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _arrow_columns(table: Any) -> tuple[pd.DataFrame, list[Finding]]:
+def arrow_columns(table: Any) -> tuple[pd.DataFrame, list[Finding]]:
+    """Return an arrow table's columns as `Table.frame` has them, and what was noticed."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {}
@@ -151,7 +153,7 @@ def read_sas(path: Path, source: str, *, columns: Collection[str] | None = None)
     import pyreadstat
 
     transport = path.suffix.lower() != ".sas7bdat"
-    expected = _check_transport(path.read_bytes(), source) if transport else None
+    expected = check_transport(path.read_bytes(), source) if transport else None
     reader = pyreadstat.read_xport if transport else pyreadstat.read_sas7bdat
     statements = []
     try:
@@ -230,7 +232,7 @@ def _impossible(name: str, beyond: NDArray[np.bool_]) -> list[Finding]:
     return [Finding("impossible date", name, count, found, "They were taken as missing.", "warning", rows)]
 
 
-def _check_transport(content: bytes, source: str) -> int | None:
+def check_transport(content: bytes | mmap.mmap, source: str) -> int | None:
     """Refuse what is no whole transport file of one data set; return the records that its heading promises, if it does.
 
     Layout: SAS Institute, "Record layout of a SAS version 5 or 6 data set in SAS transport (XPORT) format", and the same
@@ -239,10 +241,10 @@ def _check_transport(content: bytes, source: str) -> int | None:
     """
     if not content:
         raise DataError(f"'{source}' is empty (0 bytes): transfer it again.")
-    if content.startswith(b"**COMPRESSED**"):
+    if content[:14] == b"**COMPRESSED**":
         message = f"'{source}' was written by PROC CPORT and is no transport data set: write it with the XPORT engine."
         raise DataError(message)
-    if not content.startswith(_HEADER + b"LIB"):
+    if content[: len(_HEADER) + 3] != _HEADER + b"LIB":
         raise DataError(
             f"'{source}' is no SAS transport file{_looks_like(content)}: name the file after what it holds."
         )
@@ -255,26 +257,25 @@ def _check_transport(content: bytes, source: str) -> int | None:
         message = f"'{source}' is truncated: it has {len(content):,} bytes, which are no whole SAS transport file; transfer it again."
         raise DataError(message)
     width = _record_width(content, namestr.end(), int(namestr[2][6:10]))
-    rest = content[start.end() :]
-    left = rest[len(rest) // width * width :] if width else b""
+    left = content[len(content) - (len(content) - start.end()) % width :] if width else b""
     if left.strip(b" ") or len(left) >= max(_RECORD, width):
         raise DataError(f"'{source}' is truncated: its last record is not whole; transfer it again.")
     promised = start[2].strip()
     return int(promised) if start[1] and promised.isdigit() else None
 
 
-def _record_width(content: bytes, heading_end: int, variables: int) -> int:
+def _record_width(content: bytes | mmap.mmap, heading_end: int, variables: int) -> int:
     """Return the bytes of one record: the sum of the lengths that the descriptors of the variables give."""
     first = -(-heading_end // _RECORD) * _RECORD
     return sum(int.from_bytes(content[first + 140 * k + 4 : first + 140 * k + 6], "big") for k in range(variables))
 
 
-def _looks_like(content: bytes) -> str:
+def _looks_like(content: bytes | mmap.mmap) -> str:
     if content[:4] == b"PAR1":
         return ", but Parquet"
     if content[:4] == b"PK\x03\x04":
         return ", but a zip archive or workbook"
-    if content[:32].startswith(b"\x00" * 12):
+    if content[:12] == b"\x00" * 12:
         return ", but SAS7BDAT"
     head = content[:2000]
     printable = bool(head) and all(byte >= 32 or byte in b"\t\r\n" for byte in head)

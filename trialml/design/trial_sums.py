@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.design.trial_plan import TrialPlan
+from trialml.validation.parallel import in_order, on_a_cluster
 
 __all__ = [
     "PART",
@@ -177,7 +178,7 @@ def in_parts(
 ) -> list[Sums]:
     """Return what `part` makes of each `PART` trials, given the first of them, in order whoever made them.
 
-    `progress` is called after each part, on the thread of the caller.
+    `progress` is called after each part, on the thread of the caller. Within `on_cluster` the cluster's workers make them.
     """
     firsts = range(0, trials, PART)
     found: list[Sums] = []
@@ -188,7 +189,9 @@ def in_parts(
             if progress is not None:
                 progress()
 
-    if workers == 1 or len(firsts) == 1:
+    if on_a_cluster() and len(firsts) > 1:
+        keep(in_order(part, firsts))
+    elif workers == 1 or len(firsts) == 1:
         keep(map(part, firsts))
     else:
         with ThreadPoolExecutor(workers) as pool:

@@ -113,7 +113,7 @@ def as_numbers_of_all(X: pd.DataFrame, names: list[str]) -> NDArray[np.float64]:
     return np.asarray(known)
 
 
-def as_categories(name: str, column: pd.Series) -> tuple[NDArray[np.intp], list[str]]:
+def as_categories(name: str, column: pd.Series | NDArray[np.object_]) -> tuple[NDArray[np.intp], list[str]]:
     """Return each patient's place among the distinct categories, -1 where missing, shape (n,), and these as text.
 
     Raises
@@ -121,7 +121,7 @@ def as_categories(name: str, column: pd.Series) -> tuple[NDArray[np.intp], list[
     ModelInputError
         If it holds numbers where the model learned text.
     """
-    if pd.api.types.is_numeric_dtype(column.dtype) and column.notna().any():
+    if pd.api.types.is_numeric_dtype(column.dtype) and pd.Series(column).notna().any():
         raise ModelInputError(f"'{name}' holds numbers, but the model learned it as text: give its categories as text.")
     codes, distinct = pd.factorize(column)
     return np.asarray(codes, dtype=np.intp), [str(value) for value in distinct]

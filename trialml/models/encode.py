@@ -22,6 +22,7 @@ from trialml.models.columns import (
     places_among,
     require_columns,
 )
+from trialml.models.row_checks import FEW
 from trialml.survival.spline import restricted_cubic
 
 __all__ = ["CONSTANT", "CovariateEncoder"]
@@ -91,7 +92,7 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             values = zip(map(str, numeric), numbers.T, strict=True)
             found = {name: knots_of(known[~np.isnan(known)], self.knots) for name, known in values}
             self.knots_ = {name: places for name, places in found.items() if places}
-        raw, columns = self._raw(X, numbers)
+        raw, columns = self._raw(numbers, {name: as_categories(name, X[name]) for name in self.categories_})
         sums, spread = raw.sum(axis=0), raw.std(axis=0)
         kept = (spread > CONSTANT) & self._first_of_its_kind(raw, columns, sums)
         self.columns_ = [column for column, keep in zip(columns, kept, strict=True) if keep]
@@ -138,7 +139,7 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "columns_")
         require_columns(X, list(self.feature_names_in_))
         numeric = [name for name in self.feature_names_in_ if name not in self.categories_]
-        return self._standardised(self._raw(X, as_numbers_of_all(X, numeric))[0])
+        return self._standardised(self._raw(*_numbers_and_texts(X, numeric, list(self.categories_)))[0])
 
     def unseen(self, X: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
         """Return by text covariate who has a category that was rare or absent in training, and is read as ``other``."""
@@ -160,9 +161,9 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return [covariate for covariate, _, _ in self.columns_]
 
     def _raw(
-        self, X: pd.DataFrame, numbers: NDArray[np.float64]
+        self, numbers: NDArray[np.float64], texts: Mapping[str, tuple[NDArray[np.intp], list[str]]]
     ) -> tuple[NDArray[np.float64], list[tuple[str, str, str]]]:
-        """Return the columns before standardisation, and what they are; `numbers` are those of X that are numeric."""
+        """Return the columns before standardisation, and what they are, of the numeric columns and of the text columns by name."""
         parts: list[NDArray[np.float64]] = []
         columns: list[tuple[str, str, str]] = []
         # In plain arrays: a frame filled in column by column takes most of the time of a small model.
@@ -174,7 +175,7 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         place = {name: k for k, name in enumerate(numeric)}
         for name in self.feature_names_in_:
             if name in self.categories_:
-                coded, what, missing = self._coded(name, X[name])
+                coded, what, missing = self._coded(name, *texts[name])
                 parts += coded
                 columns += [(name, category, f"{name}={category}") for category in what]
             else:
@@ -190,9 +191,10 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 columns.append((name, "missing", f"{name} missing"))
         return np.column_stack(parts), columns
 
-    def _coded(self, name: str, column: pd.Series) -> tuple[list[NDArray[np.float64]], list[str], NDArray[np.bool_]]:
+    def _coded(
+        self, name: str, codes: NDArray[np.intp], texts: list[str]
+    ) -> tuple[list[NDArray[np.float64]], list[str], NDArray[np.bool_]]:
         """Return the columns of a text covariate, what each codes, and who has no value."""
-        codes, texts = as_categories(name, column)
         missing = codes < 0
         fill = str(self.imputer_.fill_[name])
         known = places_among([*texts, fill], self.categories_[name], np.where(missing, len(texts), codes))
@@ -232,3 +234,30 @@ class CovariateEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         encoder.centre_ = np.asarray(state["centre"], dtype=np.float64)
         encoder.scale_ = np.asarray(state["scale"], dtype=np.float64)
         return encoder
+
+
+def _numbers_and_texts(
+    X: pd.DataFrame, numeric: list[str], textual: list[str]
+) -> tuple[NDArray[np.float64], dict[str, tuple[NDArray[np.intp], list[str]]]]:
+    """Return the numeric columns, shape (n, number of these), and each text column as `as_categories` has it."""
+    if len(X) > FEW:
+        numbers = as_numbers_of_all(X, numeric) if numeric else np.empty((len(X), 0))
+        return numbers, {name: as_categories(name, X[name]) for name in textual}
+    # Of a few patients a frame's own way to its columns takes most of the time.
+    place = {name: k for k, name in enumerate(X.columns)}
+    kinds, rows = X.dtypes.to_numpy(), X.to_numpy(dtype=object)
+    texts = {}
+    for name in textual:
+        column = rows[:, place[name]]
+        if not pd.api.types.is_object_dtype(kinds[place[name]]):
+            column = X[name]
+        texts[name] = as_categories(name, column)
+    try:
+        if any(pd.api.types.is_object_dtype(kinds[place[name]]) for name in numeric):
+            raise TypeError  # noqa: TRY301  (text that looks like a number is refused by the longer way)
+        numbers = rows[:, [place[name] for name in numeric]].astype(np.float64)
+    except TypeError:
+        numbers = as_numbers_of_all(X, numeric)
+    if np.isinf(numbers).any():
+        as_numbers_of_all(X, numeric)
+    return numbers, texts

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from trialml.data.columns import as_code
 from trialml.data.disclosure import SMALLEST_CELL, outward_range
 from trialml.data.trial import Covariate
 from trialml.errors import ModelInputError, nearest
+from trialml.models.row_checks import FEW, Expected, Notes, check_column, check_values
 
 __all__ = ["Checked", "InputContract", "InputField"]
 
@@ -97,21 +98,40 @@ class InputContract:
         ModelInputError
             If a column is missing altogether, or stands there twice.
         """
+        self._refuse_columns(patients)
+        expected = self.expected
+        refused, flags = Notes(len(patients)), Notes(len(patients))
+        if len(patients) <= FEW:
+            # A frame hands out its columns slowly: a few patients are cheaper as one array.
+            places = [patients.columns.get_loc(one.name) for one in expected]
+            rows = patients.to_numpy(dtype=object)
+            typed: dict[str, Any] = {
+                one.name: check_values(one, rows[:, at].tolist(), refused, flags)
+                for one, at in zip(expected, places, strict=True)
+            }
+        else:
+            typed = {one.name: check_column(one, patients[one.name], refused, flags) for one in expected}
+        covariates = pd.DataFrame(typed, index=patients.index, copy=False)
+        if refused:
+            covariates.loc[refused.marked()] = np.nan
+        return Checked(covariates, refused.joined(), flags.joined())
+
+    def _refuse_columns(self, patients: pd.DataFrame) -> None:
+        there = list(patients.columns)
+        distinct = set(there)
+        if len(distinct) == len(there) and distinct.issuperset(field.name for field in self.fields):
+            return
         for name in (field.name for field in self.fields):
-            if list(patients.columns).count(name) > 1:
+            if there.count(name) > 1:
                 raise ModelInputError(f"The patients have the column '{name}' twice: keep one.")
-            if name not in patients.columns:
-                known = [str(column) for column in patients.columns]
+            if name not in distinct:
+                known = [str(column) for column in there]
                 raise ModelInputError(f"The patients lack the column '{name}'; {nearest(name, known)}: add it.")
-        typed: dict[str, Any] = {}
-        refused: list[list[str]] = [[] for _ in range(len(patients))]
-        flags: list[list[str]] = [[] for _ in range(len(patients))]
-        for field in self.fields:
-            typed[field.name] = _check_column(field, patients[field.name].tolist(), refused, flags)
-        covariates = pd.DataFrame(typed, index=patients.index)
-        bad = np.asarray([bool(reasons) for reasons in refused], dtype=np.bool_)
-        covariates.loc[bad] = np.nan
-        return Checked(covariates, _joined(refused), _joined(flags))
+
+    @cached_property
+    def expected(self) -> tuple[Expected, ...]:
+        """What a value of each covariate must be."""
+        return tuple(Expected(f.name, f.kind, f.required, f.low, f.high, frozenset(f.categories)) for f in self.fields)
 
     def example(self) -> dict[str, float | str]:
         """Return a synthetic patient: the middle of each range and a listed category; nobody's row."""
@@ -131,41 +151,3 @@ class InputContract:
     def from_state(cls, state: list[Mapping[str, Any]]) -> Self:
         """Return the contract that `state` described."""
         return cls(tuple(InputField(**{**field, "categories": tuple(field["categories"])}) for field in state))
-
-
-def _joined(reasons: list[list[str]]) -> tuple[str, ...]:
-    return tuple("; ".join(parts) for parts in reasons)
-
-
-def _check_column(field: InputField, values: list[Any], refused: list[list[str]], flags: list[list[str]]) -> list[Any]:
-    typed: list[Any] = []
-    for value, reasons, notes in zip(values, refused, flags, strict=True):
-        if pd.api.types.is_scalar(value) and pd.isna(value):
-            if field.required:
-                reasons.append(f"{field.name} is missing")
-            else:
-                notes.append(f"{field.name} imputed")
-            typed.append(None if field.kind == "categorical" else np.nan)
-        elif field.kind == "categorical":
-            typed.append(as_code(value))
-            if typed[-1] not in field.categories:
-                reasons.append(f"{field.name} has a category that the trial did not have")
-        else:
-            typed.append(_check_number(field, value, reasons, notes))
-    return typed
-
-
-def _check_number(field: InputField, value: Any, reasons: list[str], notes: list[str]) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        reasons.append(f"{field.name} is not a number")
-        return np.nan
-    if not np.isfinite(number):
-        reasons.append(f"{field.name} is not finite")
-        return np.nan
-    if field.kind == "binary" and number not in (0.0, 1.0):
-        reasons.append(f"{field.name} is neither 0 nor 1")
-    elif field.low is not None and field.high is not None and not field.low <= number <= field.high:
-        notes.append(f"{field.name} outside the range seen ({field.low:g} to {field.high:g})")
-    return number

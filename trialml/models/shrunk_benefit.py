@@ -78,7 +78,10 @@ class ShrunkBenefit(BaseEstimator, ABC):  # type: ignore[misc]
 
     def predict(self, X: pd.DataFrame) -> Floats:
         """Return the expected benefit given the covariates, shape (n,): higher favours the experimental arm."""
-        score = self.benefit_score(X)
+        return self.expected(self.benefit_score(X))
+
+    def expected(self, score: Floats) -> Floats:
+        """Return the expected benefit that is left of benefit scores after shrinkage, shape (n,)."""
         return np.asarray(self.average_ + self.shrinkage * (score - self.average_), dtype=np.float64)
 
     def for_folds(self, share: float) -> Self:
