@@ -50,7 +50,9 @@ def benefit_score(model: Any, unit: str) -> ExplainedScore:
     def value(X: pd.DataFrame) -> Floats:
         found = np.asarray(model.benefit_score(X), dtype=np.float64)
         if found.ndim != 1:
-            raise AnalysisError("The model has a benefit score for each of several arms: explain one of them at a time.")
+            raise AnalysisError(
+                "The model has a benefit score for each of several arms: explain one of them at a time."
+            )
         return found[:, None]
 
     boxes = _boxes(model)

@@ -98,7 +98,7 @@ class ExplainedScore:
         if self.boxes is not None and self.matrix is not None:
             given = None if perturbation == "path-dependent" else self.matrix(_known(background))
             found = shap_values_trees(self.boxes, self.matrix(X), len(self.covariates), given)
-            self._refuse_another_score(X, found.values.sum(axis=1) + found.base)
+            self._refuse_another_score(X, found.base + np.sum(found[0], axis=1))
             return ShapleyValues(found.values, found.base, found.error, np.zeros_like(found.values)), "trees"
         game, most = self.game(X, _known(background)), MOST_FRAMES if self.parts is None else MOST_SUMS
         if game.covariates <= MOST_ENUMERATED and 2**game.covariates * game.patients * game.background <= most:

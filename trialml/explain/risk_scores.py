@@ -144,9 +144,7 @@ def count_patients(estimator: Any, X: pd.DataFrame, fewest: float = 1.0) -> None
                 trees.weigh(tree_columns(model)(X), fewest)
 
 
-def forest_boxes(
-    forest: SurvivalForest, of_curves: Callable[[Floats], Floats], fixed: float | None = CONTROL
-) -> Boxes:
+def forest_boxes(forest: SurvivalForest, of_curves: Callable[[Floats], Floats], fixed: float | None = CONTROL) -> Boxes:
     """Return a survival forest's leaves with linear functions of their curves.
 
     Parameters
@@ -200,9 +198,7 @@ def tree_boxes(
     return boxes_of(trees, value, players, fixed=fixed, periods=periods, counted=trees.weight)
 
 
-def _of_trees(
-    estimator: Any, boxes: Boxes, value: Callable[[pd.DataFrame], Floats], unit: str
-) -> ExplainedScore:
+def _of_trees(estimator: Any, boxes: Boxes, value: Callable[[pd.DataFrame], Floats], unit: str) -> ExplainedScore:
     names = names_without(estimator.design_.names, estimator.design_.treatment)
     return ExplainedScore(names, _under_control(estimator, value), unit, boxes=boxes, matrix=tree_columns(estimator))
 

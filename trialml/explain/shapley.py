@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from trialml.errors import AnalysisError
 from trialml.explain.tree_shap import refuse_broken_sum
 
-__all__ = ["MOST_ENUMERATED", "FrameGame", "Game", "LineGame", "ShapleyValues", "shapley_enumerated", "shapley_sampled"]
+__all__ = [
+    "MOST_ENUMERATED",
+    "FrameGame",
+    "Game",
+    "LineGame",
+    "ShapleyValues",
+    "means_of_sets",
+    "shapley_enumerated",
+    "shapley_sampled",
+]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -137,17 +146,8 @@ def shapley_enumerated(game: Game) -> ShapleyValues:
     ----------
     Shapley LS. A value for n-person games. In: Contributions to the theory of games II. Princeton, 1953.
     """
-    p, n, m = game.covariates, game.patients, game.background
-    if p > MOST_ENUMERATED:
-        raise AnalysisError(
-            f"{p} covariates have {2**p:,} sets, too many to look at each: sample their orders, or explain at most {MOST_ENUMERATED}."
-        )
-    sets = (np.arange(2**p)[:, None] >> np.arange(p)) & 1 == 1
-    size = sets.sum(axis=1)
-    patient, other = (grid.ravel() for grid in np.meshgrid(np.arange(n), np.arange(m), indexing="ij"))
-    means = np.stack(
-        [game.scores(np.tile(one, (n * m, 1)), patient, other).reshape(n, m, -1).mean(axis=1) for one in sets]
-    )
+    sets, means = means_of_sets(game)
+    n, p, size = game.patients, game.covariates, sets.sum(axis=1)
     values = np.empty((n, p, means.shape[2]))
     for j in range(p):
         without = np.flatnonzero(~sets[:, j])
@@ -155,6 +155,27 @@ def shapley_enumerated(game: Game) -> ShapleyValues:
         values[:, j] = np.einsum("s,sno->no", weight, means[without + (1 << j)] - means[without])
     base = means[0].mean(axis=0)
     return _checked(values, base, means[-1], np.zeros_like(values))
+
+
+def means_of_sets(game: Game) -> tuple[Flags, Floats]:
+    """Return every set of covariates, shape (2^p, p), and the mean score where those in it are known, shape (2^p, n, outputs).
+
+    Raises
+    ------
+    AnalysisError
+        If there are more than 10 covariates.
+    """
+    p, n, m = game.covariates, game.patients, game.background
+    if p > MOST_ENUMERATED:
+        raise AnalysisError(
+            f"{p} covariates have {2**p:,} sets, too many to look at each: sample their orders, or explain at most {MOST_ENUMERATED}."
+        )
+    sets = (np.arange(2**p)[:, None] >> np.arange(p)) & 1 == 1
+    patient, other = (grid.ravel() for grid in np.meshgrid(np.arange(n), np.arange(m), indexing="ij"))
+    means = np.stack(
+        [game.scores(np.tile(one, (n * m, 1)), patient, other).reshape(n, m, -1).mean(axis=1) for one in sets]
+    )
+    return sets, means
 
 
 def shapley_sampled(game: Game, *, seed: int, rounds: int = 1) -> ShapleyValues:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
 from trialml.models.tree_arrays import TreeArrays
-from trialml.survival.compile import compiled_at_first_call
 
 __all__ = ["Boxes", "boxes_of", "joined"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+
+_Conditions = tuple[Ints, Floats, Floats, Flags, Ints]
 
 MOST_PLAYERS = 62
 """On the way to one leaf: whether a patient meets the conditions of each is a bit of one whole number."""
@@ -107,14 +107,14 @@ def boxes_of(
     for column, known in (fixed or {}).items():
         held[column] = known
     weight = np.full(len(trees.feature), np.nan) if counted is None else np.asarray(counted, dtype=np.float64)
-    span, *parts = _gathered(trees, weight, np.asarray(players, dtype=np.int64), held, max(periods, 1))
+    span, by_condition, by_player = _gathered(trees, weight, np.asarray(players, dtype=np.int64), held, max(periods, 1))
     outputs = np.ascontiguousarray(value[span[1:, 0]], dtype=np.float64)
     if periods:
         now = np.arange(periods)
         outputs = outputs[:, :1] * ((span[1:, 1:2] <= now) & (now < span[1:, 2:3]))
     given = np.zeros(outputs.shape[1]) if offset is None else np.asarray(offset, dtype=np.float64)
     conditions, players_on_way = np.ascontiguousarray(span[:, 3]), np.ascontiguousarray(span[:, 4])
-    boxes = Boxes(conditions, *parts[:5], players_on_way, *parts[5:], outputs, given)
+    boxes = Boxes(conditions, *by_condition, players_on_way, *by_player, outputs, given)
     if boxes.deepest > MOST_PLAYERS:
         raise AnalysisError(
             f"A leaf lies behind splits on {boxes.deepest} covariates, and SHAP values of trees are computed for {MOST_PLAYERS} at most: "
@@ -123,8 +123,12 @@ def boxes_of(
     return boxes
 
 
-def _gathered(trees: TreeArrays, weight: Floats, players: Ints, held: Floats, periods: int) -> tuple[Any, ...]:
+def _gathered(
+    trees: TreeArrays, weight: Floats, players: Ints, held: Floats, periods: int
+) -> tuple[Ints, _Conditions, tuple[Ints, Floats]]:
     """Return node, periods and ends of each leaf (after a row of zeros), then conditions and players as `Boxes` has them."""
+    from trialml.explain.tree_boxes_passes import gather
+
     splits, nodes = np.flatnonzero(trees.feature >= 0), len(trees.feature)
     parent, depth = np.full(nodes, -1, dtype=np.int64), np.zeros(nodes, dtype=np.int64)
     parent[trees.left[splits]] = parent[trees.right[splits]] = splits
@@ -133,18 +137,14 @@ def _gathered(trees: TreeArrays, weight: Floats, players: Ints, held: Floats, pe
         depth += above >= 0
         above = np.where(above >= 0, parent[above], -1)
     most = int(depth[trees.feature < 0].sum())
-    whole, real = (lambda: np.empty(most, dtype=np.int64)), (lambda: np.empty(most))
-    column, low, high, missing, bit = whole(), real(), real(), np.empty(most, dtype=np.bool_), whole()
-    player, ratio, span = whole(), real(), np.zeros((nodes + 1, 5), dtype=np.int64)
-    span[0, 2] = periods
-    grown = (trees.feature, trees.threshold, trees.missing_left, trees.left, trees.right, parent)
-    leaves = _climb()(*grown, weight, players, held, span, column, low, high, missing, bit, player, ratio)
+    (column, bit, player), (low, high, ratio) = np.empty((3, most), dtype=np.int64), np.empty((3, most))
+    missing, span = np.empty(most, dtype=np.bool_), np.zeros((nodes + 1, 5), dtype=np.int64)
+    grown = (trees.feature, trees.threshold, trees.missing_left, trees.left, trees.right, parent, weight)
+    conditions_of_leaves, players_of_leaves = (column, low, high, missing, bit), (player, ratio)
+    leaves = gather(grown, (players, held), periods, span, conditions_of_leaves, players_of_leaves)
     conditions, slots = span[leaves, 3:]
-    return (
-        span[: leaves + 1],
-        *(part[:conditions] for part in (column, low, high, missing, bit)),
-        *(part[:slots] for part in (player, ratio)),
-    )
+    by_condition = (column[:conditions], low[:conditions], high[:conditions], missing[:conditions], bit[:conditions])
+    return span[: leaves + 1], by_condition, (player[:slots], ratio[:slots])
 
 
 def joined(parts: Sequence[Boxes]) -> Boxes:
@@ -160,67 +160,3 @@ def joined(parts: Sequence[Boxes]) -> Boxes:
     starts = [part.player_of[:-1] + at for part, at in zip(parts, players, strict=False)]
     merged["player_of"] = np.concatenate([*starts, players[-1:]])
     return Boxes(**merged, offset=np.sum([part.offset for part in parts], axis=0))
-
-
-@cache
-def _climb() -> Any:
-    return compiled_at_first_call(_gather)
-
-
-def _gather(
-    feature: Ints,
-    threshold: Floats,
-    missing_left: Flags,
-    left: Ints,
-    right: Ints,
-    parent: Ints,
-    weight: Floats,
-    players: Ints,
-    fixed: Floats,
-    span: Ints,
-    column: Ints,
-    low: Floats,
-    high: Floats,
-    missing: Flags,
-    bit: Ints,
-    player: Ints,
-    ratio: Floats,
-) -> int:
-    # Each leaf climbs to its root. `span` takes node, first and last period, end of its conditions and of its players.
-    leaves, conditions, slots = 0, 0, 0
-    for leaf in range(len(feature)):
-        first, last, node = 0, span[0, 2], leaf
-        own, own_slots, reached = conditions, slots, feature[leaf] < 0
-        while reached and parent[node] >= 0:
-            at, goes_left = parent[node], left[parent[node]] == node
-            seen, node = feature[at], parent[node]
-            if seen >= len(players):
-                middle = min(max(int(np.floor(min(threshold[at], span[0, 2]))) + 1, 0), span[0, 2])
-                first, last = (first, min(last, middle)) if goes_left else (max(first, middle), last)
-                reached = first < last
-                continue
-            if not np.isnan(fixed[seen]):
-                reached = (fixed[seen] <= threshold[at]) == goes_left
-                continue
-            slot, place = own_slots, own
-            while slot < slots and player[slot] != players[seen]:
-                slot += 1
-            if slot == slots:
-                player[slot], ratio[slot], slots = players[seen], 1.0, slots + 1
-            ratio[slot] *= weight[left[at] if goes_left else right[at]] / (weight[left[at]] + weight[right[at]])
-            while place < conditions and column[place] != seen:
-                place += 1
-            if place == conditions:
-                column[place], bit[place], conditions = seen, slot - own_slots, conditions + 1
-                low[place], high[place], missing[place] = -np.inf, np.inf, True
-            if goes_left:
-                high[place] = min(high[place], threshold[at])
-            else:
-                low[place] = max(low[place], threshold[at])
-            missing[place] = missing[place] and missing_left[at] == goes_left
-        if reached:
-            leaves += 1
-            span[leaves] = (leaf, first, last, conditions, slots)
-        else:
-            conditions, slots = own, own_slots
-    return leaves

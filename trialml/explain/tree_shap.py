@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import factorial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trialml.errors import AnalysisError
 from trialml.explain.tree_boxes import Boxes
-from trialml.explain.tree_shap_passes import add_background, add_interactions, add_path_dependent, masks_of, totals
-from trialml.survival.compile import compiled_at_first_call
 
 __all__ = ["LARGEST_ERROR", "TreeShap", "refuse_broken_sum", "shap_interactions_trees", "shap_values_trees"]
 
@@ -22,6 +19,7 @@ Ints = NDArray[np.int64]
 LARGEST_ERROR = 1e-7
 """Of a sum of SHAP values, relative to the largest score; none is shown beyond."""
 
+_ROWS_AT_ONCE = 512
 _MOST_BITS = 12
 """Sets of conditions are remembered for as many covariates on the way to a leaf."""
 
@@ -77,19 +75,23 @@ def shap_values_trees(boxes: Boxes, matrix: Floats, covariates: int, background:
     Lundberg SM, Erion G, Chen H, et al. From local explanations to global understanding with explainable AI for trees. Nat Mach
     Intell 2020;2:56-67. Yu P, Xu C, Bifet A, Read J. Linear TreeShap. Adv Neural Inf Process Syst 2022;35.
     """
-    rows = np.ascontiguousarray(matrix, dtype=np.float64)
-    values = np.zeros((len(rows), covariates, boxes.outputs))
-    said = predicted(boxes, rows)
+    from trialml.explain.tree_shap_passes import add_background, add_path_dependent
+
+    values = np.zeros((len(matrix), covariates, boxes.outputs))
+    said = predicted(boxes, matrix)
     if background is None:
         _refuse_uncounted(boxes)
-        _passes()[0](rows, *boxes[:-1], *_quadrature(boxes.deepest), *_memory(boxes), values)
-        reached = np.array([np.prod(boxes.ratio[a:b]) for a, b in zip(boxes.player_of[:-1], boxes.player_of[1:], strict=True)])
-        base = boxes.offset + reached @ boxes.value
+        known = (boxes.player_of, boxes.player, boxes.ratio, boxes.value, *_quadrature(boxes.deepest))
+        for rows in _some_rows(len(matrix)):
+            add_path_dependent(masks(boxes, matrix[rows]), *known, *_memory(boxes), values[rows])
+        base = boxes.offset + _shares(boxes) @ boxes.value
     else:
-        kept = np.ascontiguousarray(background, dtype=np.float64)
-        _passes()[1](rows, *boxes[:-1], *_masks(boxes, kept), _weights(boxes.deepest), *_memory(boxes), values)
-        values /= len(kept)
-        base = predicted(boxes, kept).mean(axis=0)
+        sets = (*_sets_met(boxes, background), _weights(boxes.deepest))
+        for rows in _some_rows(len(matrix)):
+            met = masks(boxes, matrix[rows])
+            add_background(met, boxes.player_of, boxes.player, boxes.value, *sets, *_memory(boxes), values[rows])
+        values /= len(background)
+        base = predicted(boxes, background).mean(axis=0)
     error = np.abs(values.sum(axis=1) + base - said).max(initial=0.0)
     return TreeShap(values, np.asarray(base), refuse_broken_sum(float(error), said))
 
@@ -116,18 +118,20 @@ def shap_interactions_trees(
         As `shap_values_trees`, or if there is more than one output.
     """
     if boxes.outputs != 1:
-        raise AnalysisError(f"Interactions are computed for one output, but the trees have {boxes.outputs}: choose one.")
+        raise AnalysisError(
+            f"Interactions are computed for one output, but the trees have {boxes.outputs}: choose one."
+        )
+    from trialml.explain.tree_shap_passes import add_pairs_of_background, add_pairs_of_paths
+
     plain = shap_values_trees(boxes, matrix, covariates, background)
-    rows = np.ascontiguousarray(matrix, dtype=np.float64)
-    values = np.zeros((len(rows), covariates, covariates))
-    nothing = (np.zeros(len(boxes.player_of), dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
+    values = np.zeros((len(matrix), covariates, covariates))
+    met, leaves = masks(boxes, matrix), (boxes.player_of, boxes.player)
     if background is None:
-        masks, many = nothing, 1
+        add_pairs_of_paths(met, *leaves, boxes.ratio, boxes.value, *_quadrature(boxes.deepest), values)
     else:
-        masks, many = _masks(boxes, np.ascontiguousarray(background, dtype=np.float64)), len(background)
-    pairs = _pair_weights(boxes.deepest)
-    _passes()[2](rows, *boxes[:-1], *_quadrature(boxes.deepest), *masks, *pairs, background is None, values)
-    values /= many
+        sets = _sets_met(boxes, background)
+        add_pairs_of_background(met, *leaves, boxes.value, *sets, *_pair_weights(boxes.deepest), values)
+        values /= len(background)
     places = np.arange(covariates)
     values[:, places, places] = plain.values[:, :, 0] - values.sum(axis=2)
     return TreeShap(values, plain.base, plain.error)
@@ -135,9 +139,34 @@ def shap_interactions_trees(
 
 def predicted(boxes: Boxes, matrix: Floats) -> Floats:
     """Return what the leaves add up to, shape (n, outputs)."""
+    from trialml.explain.tree_shap_passes import add_totals
+
     out = np.tile(boxes.offset, (len(matrix), 1))
-    _passes()[3](np.ascontiguousarray(matrix, dtype=np.float64), *boxes[:-1], out)
+    for rows in _some_rows(len(matrix)):
+        add_totals(masks(boxes, matrix[rows]), boxes.player_of, boxes.value, out[rows])
     return out
+
+
+def masks(boxes: Boxes, matrix: Floats) -> Ints:
+    """Return for each leaf and patient the covariates whose conditions are met, as bits, shape (leaves, n)."""
+    from trialml.explain.tree_shap_passes import find_masks
+
+    out = np.empty((len(boxes.value), len(matrix)), dtype=np.int64)
+    conditions = (boxes.condition_of, boxes.column, boxes.low, boxes.high, boxes.missing, boxes.bit)
+    find_masks(np.ascontiguousarray(matrix, dtype=np.float64), *conditions, boxes.player_of, out)
+    return out
+
+
+def _some_rows(n: int) -> list[slice]:
+    return [slice(start, min(start + _ROWS_AT_ONCE, n)) for start in range(0, n, _ROWS_AT_ONCE)]
+
+
+def _shares(boxes: Boxes) -> Floats:
+    """Return the share of the patients counted that the splits send to each leaf, shape (leaves,)."""
+    shares, some = np.ones(len(boxes.value)), np.diff(boxes.player_of) > 0
+    if some.any():
+        shares[some] = np.multiply.reduceat(boxes.ratio, boxes.player_of[:-1][some])
+    return shares
 
 
 def refuse_broken_sum(error: float, said: Floats) -> float:
@@ -161,22 +190,15 @@ def _refuse_uncounted(boxes: Boxes) -> None:
         )
 
 
-def _masks(boxes: Boxes, background: Floats) -> tuple[Ints, Ints, Floats]:
+def _sets_met(boxes: Boxes, background: Floats) -> tuple[Ints, Ints, Floats]:
     """Return for each leaf the distinct sets of conditions that background patients meet, as bits, and how many meet them."""
-    whole = np.empty((len(boxes.value), len(background)), dtype=np.int64)
-    _passes()[4](background, *boxes[:-1], whole)
+    whole = masks(boxes, background)
     whole.sort(axis=1)
     new = np.ones(whole.shape, dtype=np.bool_)
     new[:, 1:] = whole[:, 1:] != whole[:, :-1]
     starts = np.concatenate([[0], np.cumsum(new.sum(axis=1))]).astype(np.int64)
     counts = np.diff(np.append(np.flatnonzero(new.ravel()), whole.size)).astype(np.float64)
     return starts, whole[new], counts
-
-
-@cache
-def _passes() -> tuple[Any, ...]:
-    every = (add_path_dependent, add_background, add_interactions, totals, masks_of)
-    return tuple(compiled_at_first_call(one) for one in every)
 
 
 def _memory(boxes: Boxes) -> tuple[Ints, Floats]:
