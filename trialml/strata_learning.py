@@ -74,6 +74,8 @@ class FormedStrata:
     effects: Any
     """`StratumEffects` of a time to event, else `OutcomeStratumEffects`."""
     held: HeldOutBenefit | HeldOutStrata
+    member: Rows
+    """The place of each patient's stratum."""
 
 
 class StrataLearning:
@@ -112,7 +114,7 @@ class StrataLearning:
         members = stratum_members(seen, len(strata.strata))
         self.analysis.add(strata_stability(members, member, strata), "response")
         self._add_rule_stability(strata, member)
-        return FormedStrata(strata, effects, seen)
+        return FormedStrata(strata, effects, seen, member)
 
     def _crossvalidate(self, strata: Strata) -> HeldOutStrata:
         """Learn the rule again in the folds of the response model's cross-validation."""

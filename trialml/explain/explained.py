@@ -17,6 +17,7 @@ __all__ = ["Explained", "ModelExplanation", "background_of", "explain_score", "e
 Floats = NDArray[np.float64]
 
 WAYS: dict[Way, str] = {
+    "line": "exact, from the line",
     "trees": "exact, from the trees",
     "enumerated": "exact, from all sets of covariates",
     "sampled": "from sampled orders of the covariates",

@@ -28,7 +28,7 @@ __all__ = ["PERTURBATIONS", "ExplainedScore", "Perturbation", "Way"]
 Floats = NDArray[np.float64]
 Perturbation = Literal["interventional", "path-dependent"]
 PERTURBATIONS: tuple[Perturbation, ...] = ("interventional", "path-dependent")
-Way = Literal["trees", "enumerated", "sampled"]
+Way = Literal["line", "trees", "enumerated", "sampled"]
 
 MOST_FRAMES = 400_000
 MOST_SUMS = 8_000_000

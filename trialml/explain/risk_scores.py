@@ -21,7 +21,16 @@ from trialml.models.survival_forest import SurvivalForest
 from trialml.models.tree_arrays import TreeArrays
 from trialml.survival.ties import TIE_TOLERANCE
 
-__all__ = ["additive_score", "count_patients", "forest_boxes", "risk_score", "rmst_score", "tree_boxes", "tree_columns"]
+__all__ = [
+    "additive_score",
+    "count_patients",
+    "forest_boxes",
+    "mean_score",
+    "risk_score",
+    "rmst_score",
+    "tree_boxes",
+    "tree_columns",
+]
 
 Floats = NDArray[np.float64]
 CONTROL = 0.0
@@ -89,6 +98,19 @@ def risk_score(estimator: Any, times: Sequence[float] | None) -> ExplainedScore:
         boxes = forest_boxes(estimator, lambda curves: 100 * (1 - curves[:, place]))
         return _of_trees(estimator, boxes, value, unit)
     return _line_or_any(estimator, value, lambda survival: 100 * (1 - survival), at, unit)
+
+
+def mean_score(estimator: Any, unit: str) -> ExplainedScore:
+    """Return the mean outcome that a model of a continuous endpoint predicts under control.
+
+    Parameters
+    ----------
+    estimator
+        Fitted.
+    unit
+        Of the outcome.
+    """
+    return _any(estimator, lambda X: np.asarray(estimator.predict(X), dtype=np.float64)[:, None], unit)
 
 
 def rmst_score(estimator: Any, tau: float, unit: str) -> ExplainedScore:

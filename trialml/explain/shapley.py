@@ -77,6 +77,12 @@ class Game(ABC):
         ]
         return np.concatenate(parts)
 
+    def mean_known(self, known: Flags) -> Floats:
+        """Return the mean over the background of each patient's score with a set of covariates known, shape (n, outputs)."""
+        n, m = self.patients, self.background
+        patient, other = np.repeat(np.arange(n), m), np.tile(np.arange(m), n)
+        return np.asarray(self.scores(np.tile(known, (n * m, 1)), patient, other).reshape(n, m, -1).mean(axis=1))
+
 
 class FrameGame(Game):
     """The score of a model that reads a frame.
@@ -122,6 +128,11 @@ class LineGame(Game):
         """Return the link of the mixed sums, shape (r, outputs)."""
         return np.asarray(self.link(np.where(own, self.X[patient], self.others[other]).sum(axis=1)), dtype=np.float64)
 
+    def mean_known(self, known: Flags) -> Floats:
+        """Return the mean over the background, from two sums a patient in the place of one a pair."""
+        total = self.X[:, known].sum(axis=1)[:, None] + self.others[:, ~known].sum(axis=1)
+        return np.asarray(self.link(total.ravel()).reshape(*total.shape, -1).mean(axis=1))
+
 
 def shapley_enumerated(game: Game) -> ShapleyValues:
     """Return the exact Shapley values: every set of covariates is looked at.
@@ -165,16 +176,13 @@ def means_of_sets(game: Game) -> tuple[Flags, Floats]:
     AnalysisError
         If there are more than 10 covariates.
     """
-    p, n, m = game.covariates, game.patients, game.background
+    p = game.covariates
     if p > MOST_ENUMERATED:
         raise AnalysisError(
             f"{p} covariates have {2**p:,} sets, too many to look at each: sample their orders, or explain at most {MOST_ENUMERATED}."
         )
     sets = (np.arange(2**p)[:, None] >> np.arange(p)) & 1 == 1
-    patient, other = (grid.ravel() for grid in np.meshgrid(np.arange(n), np.arange(m), indexing="ij"))
-    means = np.stack(
-        [game.scores(np.tile(one, (n * m, 1)), patient, other).reshape(n, m, -1).mean(axis=1) for one in sets]
-    )
+    means = np.stack([game.mean_known(one) for one in sets])
     return sets, means
 
 
