@@ -15,6 +15,7 @@ from trialml import __version__
 from trialml.errors import StudyFileError, TrackingError, TrialmlError
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
+from trialml.verbs_explain import add_explain_verb, explain
 
 if TYPE_CHECKING:
     from trialml.config import Study
@@ -25,7 +26,7 @@ __all__ = ["main"]
 TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
-_DATA_VERBS = {"init": init, "deidentify": deidentify}
+_DATA_VERBS = {"init": init, "deidentify": deidentify, "explain": explain}
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -47,6 +48,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     check.add_argument("study", type=Path, metavar="STUDY.toml")
     add_design_verb(verbs, options=words[:1] == ["design"])
     add_data_verbs(verbs)
+    add_explain_verb(verbs)
     return parser
 
 

@@ -181,9 +181,7 @@ def _explain(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel]) -
         )  # fmt: skip
     explainer.over_time(estimator, patients.times_so_far(), patients.endpoint.unit)
     words = f"the risk by {horizon:g} {patients.endpoint.unit}"
-    explainer.dependence(
-        [risk_score(_fitted(one), [horizon]) for one in kept], risk_score(estimator, [horizon]), words
-    )
+    explainer.dependence([risk_score(_fitted(one), [horizon]) for one in kept], risk_score(estimator, [horizon]), words)
     explainer.on_paper(risk_score(estimator, [horizon]), words)
     if linear is None:
         _add_importance(patients, model, kept[: patients.asked.folds])

@@ -163,7 +163,9 @@ def count_patients(estimator: Any, X: pd.DataFrame, fewest: float = 1.0) -> None
         for part in parts:
             trees = part.trees if isinstance(part, HazardTrees) else part
             if isinstance(trees, TreeArrays):
-                trees.weigh(tree_columns(model)(X), fewest)
+                columns = model.design_.columns()
+                arm = columns.index(model.design_.treatment) if model.design_.treatment is not None else None
+                trees.weigh(tree_columns(model)(X), fewest, arm)
 
 
 def forest_boxes(forest: SurvivalForest, of_curves: Callable[[Floats], Floats], fixed: float | None = CONTROL) -> Boxes:

@@ -141,8 +141,8 @@ class TreeArrays:
         _walks()[1](np.array(matrix, dtype=np.float64, order="C"), *splits, out)
         return out
 
-    def weigh(self, matrix: Floats, fewest: float = 1.0) -> None:
-        """Count the patients that reach each node; at a split on a column that the matrix lacks they go both ways.
+    def weigh(self, matrix: Floats, fewest: float = 1.0, both: int | None = None) -> None:
+        """Count the patients that reach each node; at a split on `both` or on a column that the matrix lacks they go both ways.
 
         Parameters
         ----------
@@ -151,7 +151,10 @@ class TreeArrays:
         fewest
             A leaf that fewer reach counts as many, and a node as many as its leaves together, so that no smaller number can be worked
             out.
+        both
+            The arm's column, which randomisation made independent of the others.
         """
+        parted = (self.feature < matrix.shape[1]) & (self.feature != (-1 if both is None else both))
         reached = np.zeros(len(self.feature))
         waiting = [(int(start), np.arange(len(matrix))) for start in self.root]
         order = []
@@ -163,15 +166,15 @@ class TreeArrays:
                 reached[node] = max(len(rows), fewest)
                 continue
             left, right = rows, rows
-            if split < matrix.shape[1]:
+            if parted[node]:
                 known = matrix[rows, split]
                 goes_left = np.where(np.isnan(known), self.missing_left[node], known <= self.threshold[node])
                 left, right = rows[goes_left], rows[~goes_left]
             waiting += [(int(self.left[node]), left), (int(self.right[node]), right)]
         for node in reversed(order):
-            if (split := self.feature[node]) >= 0:
-                both = reached[self.left[node]], reached[self.right[node]]
-                reached[node] = sum(both) if split < matrix.shape[1] else max(both)
+            if self.feature[node] >= 0:
+                sides = reached[self.left[node]], reached[self.right[node]]
+                reached[node] = sum(sides) if parted[node] else max(sides)
         self.weight = reached
 
     def _arrays(self) -> tuple[NDArray[Any], ...]:
