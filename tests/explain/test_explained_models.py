@@ -30,7 +30,7 @@ def with_arm(trial):
 
 @pytest.fixture(scope="module")
 def forest(with_arm):
-    X, XA, y = with_arm
+    _X, XA, y = with_arm
     model = SurvivalForest(treatment="treated", trees=8, seed=1).fit(XA, y)
     count_patients(model, XA, 11)
     return model
@@ -38,7 +38,7 @@ def forest(with_arm):
 
 @pytest.fixture(scope="module")
 def boosted(with_arm):
-    X, XA, y = with_arm
+    _X, XA, y = with_arm
     model = BoostedHazard(treatment="treated", iterations=15, folds=0, seed=1).fit(XA, y)
     count_patients(model, XA, 11)
     return model
@@ -108,7 +108,9 @@ def test_response_models_on_trees_are_exact(with_arm, scores):
     models = [
         ForestScores(trees=8, fewest_patients=0, seed=1).fit(X, scores),
         SLearnerTimes(treatment="treated", tau=8.0, folds=2, repeats=1, seed=1).fit(XA, scored_outcome(y, scores)),
-        S_CONTINUOUS.estimator(treatment="treated", folds=2, repeats=1, seed=1).fit(XA, scored_outcome(numbers, scores)),
+        S_CONTINUOUS.estimator(treatment="treated", folds=2, repeats=1, seed=1).fit(
+            XA, scored_outcome(numbers, scores)
+        ),
     ]
     for model in models:
         found, again = exact_and_enumerated(benefit_score(model, "months"), X, rows=4, others=5)
@@ -122,7 +124,9 @@ def test_any_other_response_model_is_explained_from_its_score_alone(with_arm, sc
     model = TLearnerTimes(treatment="treated", tau=8.0, folds=2, repeats=1, seed=1).fit(XA, scored_outcome(y, scores))
     found, way = benefit_score(model, "months").explain(X.iloc[:3], X.iloc[60:64], seed=1)
     assert way == "enumerated"
-    np.testing.assert_allclose(found.values[:, :, 0].sum(axis=1) + found.base, model.benefit_score(X.iloc[:3]), atol=1e-10)
+    np.testing.assert_allclose(
+        found.values[:, :, 0].sum(axis=1) + found.base, model.benefit_score(X.iloc[:3]), atol=1e-10
+    )
     with pytest.raises(AnalysisError, match="neither a line nor a sum of trees"):
         explain_benefit_of(model, X.iloc[:1], "months")
 
@@ -159,7 +163,7 @@ def test_no_leaf_of_the_state_tells_of_fewer_than_eleven_patients(forest, booste
 
 
 def test_a_path_dependent_explanation_of_no_trees_is_refused(with_arm):
-    X, XA, y = with_arm
+    X, _XA, y = with_arm
     model = CoxRidge(penalties=(10.0,)).fit(X, y)
     with pytest.raises(AnalysisError, match="choose the interventional perturbation"):
         risk_score(model, [3.0]).explain(X, None, seed=1, perturbation="path-dependent")

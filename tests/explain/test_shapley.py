@@ -10,7 +10,9 @@ from trialml.explain.shapley import FrameGame, LineGame, shapley_enumerated, sha
 
 DRAW = np.random.default_rng(5)
 X = pd.DataFrame({"a": DRAW.normal(size=9), "b": DRAW.normal(size=9), "c": DRAW.choice(["u", "v"], 9)})
-BACKGROUND = pd.DataFrame({"a": DRAW.normal(size=7), "b": DRAW.normal(size=7), "c": ["u", "v", "u", "v", "v", "u", "u"]})
+BACKGROUND = pd.DataFrame(
+    {"a": DRAW.normal(size=7), "b": DRAW.normal(size=7), "c": ["u", "v", "u", "v", "v", "u", "u"]}
+)
 
 
 def additive(frame):
@@ -35,9 +37,7 @@ def test_of_an_additive_score_a_value_is_the_distance_from_the_mean():
 def test_of_a_product_a_value_is_its_closed_form():
     """phi_a = ((x_a - z_a) z_b + (x_a - z_a) x_b) / 2, averaged over the background."""
     found = shapley_enumerated(FrameGame(product, X, BACKGROUND)).values[:, 0, 0]
-    wanted = [
-        np.mean([(row.a - z.a) * (row.b + z.b) / 2 for z in BACKGROUND.itertuples()]) for row in X.itertuples()
-    ]
+    wanted = [np.mean([(row.a - z.a) * (row.b + z.b) / 2 for z in BACKGROUND.itertuples()]) for row in X.itertuples()]
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 

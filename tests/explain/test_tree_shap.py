@@ -188,7 +188,9 @@ def test_counts_of_nodes_hide_small_leaves_and_survive_the_state(grown):
     leaf = again.feature < 0
     assert (again.weight[leaf] >= 11).all()
     inner = np.flatnonzero(~leaf)
-    np.testing.assert_array_equal(again.weight[inner], again.weight[again.left[inner]] + again.weight[again.right[inner]])
+    np.testing.assert_array_equal(
+        again.weight[inner], again.weight[again.left[inner]] + again.weight[again.right[inner]]
+    )
     kept = type(trees).from_state(again.state())
     np.testing.assert_array_equal(kept.weight, again.weight)
 

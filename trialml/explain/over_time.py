@@ -46,6 +46,8 @@ class ExplanationOverTime(Result):
     rows: pd.DataFrame
     additivity_error: float
     n: int
+    mc_error: float = 0.0
+    """The largest Monte Carlo standard error of one patient's value; 0 where nothing was sampled."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row a covariate and time."""
@@ -65,9 +67,10 @@ class ExplanationOverTime(Result):
             + ", ".join(f"{name} ({format_number(value, 2)})" for name, value in self.at(time).head(3).items())
             for time in ends
         ]
+        sampled = f", largest Monte Carlo error of a value {format_number(self.mc_error, 2)}" if self.mc_error else ""
         return (
             f"The covariates that move {self.subject} most: {'; '.join(parts)} (mean absolute SHAP values, in {self.unit}, away from the "
-            f"average of {self.background}; {self.how}; {self.n:,} patients, largest error of a sum {self.additivity_error:.0e})."
+            f"average of {self.background}; {self.how}; {self.n:,} patients, largest error of a sum {self.additivity_error:.0e}{sampled})."
         )
 
     def scalars(self) -> dict[str, float]:
@@ -129,4 +132,7 @@ def explanation_over_time(
         ],
         columns=["covariate", "time", "mean_absolute", "share", "mc_error"],
     )
-    return ExplanationOverTime(subject, explained.unit, time_unit, background, explained.how, rows, explained.error, n)
+    largest = float(explained.mc_error.max(initial=0.0))
+    return ExplanationOverTime(
+        subject, explained.unit, time_unit, background, explained.how, rows, explained.error, n, largest
+    )

@@ -42,7 +42,7 @@ class PermutationImportance(Result):
         "prediction accuracy (IPA) loses. Limits are those of paired differences over the test folds with the corrected resampled "
         "variance. Of two covariates that tell the same, each can stand in for the other, and neither seems to matter. The partial "
         "dependence is the mean predicted risk when everybody is given one value of the covariate: the mean of a range, or a level. "
-        "Both describe the model, not causes; SHAP values are given for linear scores alone."
+        "Both describe the model, not causes."
     )
     references = (
         "Breiman L. Random forests. Mach Learn 2001;45:5-32.",
