@@ -183,8 +183,7 @@ def _explain(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel]) -
     words = f"the risk by {horizon:g} {patients.endpoint.unit}"
     explainer.dependence([risk_score(_fitted(one), [horizon]) for one in kept], risk_score(estimator, [horizon]), words)
     explainer.on_paper(risk_score(estimator, [horizon]), words)
-    if linear is None:
-        _add_importance(patients, model, kept[: patients.asked.folds])
+    _add_importance(patients, model, kept[: patients.asked.folds], fewer=linear is not None)
 
 
 def _fitted(one: FoldModel) -> Any:
@@ -199,8 +198,8 @@ def _part(one: FoldModel, n: int) -> PartModel:
     return PartModel(estimator if linear is None else linear, 1 - len(one.unseen) / n)
 
 
-def _add_importance(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel]) -> None:
-    """Add the permutation importance of a model without coefficients."""
+def _add_importance(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel], *, fewer: bool) -> None:
+    """Add the permutation importance, of a line by fewer permutations: there it is a check, and the run should not wait for it."""
     analysis = patients.analysis
     with analysis.watcher.step("Permutation importance", 1) as advance:
         explained = permutation_importance(
@@ -212,7 +211,7 @@ def _add_importance(patients: RiskPatients, model: FittedRisk, kept: list[FoldMo
             competing=patients.competing,
             subject="the risk model",
             labels=patients.labels,
-            permutations=2 if analysis.quick else 10,
+            permutations=2 if analysis.quick else 3 if fewer else 10,
             seed=analysis.seed(_IMPORTANCE),
             **patients.at,
         )

@@ -34,7 +34,7 @@ class FoldModel(NamedTuple):
 class PermutationImportance(Result):
     """How much prediction loses when a covariate's values are dealt out anew, and the mean risk over its range."""
 
-    title = "What moves the model"
+    title = "What prediction loses without a covariate"
     figure_size = (7.2, 5.0)
     methods = (
         "Permutation importance: in patients whom the model had not seen, the values of one covariate are dealt out anew among them, and "
@@ -63,8 +63,8 @@ class PermutationImportance(Result):
     events: int
 
     def heading(self) -> str:
-        """Return the title with what is explained."""
-        return f"What moves {self.subject}"
+        """Return the title with what predicts."""
+        return f"What {self.subject} loses without a covariate"
 
     def frame(self) -> pd.DataFrame:
         """Return the losses, then the mean risks by range."""
