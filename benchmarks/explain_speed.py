@@ -1,6 +1,12 @@
-"""How long SHAP values of trees take a row, beside shap's own explainers on the same model and background."""
+"""How long SHAP values of trees take a row, beside shap's own explainers on the same model and background.
+
+    python benchmarks/explain_speed.py [target] [growth] [shap] > benchmarks/explain_speed.txt
+
+Without a word all three parts. Seconds are of the processor, since other work may share the machine; kernels are compiled before.
+"""
 
 import platform
+import sys
 import time
 import warnings
 from importlib.metadata import version
@@ -165,12 +171,15 @@ def main():
     names = ("numpy", "numba", "scikit-learn", "shap")
     print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in names))
     print("processor seconds of one core, on a machine whose two cores other work shared\n")
+    asked = sys.argv[1:] or ["target", "growth", "shap"]
+    if "growth" in asked:
+        growth()
     model, X = forest_of(6)
-    target(model, X)
-    print()
-    growth()
-    print("\nbeside shap, the same forest and background")
-    beside_shap(model, X)
+    if "target" in asked:
+        target(model, X)
+    if "shap" in asked:
+        print("beside shap, the same forest and background of 100")
+        beside_shap(model, X)
 
 
 if __name__ == "__main__":
