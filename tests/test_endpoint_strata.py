@@ -17,6 +17,7 @@ from trialml.endpoint_learning import OutcomeLearning
 from trialml.endpoint_run import refuse_unready
 from trialml.endpoint_verdicts import OutcomeFacts
 from trialml.errors import AnalysisError, StudyFileError
+from trialml.explain.explained import ModelExplanation
 from trialml.publish import prepare_output, publish
 from trialml.run_params import run_params
 from trialml.strata.crossfit import estimand_words
@@ -176,7 +177,7 @@ def test_leaves_hold_the_events_asked_for_where_the_endpoint_has_events(write_st
 
 
 @pytest.mark.parametrize("name", ["s_learner_continuous", "s_learner_binary", "t_learner_continuous"])
-def test_a_model_on_outcomes_is_learned_and_says_that_it_has_no_coefficients(name, write_study, tmp_path):
+def test_a_model_on_outcomes_is_learned_and_explained_though_it_has_no_coefficients(name, write_study, tmp_path):
     asked = (BINARY if name.endswith("binary") else CONTINUOUS) | {"models.response.model": name}
     study = read_study(write_study(tmp_path, rows=240, change=add_grip, study=asked))
     look = look_at_data(study)
@@ -190,7 +191,10 @@ def test_a_model_on_outcomes_is_learned_and_says_that_it_has_no_coefficients(nam
     assert said[scores > 0].mean() > said[scores == 0].mean()
     assert model.average_ == pytest.approx(scores.mean())
     explain_benefit_model(learning, model, "kg")
-    assert f"{name} is no sum of coefficients" in analysis.only(NotDone).text()
+    explained = analysis.only(ModelExplanation)
+    assert explained.importance["covariate"].iloc[0] == learning.labels["prior"]
+    assert explained.perturbation.startswith("interventional")
+    assert not analysis.about(NotDone)
 
 
 def test_where_the_rule_recommends_the_treatment_to_nobody_the_empty_stratum_has_no_numbers(write_study, tmp_path):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trialml.effects.not_done import NotDone
 from trialml.errors import AnalysisError
+from trialml.explaining import Explainer
 from trialml.models import Model, model_named
 from trialml.models.coefficients import coefficients_of
 from trialml.models.learned_model import learned_model
@@ -134,10 +134,10 @@ def _gate_words(model: Any) -> str:
     return f" The gate is closed (global test of the scores: p {shown}, at a level of {level}): everybody's expected benefit is the average effect."
 
 
-def explain_benefit_model(learning: Learning, model: Any, unit: str) -> None:
-    """Add what moves the benefit score of a line; of another model, that it has no explanation yet."""
-    if hasattr(model, "coefficients_"):
-        learning.explain(model, "the benefit score", unit, "response")
-        return
-    words = f"{asked_model(learning).name} is no sum of coefficients: take ridge_scores or lasso_scores where the parts of each covariate are wanted"
-    learning.analysis.add(NotDone("What moves the benefit score", words), "response")
+def explain_benefit_model(learning: Learning, model: Any, unit: str) -> Explainer:
+    """Add what moves the benefit score, and return what explains it within strata too."""
+    explainer = Explainer(
+        learning.analysis, "response", learning.X, learning.X, learning.treated, learning.labels, parts=learning.parts
+    )
+    explainer.benefit(model, unit)
+    return explainer

@@ -15,6 +15,7 @@ from trialml.errors import StudyFileError, TrackingError, TrialmlError
 from trialml.terminal import one_line
 from trialml.verbs_data import add_data_verbs, deidentify, init
 from trialml.verbs_design import add_design_verb, design, joined_lists
+from trialml.verbs_explain import add_explain_verb, explain
 from trialml.verbs_models import MODEL_VERBS, PAGES, add_model_verbs
 from trialml.verbs_monitor import MONITOR_VERBS, add_monitor_verb
 from trialml.verbs_runs import RUN_VERBS, add_run_verbs
@@ -29,7 +30,7 @@ __all__ = ["main"]
 TRACEBACK = "TRIALML_TRACEBACK"
 """Environment variable: set, a fault of the program is shown with its traceback."""
 
-_DATA_VERBS = {"init": init, "deidentify": deidentify}
+_DATA_VERBS = {"init": init, "deidentify": deidentify, "explain": explain}
 _STORE_VERBS = MODEL_VERBS | RUN_VERBS | SCORING_VERBS | MONITOR_VERBS
 
 
@@ -57,6 +58,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     add_run_verbs(verbs)
     add_scoring_verbs(verbs)
     add_monitor_verb(verbs)
+    add_explain_verb(verbs)
     return parser
 
 

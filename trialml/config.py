@@ -23,6 +23,7 @@ from trialml.study_tables import (
     EffectsTable,
     EndpointTable,
     EstimandTable,
+    ExplainTable,
     FileTable,
     HarmTable,
     ModelsTable,
@@ -63,6 +64,7 @@ class Study(FileTable):
     harm: HarmTable | None = None
     effects: EffectsTable = EffectsTable()
     models: ModelsTable = ModelsTable()
+    explain: ExplainTable = ExplainTable()
     strata: StrataTable = StrataTable()
     design: DesignTable = DesignTable()
     report: ReportTable = ReportTable()

@@ -109,8 +109,9 @@ class OutcomeLearning(Learning):
         model = fit_benefit_model(self, every, average)
         self._describe_benefit(model)
         self._judge_benefit(held, model)
-        explain_benefit_model(self, model, self.unit or "difference in risk")
+        explainer = explain_benefit_model(self, model, self.unit or "difference in risk")
         formed = self._form_strata(average, model, held, heterogeneity)
+        explainer.by_stratum(model, self.unit or "difference in risk", formed.member, formed.strata.names)
         search_subgroups(self, average, self.scale, self._scored_anew)
         found: OutcomeStratumEffects = formed.effects
         effects = tuple(

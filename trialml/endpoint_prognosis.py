@@ -14,7 +14,8 @@ from trialml.effects.not_done import NotDone
 from trialml.effects.primary_outcome import prediction_name
 from trialml.endpoint_judging import MODEL_WORDS, OutcomePatients, Unseen, judge_by_bootstrap, judge_outcome
 from trialml.endpoint_learning import OutcomeLearning
-from trialml.explain.linear import Explanation, explain_linear
+from trialml.explain.risk_scores import mean_score, risk_score
+from trialml.explaining import MOST_MODELS, Explainer, PartModel, additive_or_risk
 from trialml.models import model_named
 from trialml.models.coefficients import coefficients_of
 from trialml.models.learned_model import learned_model
@@ -54,12 +55,13 @@ def learn_prognosis(learning: OutcomeLearning) -> None:
     analysis, asked = learning.analysis, learning.analysis.study.models.risk
     patients = _patients(learning)
     fits = {one: _fit(learning, patients, one) for one in (analysis.study.risk_model, *asked.candidates)}
-    name, unseen = _unseen(learning, patients, fits)
+    kept: list[PartModel] = []
+    name, unseen = _unseen(learning, patients, fits, kept)
     model = fits[name](np.arange(len(patients.X)))
     _describe(learning, patients, name, model)
     judge_outcome(analysis, patients, unseen)
     judge_by_bootstrap(analysis, patients, fits[name], linear=isinstance(model, LinearDesign))
-    _explain(learning, patients, model)
+    _explain(learning, patients, model, kept)
     part = RiskPart(name, model, arm=asked.treatment, output=_output(learning))
     analysis.risk = Stratifier(learning.trial.name, learning.unit, learning.contract, part, training=learning.training)
 
@@ -84,15 +86,32 @@ def _fit(learning: OutcomeLearning, patients: OutcomePatients, name: str) -> Fit
     return lambda rows: estimator(treatment=treatment, seed=seed).fit(patients.X.iloc[rows], patients.y[rows])
 
 
-def _unseen(learning: OutcomeLearning, patients: OutcomePatients, fits: dict[str, Fit]) -> tuple[str, Unseen]:
-    """Return the model that is used, and predictions of patients not seen, by the whole way of choosing it."""
+def _keeping(fit: Fit, kept: list[PartModel], n: int) -> Fit:
+    """Return `fit`, which keeps the models of the first repeats: whether the explanation repeats is seen from them."""
+
+    def fit_and_keep(rows: Rows) -> Any:
+        model = fit(rows)
+        if len(kept) < MOST_MODELS:
+            kept.append(PartModel(model, len(rows) / n))
+        return model
+
+    return fit_and_keep
+
+
+def _unseen(
+    learning: OutcomeLearning, patients: OutcomePatients, fits: dict[str, Fit], kept: list[PartModel]
+) -> tuple[str, Unseen]:
+    """Return the model that is used, and predictions of patients not seen, by the whole way of choosing it.
+
+    Models of folds are added to `kept` where there is nothing to choose.
+    """
     analysis, asked = learning.analysis, learning.analysis.study.models.risk
     repeats, default = analysis.repeats("risk"), analysis.study.risk_model
     shared: dict[str, Any] = {"cells": patients.cells, "folds": asked.folds, "repeats": repeats}
     if len(fits) == 1:
         with analysis.watcher.step("Risk model, cross-validated", asked.folds * repeats) as advance:
             known = {"treated": patients.treated, "seed": analysis.seed(4), "advance": advance, **shared}
-            held = crossvalidate(fits[default], patients.X, patients.observed, **known)
+            held = crossvalidate(_keeping(fits[default], kept, len(patients.X)), patients.X, patients.observed, **known)
         return default, Unseen(held.value, held.null, held.null_by_arm if _two_arms(patients) else None, held.fold)
     inner: dict[str, Any] = {"inner_folds": asked.folds, "inner_repeats": 1 if analysis.quick else 2}
     with analysis.watcher.step("Risk models, compared in nested folds", asked.folds * repeats) as advance:
@@ -157,20 +176,27 @@ def _coefficients(learning: OutcomeLearning, model: Any, n: int, events: int) ->
     )
 
 
-def _explain(learning: OutcomeLearning, patients: OutcomePatients, model: Any) -> None:
-    """Add what moves a linear score over the patients that it was learned from."""
-    if not isinstance(model, LinearDesign):
-        why = "SHAP values are given for linear scores alone, and permutation importance for a time to event"
-        learning.analysis.add(NotDone(f"{Explanation.title}: {MODEL_WORDS}", why), "risk")
-        return
-    explained = explain_linear(
-        model.coefficients_,
-        model.encoder_.transform(patients.covariates),
-        model.encoder_.covariate_of_column(),
+def _explain(learning: OutcomeLearning, patients: OutcomePatients, model: Any, kept: list[PartModel]) -> None:
+    """Add what moves the model on the scale that it adds up on, its partial dependence, and a surrogate."""
+    explainer = Explainer(
+        learning.analysis,
+        "risk",
+        patients.X,
         patients.covariates,
-        labels=learning.labels,
-        subject=MODEL_WORDS,
-        unit="log odds" if learning.binary else learning.unit or "the outcome's unit",
-        background=patients.words,
+        patients.treated,
+        learning.labels | {ARM: "Treatment arm"},
+        parts=kept,
     )
-    learning.analysis.add(explained, "risk")
+    unit = learning.unit or "the outcome's unit"
+    if isinstance(model, LinearDesign):
+        explainer.line(model, MODEL_WORDS, "log odds" if learning.binary else unit)
+    else:
+        score = replace(additive_or_risk(model, None), unit="log odds" if learning.binary else unit)
+        explainer.score(score, MODEL_WORDS, model=model, of_part=lambda part: additive_or_risk(part, None))
+
+    def said(one: Any) -> Any:
+        return risk_score(one, None) if learning.binary else mean_score(one, unit)
+
+    words = "the probability of the event" if learning.binary else "the expected outcome"
+    explainer.dependence([said(one.model) for one in kept], said(model), words)
+    explainer.on_paper(said(model), words)

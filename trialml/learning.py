@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trialml.analysis import Analysis, Subject
+from trialml.analysis import Analysis
 from trialml.benefit_model import describe_benefit_model, explain_benefit_model, fit_benefit_model, refuse_few_patients
 from trialml.data.quality import DataQuality
 from trialml.effects.adjusted import adjusted_contrast
@@ -20,7 +20,7 @@ from trialml.effects.contrast import RMST_DIFFERENCE
 from trialml.effects.heterogeneity import Heterogeneity, heterogeneity_test
 from trialml.effects.scores import crossfit_scores, fit_nuisance
 from trialml.errors import AnalysisError
-from trialml.explain.linear import explain_linear
+from trialml.explaining import MOST_MODELS, PartModel
 from trialml.models.cox_ridge import CoxRidge
 from trialml.models.encode import CovariateEncoder
 from trialml.models.input_contract import InputContract
@@ -66,6 +66,7 @@ class Learning:
         self.contract = InputContract.learn(self.trial.covariates, self.X)
         self.training = TrainingSummary.learn(self.trial.covariates, self.X)
         self._fold_fits: dict[bytes, FoldFit] = {}
+        self.parts: list[PartModel] = []
         self._take_outcome()
         refuse_few_patients(self)
 
@@ -124,8 +125,9 @@ class Learning:
         model = fit_benefit_model(self, np.arange(len(self.X)), average)
         self._describe_response(model)
         self._judge_response(held, model)
-        explain_benefit_model(self, model, f"{endpoint.unit} of RMST")
+        explainer = explain_benefit_model(self, model, f"{endpoint.unit} of RMST")
         formed = self._form_strata(average, model, held, heterogeneity)
+        explainer.by_stratum(model, f"{endpoint.unit} of RMST", formed.member, formed.strata.names)
         search_subgroups(self, average)
         by_stratum: StratumEffects = formed.effects
         effects = tuple(
@@ -210,6 +212,8 @@ class Learning:
     def _fit_response(self, rows: Rows) -> tuple[Any, Callable[[Rows], Floats]]:
         """Learn scores, line, penalty and shrinkage on some patients; offer the scores of others."""
         fit = self._fold_fit(rows)
+        if len(self.parts) < MOST_MODELS:
+            self.parts.append(PartModel(fit.model, len(rows) / len(self.X)))
         return fit.model, fit.scores_of
 
     def _fold_fit(self, rows: Rows) -> FoldFit:
@@ -240,24 +244,6 @@ class Learning:
         unit, tau = self.endpoint.unit, self.endpoint.tau
         effect = f"Changes of the benefit score, in {unit} of restricted mean event-free time over {tau:g} {unit}."
         describe_benefit_model(self, model, effect=effect, events=self._events_by_tau, by=f"by {tau:g} {unit}")
-
-    def explain(self, model: Any, subject: str, unit: str, about: Subject) -> None:
-        """Add what moves a linear score over the patients that it was learned from."""
-        encoder: CovariateEncoder = model.encoder_
-        patients = f"the {len(self.X):,} patients of both arms that the model was fitted to"
-        self.analysis.add(
-            explain_linear(
-                model.coefficients_,
-                encoder.transform(self.X),
-                encoder.covariate_of_column(),
-                self.X,
-                labels=self.labels,
-                subject=subject,
-                unit=unit,
-                background=patients,
-            ),
-            about,
-        )
 
 
 def _outcome_model(X: pd.DataFrame, time: Floats, event: NDArray[np.bool_]) -> SurvivalModel:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trialml.data.folds import splits
 from trialml.explain.permutation import FoldModel
-from trialml.risk_patients import RiskPatients, coefficients_model
+from trialml.risk_patients import RiskPatients
 from trialml.validation.crossvalidation import HeldOut, null_risks
 from trialml.validation.model_comparison import choose_model
 from trialml.validation.nested_crossvalidation import NestedPredictions
@@ -32,7 +32,7 @@ class ChosenModel(NamedTuple):
     held
         Predictions of whatever each training set chose.
     kept
-        The chosen model in the folds of the first repeat, where it has no coefficients.
+        The chosen model in the folds of the first repeat.
     """
 
     name: str
@@ -88,7 +88,7 @@ def choose_risk_model(patients: RiskPatients, default: str) -> ChosenModel:
 
 
 def _first_repeat(patients: RiskPatients, nested: NestedPredictions, chosen: str) -> tuple[Floats, list[FoldModel]]:
-    """Return risks over time of what each fold chose, shape (1, n, times), and the chosen model where it needs them."""
+    """Return risks over time of what each fold chose, shape (1, n, times), and the chosen model."""
     times = patients.times_so_far()
     over_time, kept = np.empty((1, len(patients.X), len(times))), []
     for label, (train, test) in enumerate(splits(nested.fold[0])):
@@ -96,6 +96,5 @@ def _first_repeat(patients: RiskPatients, nested: NestedPredictions, chosen: str
         model = patients.fit(name)(train)
         over_time[0, test] = model.risks(patients.X.iloc[test], times)
         final = model if name == chosen else patients.fit(chosen)(train)
-        if coefficients_model(final.estimator) is None:
-            kept.append(FoldModel(final, test))
+        kept.append(FoldModel(final, test))
     return over_time, kept

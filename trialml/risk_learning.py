@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trialml.explain.linear import explain_linear
 from trialml.explain.permutation import FoldModel, permutation_importance
+from trialml.explain.risk_scores import risk_score
+from trialml.explaining import MOST_MODELS, Explainer, PartModel, additive_or_risk
 from trialml.learning import Learning
+from trialml.models.boosted_competing import BoostedCompeting
 from trialml.models.cause_specific_cox import CauseSpecificCox
 from trialml.models.coefficients import coefficients_of
 from trialml.models.cox_model import CoxModel
@@ -87,12 +89,12 @@ def _crossvalidate(patients: RiskPatients, fit: Callable[[Rows], FittedRisk]) ->
 def _keeping(
     fit: Callable[[Rows], FittedRisk], kept: list[FoldModel], patients: RiskPatients
 ) -> Callable[[Rows], FittedRisk]:
-    """Return `fit`, which keeps the first repeat's models where they have no coefficients: their explanation needs them."""
+    """Return `fit`, which keeps the models of the first repeats: whether the explanation repeats is seen from them."""
     every = np.arange(len(patients.X))
 
     def fit_and_keep(rows: Rows) -> FittedRisk:
         model = fit(rows)
-        if len(kept) < patients.asked.folds and coefficients_model(model.estimator) is None:
+        if len(kept) < MOST_MODELS:
             kept.append(FoldModel(model, np.setdiff1d(every, rows)))
         return model
 
@@ -154,38 +156,66 @@ def _penalty_words(linear: Any, estimator: Any) -> str:
 def _subject_words(estimator: Any) -> str:
     """Return what a linear score is of: where causes have models of their own, the event's is explained."""
     whole = "the risk model"
-    return f"the event's cause-specific hazard in {whole}" if isinstance(estimator, CauseSpecificCox) else whole
+    by_cause = isinstance(estimator, CauseSpecificCox | BoostedCompeting)
+    return f"the event's cause-specific hazard in {whole}" if by_cause else whole
 
 
 def _explain(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel]) -> None:
-    """Add what moves the model: SHAP values of a linear score, permutation importance of any other."""
-    analysis, linear = patients.analysis, coefficients_model(model.estimator)
+    """Add what moves the model on the scale that it adds up on, what moves the risk over time, and checks of both."""
+    horizon, estimator = patients.endpoint.horizon, model.estimator
+    explainer = Explainer(
+        patients.analysis,
+        "risk",
+        patients.X,
+        patients.covariates,
+        patients.treated,
+        patients.labels,
+        parts=[_part(one, len(patients.X)) for one in kept],
+    )
+    linear, subject = coefficients_model(estimator), _subject_words(estimator)
     if linear is not None:
-        encoder = linear.encoder_
-        explained: Any = explain_linear(
-            linear.coefficients_,
-            encoder.transform(patients.covariates),
-            encoder.covariate_of_column(),
-            patients.covariates,
-            labels=patients.labels,
-            subject=_subject_words(model.estimator),
-            unit="log subdistribution hazard" if isinstance(model.estimator, FineGrayRidge) else "log hazard",
-            background=patients.words,
-        )
+        unit = "log subdistribution hazard" if isinstance(estimator, FineGrayRidge) else "log hazard"
+        explainer.line(linear, subject, unit)
     else:
-        with analysis.watcher.step("Permutation importance", 1) as advance:
-            explained = permutation_importance(
-                kept,
-                model,
-                patients.X,
-                patients.time,
-                patients.event,
-                competing=patients.competing,
-                subject="the risk model",
-                labels=patients.labels,
-                permutations=2 if analysis.quick else 10,
-                seed=analysis.seed(_IMPORTANCE),
-                **patients.at,
-            )
-            advance()
+        explainer.score(
+            additive_or_risk(estimator, [horizon]), subject, model=estimator,
+            of_part=lambda part: additive_or_risk(part, [horizon]),
+        )  # fmt: skip
+    explainer.over_time(estimator, patients.times_so_far(), patients.endpoint.unit)
+    words = f"the risk by {horizon:g} {patients.endpoint.unit}"
+    explainer.dependence([risk_score(_fitted(one), [horizon]) for one in kept], risk_score(estimator, [horizon]), words)
+    explainer.on_paper(risk_score(estimator, [horizon]), words)
+    _add_importance(patients, model, kept[: patients.asked.folds], fewer=linear is not None)
+
+
+def _fitted(one: FoldModel) -> Any:
+    """Return the estimator of a fold, which this file made."""
+    assert isinstance(one.model, FittedRisk)
+    return one.model.estimator
+
+
+def _part(one: FoldModel, n: int) -> PartModel:
+    estimator = _fitted(one)
+    linear = coefficients_model(estimator)
+    return PartModel(estimator if linear is None else linear, 1 - len(one.unseen) / n)
+
+
+def _add_importance(patients: RiskPatients, model: FittedRisk, kept: list[FoldModel], *, fewer: bool) -> None:
+    """Add the permutation importance, of a line by fewer permutations: there it is a check, and the run should not wait for it."""
+    analysis = patients.analysis
+    with analysis.watcher.step("Permutation importance", 1) as advance:
+        explained = permutation_importance(
+            kept,
+            model,
+            patients.X,
+            patients.time,
+            patients.event,
+            competing=patients.competing,
+            subject="the risk model",
+            labels=patients.labels,
+            permutations=2 if analysis.quick else 3 if fewer else 10,
+            seed=analysis.seed(_IMPORTANCE),
+            **patients.at,
+        )
+        advance()
     analysis.add(explained, "risk")

@@ -75,6 +75,8 @@ class FormedStrata:
     effects: Any
     """`StratumEffects` of a time to event, else `OutcomeStratumEffects`."""
     held: HeldOutBenefit | HeldOutStrata
+    member: Rows
+    """The place of each patient's stratum."""
 
 
 class StrataLearning:
@@ -114,7 +116,7 @@ class StrataLearning:
         members = stratum_members(seen, len(strata.strata))
         self.analysis.add(strata_stability(members, member, strata), "response")
         self._add_rule_stability(strata, member)
-        return FormedStrata(strata, effects, seen)
+        return FormedStrata(strata, effects, seen, member)
 
     def _estimand(self) -> str:
         """Return what a stratum stands for, and what of its making the folds did not repeat."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, mode
 from trialml.data.columns import as_code
 from trialml.data.roles import Direction
 from trialml.data.visits import Summary
+from trialml.explain.explained_score import Perturbation
 from trialml.strata.strata import StrataKind
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "EffectsTable",
     "EndpointTable",
     "EstimandTable",
+    "ExplainTable",
     "FileTable",
     "HarmTable",
     "ModelsTable",
@@ -353,6 +355,16 @@ class StrataTable(FileTable):
                 f"[strata] bootstrap = {self.bootstrap}, but it must be 0 (none) or at least 20: give 200 or more"
             )
         return self
+
+
+class ExplainTable(FileTable):
+    """`[explain]`: against whom models are explained, how, and what stands in for them on paper."""
+
+    background: Literal["both arms", "control arm", "experimental arm"] = "both arms"
+    background_patients: Annotated[Whole, Field(ge=11, le=1000)] = 50
+    perturbation: Perturbation = "interventional"
+    patients: Annotated[Whole, Field(ge=55, le=10_000)] = 100
+    surrogate: Literal["tree", "points", "none"] = "tree"
 
 
 class ReportTable(FileTable):

@@ -1,11 +1,11 @@
-"""SHAP values of the linear scores (log hazard of the risk model, benefit score of the response model)."""
+"""SHAP values of scores in a result, and those of linear scores (a log hazard, a benefit score on a line)."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,12 @@ from trialml.data.disclosure import SMALLEST_CELL
 from trialml.errors import AnalysisError
 from trialml.result import COLOURS, Result, format_number, plain_text
 
-__all__ = ["Explanation", "explain_linear", "shap_values_linear", "value_ranges"]
+__all__ = ["Explanation", "explain_linear", "ranges_of", "shap_values_linear", "summarised", "value_ranges"]
 
 Floats = NDArray[np.float64]
+
+MISSING = "missing"
+"""The range of patients without a value, which a linear score imputes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ class Explanation(Result):
         "against the average of the patients that the model was fitted to (the exact Shapley values of a linear score); coded "
         "columns are summed back to their covariate. They describe the model, not causes."
     )
-    references = (
+    references: ClassVar[tuple[str, ...]] = (
         "Lundberg SM, Lee SI. A unified approach to interpreting model predictions. Advances in Neural Information Processing "
         "Systems 2017;30:4765-4774.",
     )
@@ -46,6 +49,10 @@ class Explanation(Result):
     """Columns covariate, bin, mean, n: the mean SHAP value in ranges of the covariate, none under 11 patients."""
     additivity_error: float
     n: int
+    perturbation: str = "interventional"
+    """What stands in for a covariate that is left out: the background's values, or the shares counted in trees."""
+    mc_error: float = 0.0
+    """The largest Monte Carlo standard error of one patient's value; 0 where nothing was sampled."""
 
     def heading(self) -> str:
         """Return the title with what is explained."""
@@ -55,7 +62,8 @@ class Explanation(Result):
         """Return importance and the means by bin."""
         ranked = self.importance.assign(bin="all", mean=np.nan, n=float(self.n))
         bins = self.bins.assign(mean_absolute=np.nan, share=np.nan)
-        return pd.concat([ranked, bins], ignore_index=True) if len(bins) else ranked
+        whole = pd.concat([ranked, bins], ignore_index=True) if len(bins) else ranked
+        return whole.assign(scale="mean SHAP value", unit=self.unit, kind="apparent")
 
     def text(self) -> str:
         """Return the three covariates that move the score most."""
@@ -63,15 +71,22 @@ class Explanation(Result):
         words = ", ".join(f"{row.covariate} ({format_number(row.mean_absolute, 2)})" for row in first.itertuples())
         return (
             f"The covariates that move {self.subject} most, on average over patients: {words} (mean absolute SHAP values, in "
-            f"{self.unit}, away from the average of {self.background}; each patient's values add up to the score, largest error "
-            f"{self.additivity_error:.0e})."
+            f"{self.unit}, away from the average of {self.background}; {self.perturbation}; each patient's values add up to the score, "
+            f"largest error {self.additivity_error:.0e}{self._sampled()})."
         )
 
+    def _sampled(self) -> str:
+        if not self.mc_error:
+            return ""
+        return f", largest Monte Carlo error of a value {format_number(self.mc_error, 2)}"
+
     def scalars(self) -> dict[str, float]:
-        """Return the additivity error and the largest importance."""
+        """Return the additivity error, the Monte Carlo error where there is one, and the largest importance."""
+        sampled = {"shap_mc_error": self.mc_error} if self.mc_error else {}
         return {
             "shap_additivity_error": self.additivity_error,
             "shap_largest_mean_absolute": float(self.importance["mean_absolute"].iloc[0]),
+            **sampled,
         }
 
     def table(self) -> pd.DataFrame:
@@ -97,13 +112,20 @@ class Explanation(Result):
         for place, name in enumerate(reversed(names)):
             bins = self.bins[self.bins["covariate"] == name]
             axes.plot([bins["mean"].min(), bins["mean"].max()], [place, place], color="#CCCCCC", linewidth=2, zorder=1)
-            shade = np.linspace(0, 1, max(len(bins), 2))[: len(bins)]
+            known = bins[bins["bin"] != MISSING]
+            shade = np.linspace(0, 1, max(len(known), 2))[: len(known)]
             axes.scatter(
-                bins["mean"], [place] * len(bins), c=scale(shade), s=52, zorder=2, edgecolor="white", linewidth=0.6
+                known["mean"], [place] * len(known), c=scale(shade), s=52, zorder=2, edgecolor="white", linewidth=0.6
+            )
+            imputed = bins.loc[bins["bin"] == MISSING, "mean"]
+            axes.scatter(
+                imputed, [place] * len(imputed), marker="D", s=40, zorder=3, facecolor="none", edgecolor="black"
             )
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(names)), [plain_text(name) for name in reversed(names)])
-        axes.set_xlabel(f"Mean SHAP value ({self.unit})\nblue: lowest values of the covariate; orange: highest")
+        axes.set_xlabel(
+            f"Mean SHAP value ({self.unit})\nblue: lowest values of the covariate; orange: highest; open diamond: missing"
+        )
 
 
 def _signed(value: float) -> str:
@@ -154,6 +176,7 @@ def explain_linear(
     subject: str,
     unit: str,
     background: str,
+    background_design: Floats | None = None,
 ) -> Explanation:
     """Explain a linear score over the patients it was fitted to.
 
@@ -171,28 +194,54 @@ def explain_linear(
         Words by covariate.
     subject, unit, background
         What is explained, its unit, and who the background is, in words.
+    background_design
+        Encoded patients that the average is taken over, shape (m, k); None for those explained.
 
     Returns
     -------
     Explanation
         Importance by covariate and means in up to five ranges of at least 11 patients each.
     """
-    values, base = shap_values_linear(coefficients, design, design)
+    others = design if background_design is None else background_design
+    values, base = shap_values_linear(coefficients, design, others)
     error = float(np.abs(values.sum(axis=1) + base - design @ coefficients).max())
     names = list(dict.fromkeys(covariate_of_column))
     columns = np.asarray(covariate_of_column)
-    summed = {name: values[:, columns == name].sum(axis=1) for name in names}
-    total = sum(float(np.abs(part).mean()) for part in summed.values())
-    ranked = [(labels.get(name, name), float(np.abs(part).mean())) for name, part in summed.items()]
-    importance = pd.DataFrame(ranked, columns=["covariate", "mean_absolute"])
-    importance["share"] = importance["mean_absolute"] / total if total > 0 else 0.0
-    importance = importance.sort_values("mean_absolute", ascending=False, kind="stable").reset_index(drop=True)
-    rows = [row for name, part in summed.items() for row in _bins(labels.get(name, name), baseline[name], part)]
-    bins = pd.DataFrame(rows, columns=["covariate", "bin", "mean", "n"])
+    summed = np.column_stack([values[:, columns == name].sum(axis=1) for name in names])
+    importance, bins = summarised(summed, names, baseline, labels)
     return Explanation(subject, unit, background, importance, bins, error, len(design))
 
 
-def _bins(label: str, column: pd.Series, values: Floats) -> list[tuple[str, str, float, int]]:
+def summarised(
+    values: Floats, names: Sequence[str], baseline: pd.DataFrame, labels: dict[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the importance of covariates and the mean SHAP values in ranges of them, as `Explanation` has them.
+
+    Parameters
+    ----------
+    values
+        SHAP values, shape (n, covariates).
+    names
+        The covariates.
+    baseline
+        The patients' covariates as measured.
+    labels
+        Words by covariate.
+    """
+    mean = np.abs(values).mean(axis=0)
+    importance = pd.DataFrame({"covariate": [labels.get(name, name) for name in names], "mean_absolute": mean})
+    importance["share"] = mean / mean.sum() if mean.sum() > 0 else 0.0
+    importance = importance.sort_values("mean_absolute", ascending=False, kind="stable").reset_index(drop=True)
+    rows = [
+        row
+        for place, name in enumerate(names)
+        for row in ranges_of(labels.get(name, name), baseline[name], values[:, place])
+    ]
+    return importance, pd.DataFrame(rows, columns=["covariate", "bin", "mean", "n"])
+
+
+def ranges_of(label: str, column: pd.Series, values: Floats) -> list[tuple[str, str, float, int]]:
+    """Return label, range, mean of `values` and patients of each range of a covariate."""
     return [(label, name, float(values[who].mean()), int(who.sum())) for name, who in value_ranges(column).items()]
 
 
@@ -222,5 +271,5 @@ def value_ranges(column: pd.Series) -> dict[str, NDArray[np.bool_]]:
             words.get(level, f"{level:g}" if isinstance(level, float) else str(level)): (column == level).to_numpy()
             for level in levels
         }
-    groups["missing"] = ~known
+    groups[MISSING] = ~known
     return {name: who for name, who in groups.items() if who.sum() >= SMALLEST_CELL}

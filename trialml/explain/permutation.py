@@ -34,7 +34,7 @@ class FoldModel(NamedTuple):
 class PermutationImportance(Result):
     """How much prediction loses when a covariate's values are dealt out anew, and the mean risk over its range."""
 
-    title = "What moves the model"
+    title = "What prediction loses without a covariate"
     figure_size = (7.2, 5.0)
     methods = (
         "Permutation importance: in patients whom the model had not seen, the values of one covariate are dealt out anew among them, and "
@@ -42,7 +42,7 @@ class PermutationImportance(Result):
         "prediction accuracy (IPA) loses. Limits are those of paired differences over the test folds with the corrected resampled "
         "variance. Of two covariates that tell the same, each can stand in for the other, and neither seems to matter. The partial "
         "dependence is the mean predicted risk when everybody is given one value of the covariate: the mean of a range, or a level. "
-        "Both describe the model, not causes; SHAP values are given for linear scores alone."
+        "Both describe the model, not causes."
     )
     references = (
         "Breiman L. Random forests. Mach Learn 2001;45:5-32.",
@@ -63,8 +63,8 @@ class PermutationImportance(Result):
     events: int
 
     def heading(self) -> str:
-        """Return the title with what is explained."""
-        return f"What moves {self.subject}"
+        """Return the title with what predicts."""
+        return f"What {self.subject} loses without a covariate"
 
     def frame(self) -> pd.DataFrame:
         """Return the losses, then the mean risks by range."""

@@ -78,12 +78,10 @@ class LearnedModel(Result):
         learned = self.settings[self.settings["learned"]]
         found = "; ".join(f"{row.setting} {row.value}" for row in learned.itertuples())
         events = f" with {counted(self.events, 'event')}" if self.counted == "events" else ""
-        # Importance is measured for the model of risk alone.
-        moved = "; what moves it is in the chapter Explanation" if self.subject == "risk" else ""
         return (
             f"{self.model}: {self.words}. Learned from {format_count(self.n)} patients{events}: "
             f"{format_number(self.events_per_parameter)} {self.counted} for each of {counted(self.columns, 'column')} that it may use"
-            f"{f' (found in the data: {found})' if found else ''}. It has no coefficients{moved}; how well it predicts is in "
+            f"{f' (found in the data: {found})' if found else ''}. It has no coefficients; what moves it is in the chapter Explanation, how well it predicts is in "
             "the chapter Validation."
         )
 

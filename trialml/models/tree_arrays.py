@@ -37,6 +37,8 @@ class TreeArrays:
         Where each tree begins.
     baseline
         What is added before the first tree.
+    weight : ndarray of float, shape (nodes,), or None
+        Patients that reach each node, by `weigh`; explanations without patients' rows need them.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class TreeArrays:
         value: Floats,
         root: Ints,
         baseline: float = 0.0,
+        weight: Floats | None = None,
     ) -> None:
         self.feature, self.threshold, self.missing_left = feature, threshold, missing_left
         self.left, self.right, self.value, self.root = left, right, value, root
         self.baseline = baseline
+        self.weight = weight
 
     @classmethod
     def of_boosting(cls, fitted: Any) -> Self:
@@ -137,19 +141,57 @@ class TreeArrays:
         _walks()[1](np.array(matrix, dtype=np.float64, order="C"), *splits, out)
         return out
 
+    def weigh(self, matrix: Floats, fewest: float = 1.0, both: int | None = None) -> None:
+        """Count the patients that reach each node; at a split on `both` or on a column that the matrix lacks they go both ways.
+
+        Parameters
+        ----------
+        matrix
+            Patients, shape (n, k).
+        fewest
+            A leaf that fewer reach counts as many, and a node as many as its leaves together, so that no smaller number can be worked
+            out.
+        both
+            The arm's column, which randomisation made independent of the others.
+        """
+        parted = (self.feature < matrix.shape[1]) & (self.feature != (-1 if both is None else both))
+        reached = np.zeros(len(self.feature))
+        waiting = [(int(start), np.arange(len(matrix))) for start in self.root]
+        order = []
+        while waiting:
+            node, rows = waiting.pop()
+            order.append(node)
+            split = self.feature[node]
+            if split < 0:
+                reached[node] = max(len(rows), fewest)
+                continue
+            left, right = rows, rows
+            if parted[node]:
+                known = matrix[rows, split]
+                goes_left = np.where(np.isnan(known), self.missing_left[node], known <= self.threshold[node])
+                left, right = rows[goes_left], rows[~goes_left]
+            waiting += [(int(self.left[node]), left), (int(self.right[node]), right)]
+        for node in reversed(order):
+            if self.feature[node] >= 0:
+                sides = reached[self.left[node]], reached[self.right[node]]
+                reached[node] = sum(sides) if parted[node] else max(sides)
+        self.weight = reached
+
     def _arrays(self) -> tuple[NDArray[Any], ...]:
         return tuple(getattr(self, name) for name in _FIELDS)
 
     def state(self) -> dict[str, Any]:
         """Return the trees as plain JSON types."""
-        return {**{name: getattr(self, name).tolist() for name in _FIELDS}, "baseline": self.baseline}
+        weight = {} if self.weight is None else {"weight": self.weight.tolist()}
+        return {**{name: getattr(self, name).tolist() for name in _FIELDS}, "baseline": self.baseline, **weight}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Return the trees that `state` described."""
         kinds: dict[str, Any] = {"threshold": np.float64, "value": np.float64, "missing_left": np.bool_}
         arrays: dict[str, Any] = {name: np.asarray(state[name], dtype=kinds.get(name, np.int64)) for name in _FIELDS}
-        return cls(**arrays, baseline=float(state["baseline"]))
+        weight = np.asarray(state["weight"], dtype=np.float64) if "weight" in state else None
+        return cls(**arrays, baseline=float(state["baseline"]), weight=weight)
 
 
 def _flat(root: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
