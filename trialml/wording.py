@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from trialml import endpoint_summary, summary
 from trialml import verdicts as time_verdicts
 from trialml.analysis import Analysis, Subject
 from trialml.endpoint_verdicts import outcome_verdicts
+from trialml.headline import headline, key_figure
 from trialml.report.document import Summary
 from trialml.risk_patients import ARM_WORDS
 from trialml.summary import QUICK
@@ -25,7 +28,8 @@ def run_verdicts(analysis: Analysis) -> Verdicts:
 
 def summarise(analysis: Analysis) -> Summary:
     """Return the first page."""
-    return summary.summarise(analysis) if _timed(analysis) else endpoint_summary.summarise_outcome(analysis)
+    said = summary.summarise(analysis) if _timed(analysis) else endpoint_summary.summarise_outcome(analysis)
+    return dataclasses.replace(said, decision=headline(analysis), figure=key_figure(analysis))
 
 
 def chapter_leads(analysis: Analysis) -> dict[str, str]:

@@ -33,7 +33,9 @@ def render(document: Document, layout: Layout | None = None) -> str:
         documents give equal text.
     """
     template = _environment().get_template("report.html.j2")
-    return template.render(document=document, summary=document.summary, layout=layout or lay_out(document), colours=COLOURS)
+    return template.render(
+        document=document, summary=document.summary, layout=layout or lay_out(document), colours=COLOURS
+    )
 
 
 def write(document: Document, path: Path, layout: Layout | None = None) -> str:

@@ -222,7 +222,15 @@ def _moment(created: str) -> str:
 def _summary_words(document: Document) -> tuple[Any, ...]:
     summary = document.summary
     findings = tuple((one.label, one.value, one.standing, one.detail) for one in summary.answer)
-    return (summary.decision, summary.verdict, summary.question, findings, summary.next_steps, summary.certainty, document.notes)
+    return (
+        summary.decision,
+        summary.verdict,
+        summary.question,
+        findings,
+        summary.next_steps,
+        summary.certainty,
+        document.notes,
+    )
 
 
 def _section_words(sections: tuple[Section, ...]) -> tuple[Any, ...]:
