@@ -10,6 +10,8 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from trialml.result import COLOURS, Result
@@ -63,6 +65,13 @@ _FALLBACKS = (
     "Microsoft YaHei",
     "PingFang SC",
     "Arial Unicode MS",
+)
+_FALLBACK_FILES = (
+    "notosanscjk-regular",
+    "notosanssc-regular",
+    "sourcehansanssc-regular",
+    "wqy-zenhei",
+    "droidsansfallback",
 )
 
 
@@ -129,11 +138,21 @@ def png_of(result: Result, *, dots_per_inch: int = 200) -> bytes:
     return _drawn(result, "png", dpi=dots_per_inch)
 
 
+@cache
 def fonts() -> list[Any]:
     """Return the faces that draw a report's words, DejaVu Sans first: matplotlib's entries, each with name and file."""
-    from matplotlib.font_manager import fontManager
+    from matplotlib.font_manager import findSystemFonts, fontManager
 
-    faces = {font.name: font for font in reversed(fontManager.ttflist) if font.weight in {400, "normal", "regular"}}
+    # matplotlib remembers the fonts of the day it was first run: one that was installed since is looked for by its file.
+    known = {font.fname for font in fontManager.ttflist}
+    for path in findSystemFonts():
+        if path not in known and Path(path).name.lower().startswith(_FALLBACK_FILES):
+            fontManager.addfont(path)
+    upright = [
+        font for font in fontManager.ttflist if font.style == "normal" and font.weight in {400, "normal", "regular"}
+    ]
+    # A condensed face goes by the same family name: the file with the shortest name is the plain one.
+    faces = {font.name: font for font in sorted(upright, key=lambda font: -len(Path(font.fname).name))}
     return [faces[name] for name in ("DejaVu Sans", *_FALLBACKS) if name in faces]
 
 

@@ -47,7 +47,8 @@ def render(document: Document, layout: Layout | None = None) -> bytes:
     Returns
     -------
     bytes
-        A4 pages. Where no installed font can draw a character, the last page and the log say so.
+        A4 pages. Where no installed font can draw a character, the last page and the log say so, and the file is tagged but
+        does not call itself PDF/UA.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def render(document: Document, layout: Layout | None = None) -> bytes:
             str(Path(__file__).parent / "templates" / "report.typ"),
             sys_inputs={"document": json.dumps(words)},
             font_paths=sorted({str(Path(font.fname).parent) for font in fonts()}),
-            pdf_standards=[STANDARD],
+            pdf_standards=[] if missing else [STANDARD],
             timestamp=_moment(document.created),
         )
     except typst.TypstError as error:
@@ -159,7 +160,7 @@ def _undrawn(words: Mapping[str, Any]) -> str:
     shown = ", ".join(f"U+{code:04X}" for code in sorted(needed)[:5])
     return (
         f"No installed font can draw {len(needed)} of the characters in this report ({shown}{', ...' if len(needed) > 5 else ''}): "
-        "they are empty boxes in the PDF. Install a font that has them, such as Noto Sans CJK, and write the PDF again."
+        "they are empty boxes in the PDF, which is therefore not of the standard PDF/UA. Install a font that has them, such as Noto Sans CJK, and write the PDF again."
     )
 
 
