@@ -192,7 +192,7 @@ def _estimators(analysis: Analysis) -> list[tuple[str, str, str, str]]:
         ),
         ("Supplementary analyses", "Other analyses that help to understand the effect", _FURTHER),
     )
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     for name, asks, kinds in asked:
         found = [result for result in analysis.results if isinstance(result, kinds)]
         said = " ".join(result.text() for result in found[:1]) if name == "Main estimator" else _see(found)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trialml.errors import OutputError
 from trialml.report.document import Document, Summary
@@ -27,7 +27,7 @@ __all__ = ["render", "write"]
 
 _log = logging.getLogger("trialml.report")
 
-STANDARD = "ua-1"
+STANDARD: Literal["ua-1"] = "ua-1"
 """PDF/UA-1: every part is tagged, every picture has words, the language is stated."""
 
 _TEXT = "Libertinus Serif"  # travels inside Typst's compiler

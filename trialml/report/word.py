@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -115,7 +116,7 @@ class _Page:
         styles = self.word.styles
         styles["Normal"].font.name, styles["Normal"].font.size = "Calibri", Pt(10.5)
         styles["Normal"].paragraph_format.space_after = Pt(6)
-        for name, size in (("Title", 22), ("Heading 1", 16), ("Heading 2", 12), ("Heading 3", 11)):
+        for name, size in (("Title", 22.0), ("Heading 1", 16.0), ("Heading 2", 12.0), ("Heading 3", 11.0)):
             font = styles[name].font
             font.size, font.color.rgb, font.bold, font.name = Pt(size), RGBColor(0x1A, 0x1A, 0x1A), True, "Calibri"
         for name, size, colour in (("Quiet", 10.5, "555555"), ("Note", 8.5, "555555"), ("Cell", 8.5, "1A1A1A")):
@@ -212,8 +213,10 @@ class _Page:
             self.heading(f"Table {table.number}. {exhibit.heading}", 2)
         else:
             self.heading(exhibit.heading, 2)
-        self.say(exhibit.text)
+        said = self.say(exhibit.text)
         if figure is not None:
+            if said is not None:
+                said.paragraph_format.keep_with_next = True
             self.picture(figure, result)
         if table is not None:
             if figure is not None:
@@ -265,10 +268,14 @@ class _Page:
 
         table = self.word.add_table(rows=len(rows) + 1, cols=len(heads), style="Table Grid")
         cells = iter(table._cells)  # noqa: SLF001  (asked once: a row's own cells are searched anew for every row)
-        style = self.word.styles["Cell"]
+        style, widths = self.word.styles["Cell"], _widths([heads, *rows])
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = width
         for place, words in enumerate([heads, *rows]):
             for column, text in enumerate(words):
-                paragraph = next(cells).paragraphs[0]
+                cell = next(cells)
+                cell.width = widths[column]
+                paragraph = cell.paragraphs[0]
                 paragraph.style = style
                 run = paragraph.add_run(_safe(text))
                 run.bold = True if place == 0 or place - 1 in groups else None
@@ -318,6 +325,16 @@ class _Page:
             self.table(table)
         if not layout.defaults:
             self.say("The study file stated every setting: no default was used.")
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[Any]:
+    """Return column widths that share the page by the length of what the columns hold, none below its longest word."""
+    from docx.shared import Mm
+
+    letters = [sum(len(row[column]) for row in rows) / len(rows) for column in range(len(rows[0]))]
+    longest = [max(len(word) for row in rows for word in row[column].split() or [""]) for column in range(len(rows[0]))]
+    asked = [max(math.sqrt(mean + 1) * 4, float(min(word, 20))) for mean, word in zip(letters, longest, strict=True)]
+    return [Mm(_WIDTH_MM * share / sum(asked)) for share in asked]
 
 
 def _safe(words: str) -> str:
