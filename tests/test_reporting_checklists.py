@@ -63,9 +63,15 @@ def test_places_named_in_the_answers_are_headings_of_the_report(tripod, analysis
 
 def test_the_estimand_has_five_attributes_and_the_strategy_is_read_from_the_words(analysis):
     rows = estimand_checklist(analysis).rows.set_index("item")
-    assert list(rows.index[:5]) == ["Treatment", "Population", "Variable", "Intercurrent events", "Population-level summary"]
+    assert list(rows.index[:5]) == [
+        "Treatment",
+        "Population",
+        "Variable",
+        "Intercurrent events",
+        "Population-level summary",
+    ]
     assert rows.loc["Strategies", "answer"].startswith("Named: treatment policy.")
-    assert rows.loc["Main estimator", "answer"].== analysis.only(Contrast).text()
+    assert rows.loc["Main estimator", "answer"] == analysis.only(Contrast).text()
 
 
 def test_an_attribute_that_is_still_to_be_filled_in_is_the_authors(analysis):
