@@ -19,6 +19,7 @@ from trialml.analysis import Analysis, Subject
 from trialml.errors import OutputError, StoreError, TrackingError
 from trialml.report.document import Document, assemble
 from trialml.report.html import write as write_html
+from trialml.reporting_checklists import reporting_checklists
 from trialml.result import Result
 from trialml.run_params import counted_events, run_params
 from trialml.stratifier import Stratifier
@@ -158,6 +159,7 @@ def _document(analysis: Analysis, created: str, command: Sequence[str]) -> Docum
         notes=([QUICK] if analysis.quick else []) + list(study.report.notes),
         defaults=study.defaults(),
         limitations=limitations(analysis),
+        checklists=reporting_checklists(analysis),
         reproduce={
             "data": study.data.source,
             "data_sha256": analysis.trial.sha256,

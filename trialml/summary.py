@@ -53,11 +53,13 @@ def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
             f"Hazard ratio, {experimental} against {control}",
             interval_words(ratio),
             f"{tests}p {equals(facts.p)} two-sided",
+            "not shown" if facts.direction == "not shown" else "shown",
         ),
         Finding(
             f"Event-free time gained over {facts.effect.tau:g} {facts.effect.unit}",
             interval_words(mean),
             f"{experimental} less {control}: difference in restricted mean, not covariate-adjusted",
+            "estimated",
         ),
         Finding(
             "Does the hazard ratio differ between patients?",
@@ -68,6 +70,7 @@ def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
             "Risk model: patients ordered rightly",
             f"{100 * c.value:.0f} % of pairs (95% CI {100 * c.low:.0f} to {100 * c.high:.0f})",
             _concordance_words(facts),
+            "internal validation only",
         ),
     ]
     if len(lead) > 1:
@@ -79,6 +82,7 @@ def _findings(analysis: Analysis, facts: Facts) -> list[Finding]:
                 f"{format_number(high['rmst_difference'])} and {format_number(low['rmst_difference'])} {facts.strata.unit}",
                 f"event-free time over {facts.strata.tau:g} {facts.strata.unit} on patients the rule had not seen; difference "
                 f"{interval_words(facts.strata.difference)}",
+                "cross-fitted",
             )
         )
     found.append(_plan_finding(facts))
@@ -103,6 +107,7 @@ def _plan_finding(facts: Facts) -> Finding:
         f"{format_count(row['events'])} events for {100 * facts.plan_power:.0f} % power if the hazard ratio is "
         f"{row['planning_hazard_ratio']:.2f}, one-sided alpha {facts.plan.alpha:g}, one hazard ratio throughout; assurance (power averaged over this trial's uncertainty) "
         f"{100 * row['assurance']:.0f} %",
+        "computed from assumptions",
     )
 
 

@@ -9,6 +9,7 @@ from trialml import verdicts as time_verdicts
 from trialml.analysis import Analysis, Subject
 from trialml.design.recommendation import Recommendation
 from trialml.endpoint_verdicts import outcome_verdicts
+from trialml.headline import headline, key_figure
 from trialml.report.document import Summary
 from trialml.risk_patients import ARM_WORDS
 from trialml.summary import QUICK
@@ -34,9 +35,10 @@ def run_verdicts(analysis: Analysis) -> Verdicts:
 
 def summarise(analysis: Analysis) -> Summary:
     """Return the first page; what the bridge recommends stands before the last thing to do."""
-    made = summary.summarise(analysis) if _timed(analysis) else endpoint_summary.summarise_outcome(analysis)
+    said = summary.summarise(analysis) if _timed(analysis) else endpoint_summary.summarise_outcome(analysis)
     advice = [found.text() for found in analysis.about(Recommendation)]
-    return replace(made, next_steps=[*made.next_steps[:-1], *advice, *made.next_steps[-1:]])
+    steps = [*said.next_steps[:-1], *advice, *said.next_steps[-1:]]
+    return replace(said, next_steps=steps, decision=headline(analysis), figure=key_figure(analysis))
 
 
 def chapter_leads(analysis: Analysis) -> dict[str, str]:

@@ -16,6 +16,7 @@ HOSTILE = "<script>alert(1)</script>"
 MATHS = "$x_1$"
 LONG = "a category whose name has forty letters!"
 CHINESE = "\u65e2\u5f80\u6cbb\u7597"
+HEBREW = "\u05d8\u05d9\u05e4\u05d5\u05dc"
 ARABIC = "\u0639\u0644\u0627\u062c \u0633\u0627\u0628\u0642"
 
 KAPLAN = "Kaplan EL, Meier P. J Am Stat Assoc 1958;53:457-481."
@@ -33,6 +34,9 @@ class Listing(Result):
     methods = "Arms are compared by standardised mean differences."
 
     def frame(self):
+        return self.rows
+
+    def table(self):
         return self.rows
 
     def text(self):
@@ -189,6 +193,53 @@ def make_document(results: list[Result] | None = None, **changes) -> Document:
         "limitations": ["One trial, one population."],
     }
     return assemble(make_results() if results is None else results, **{**words, **changes})
+
+
+def make_crowded_document() -> Document:
+    """60 covariates, categories of 40 letters without a blank, one stratum, and words of every kind at once."""
+    kinds = (
+        HOSTILE,
+        LONG,
+        LONG.replace(" ", "_"),
+        CHINESE,
+        ARABIC,
+        HEBREW,
+        MATHS,
+        "#set page(width: 1cm)",
+        "*a* _b_ @c \\[",
+    )
+    names = [f"{kinds[place % len(kinds)]} {place}" for place in range(60)]
+    columns = {
+        "": names,
+        "Only stratum": ["12 (2%)"] * 60,
+        **{f"{ARABIC} {n}": ["0.49 (0.38 to 0.63)"] * 60 for n in "abc"},
+    }
+    answer = [Finding(ARABIC, CHINESE, HOSTILE, "exploratory"), Finding(LONG, "0.492 (0.385 to 0.628)", MATHS, "shown")]
+    said = Summary(
+        question=f"{ARABIC}?", answer=answer, next_steps=[HEBREW], certainty=[CHINESE], verdict=HOSTILE, decision=CHINESE,
+        figure="Time to the first event",
+    )  # fmt: skip
+    checklist = Listing(pd.DataFrame({"Item": ["1", "2"], "What": [CHINESE, ARABIC], "Where": [HOSTILE, LONG]}))
+    return make_document(
+        [*make_results(), Listing(pd.DataFrame(columns))],
+        title=f"{CHINESE} {HOSTILE} {ARABIC}",
+        summary=said,
+        notes=[ARABIC],
+        checklists=[checklist],
+    )
+
+
+@pytest.fixture(scope="session")
+def crowded() -> Document:
+    return make_crowded_document()
+
+
+@pytest.fixture(scope="session")
+def crowded_layout(crowded):
+    """Drawn once for every format."""
+    from trialml.report.layout import lay_out
+
+    return lay_out(crowded)
 
 
 @pytest.fixture(scope="session")

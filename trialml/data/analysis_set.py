@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
+from trialml.data.flow_figure import draw_flow
 from trialml.data.rare_levels import join_rare_levels
 from trialml.data.sufficiency import refuse_too_little
 from trialml.data.trial import Trial
@@ -38,6 +40,7 @@ class AnalysisSet(Result):
     """
 
     title = "Patients analysed"
+    figure_size = (7.2, 5.0)
     methods = (
         "Patients were analysed in the arm that the data record, taken as the arm that they were randomised to. Patients outside the population of the estimand, or without "
         "a recorded arm or outcome, were excluded and counted; no other patient was left out."
@@ -107,6 +110,10 @@ class AnalysisSet(Result):
             "patients_excluded": float(self.read - self.analysed),
             "patients_analysed": float(self.analysed),
         }
+
+    def draw(self, figure: Any) -> None:
+        """Draw the flow of patients, from the first count that is known."""
+        draw_flow(self, figure)
 
     def table(self) -> pd.DataFrame:
         """Return one row a step, then one row an arm; where CONSORT counts are known, one column an arm."""

@@ -42,11 +42,14 @@ class Finding:
         The number as it is to be read, with its interval: ``"0.492 (0.385 to 0.628)"``.
     detail
         What it rests on: ``"1,054 patients, 284 events; primary analysis"``.
+    standing
+        How firm it is, in one to three words: ``"shown"``, ``"exploratory"``.
     """
 
     label: str
     value: str
     detail: str = ""
+    standing: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,11 @@ class Summary:
     next_steps, certainty
         What to do next, and how sure all this is; one sentence each.
     verdict
-        The decision in one sentence, at the very top.
+        What was shown and what follows, in two sentences.
+    decision
+        The decision in ten words, at the very top; the verdict says why.
+    figure
+        The heading of the result whose picture stands on the first page, empty for none.
     """
 
     question: str
@@ -70,6 +77,8 @@ class Summary:
     next_steps: Sequence[str] = ()
     certainty: Sequence[str] = ()
     verdict: str = ""
+    decision: str = ""
+    figure: str = ""
 
     def __post_init__(self) -> None:
         for name in ("answer", "next_steps", "certainty"):
@@ -128,6 +137,8 @@ class Document:
         words, numbers, sequences of them, or mappings.
     limitations
         One sentence each.
+    checklists
+        Results that answer a reporting guideline item by item; they stand behind the methods.
     """
 
     title: str
@@ -141,9 +152,10 @@ class Document:
     defaults: Sequence[tuple[str, Any]] = ()
     reproduce: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     limitations: Sequence[str] = ()
+    checklists: Sequence[Result] = ()
 
     def __post_init__(self) -> None:
-        for name in ("chapters", "notes", "limitations"):
+        for name in ("chapters", "notes", "limitations", "checklists"):
             object.__setattr__(self, name, _sequence("Document", name, getattr(self, name)))
         pairs = self.defaults.items() if isinstance(self.defaults, Mapping) else self.defaults
         object.__setattr__(self, "defaults", tuple((str(key), _plain(value)) for key, value in pairs))
@@ -170,6 +182,7 @@ class Document:
             "notes": list(self.notes),
             "defaults": [list(pair) for pair in self.defaults],
             "limitations": list(self.limitations),
+            "checklists": [result.to_dict() for result in self.checklists],
         }
 
     @classmethod
@@ -187,7 +200,9 @@ class Document:
                 f"{_FORMAT}: render it with the version that wrote it"
             )
         try:
-            fields = {field.name: stored[field.name] for field in dataclasses.fields(cls)}
+            fields = {field.name: stored[field.name] for field in dataclasses.fields(cls) if field.name != "checklists"}
+            # Reports stored before there were checklists are read without.
+            fields["checklists"] = [Result.from_dict(result) for result in stored.get("checklists", ())]
             summary = dict(fields["summary"])
             summary["answer"] = [Finding(**finding) for finding in summary["answer"]]
             fields["summary"] = Summary(**summary)
@@ -214,6 +229,7 @@ def assemble(
     defaults: Sequence[tuple[str, Any]] = (),
     reproduce: Mapping[str, Any] | None = None,
     limitations: Sequence[str] = (),
+    checklists: Sequence[Result] = (),
 ) -> Document:
     """Put any results into chapters and return the document.
 
@@ -224,7 +240,7 @@ def assemble(
     leads
         The opening sentences of a chapter by its key. A chapter with a lead and no result is shown, so that the
         lead can say why; a chapter with neither is left out.
-    title, study, summary, subtitle, created, estimand, notes, defaults, reproduce, limitations
+    title, study, summary, subtitle, created, estimand, notes, defaults, reproduce, limitations, checklists
         As in `Document`.
 
     Returns
@@ -259,6 +275,7 @@ def assemble(
         defaults=defaults,
         reproduce=reproduce or {},
         limitations=limitations,
+        checklists=checklists,
     )
 
 

@@ -1,19 +1,22 @@
-"""A result's picture as SVG in a data URI: one style, no pyplot, the same bytes every time."""
+"""A result's picture as SVG or PNG: one style, no pyplot, the same bytes every time."""
 
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from trialml.result import COLOURS, Result
 
-__all__ = ["STYLE", "Drawing", "draw_result", "svg_of"]
+__all__ = ["STYLE", "Drawing", "draw_result", "fonts", "png_of", "svg_of"]
 
 _log = logging.getLogger("trialml.report")
 _font_log = logging.getLogger("matplotlib.font_manager")
@@ -63,19 +66,31 @@ _FALLBACKS = (
     "PingFang SC",
     "Arial Unicode MS",
 )
+_FALLBACK_FILES = (
+    "notosanscjk-regular",
+    "notosanssc-regular",
+    "sourcehansanssc-regular",
+    "wqy-zenhei",
+    "droidsansfallback",
+)
 
 
 class Drawing(NamedTuple):
-    """A picture ready for an ``img``; `failure` says why there is none."""
+    """A picture in vectors, with its size in CSS pixels; `failure` says why there is none."""
 
-    uri: str
+    svg: bytes
     width: int
     height: int
     failure: str = ""
 
+    @property
+    def uri(self) -> str:
+        """The picture for an ``img``."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode("ascii")
+
 
 def draw_result(result: Result) -> Drawing:
-    """Return the result's picture as a data URI, with its size in CSS pixels.
+    """Return the result's picture, with its size in CSS pixels.
 
     A picture that cannot be drawn does not cost the reader the report: the failure is logged and shown in its place.
     """
@@ -84,9 +99,9 @@ def draw_result(result: Result) -> Drawing:
     except Exception as error:  # noqa: BLE001  (whatever a plotting function raises, the numbers still stand)
         failure = f"{type(error).__name__}: {error}"
         _log.warning("the figure of %r could not be drawn (%s)", result.heading(), failure)
-        return Drawing("", 0, 0, failure)
+        return Drawing(b"", 0, 0, failure)
     width, height = (_pixels(svg, side) for side in (b"width", b"height"))
-    return Drawing("data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii"), width, height)
+    return Drawing(svg, width, height)
 
 
 def svg_of(result: Result) -> bytes:
@@ -102,24 +117,71 @@ def svg_of(result: Result) -> bytes:
     bytes
         SVG with text as paths; equal results give equal bytes.
     """
+    return _drawn(result, "svg")
+
+
+def png_of(result: Result, *, dots_per_inch: int = 200) -> bytes:
+    """Return the result's picture as PNG, for formats that take no vectors.
+
+    Parameters
+    ----------
+    result
+        A result that overrides ``draw``.
+    dots_per_inch
+        Resolution: 200 is what an office printer shows.
+
+    Returns
+    -------
+    bytes
+        The picture of `svg_of` in pixels.
+    """
+    return _drawn(result, "png", dpi=dots_per_inch)
+
+
+@cache
+def fonts() -> list[Any]:
+    """Return the faces that draw a report's words, DejaVu Sans first: matplotlib's entries, each with name and file."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    # matplotlib remembers the fonts of the day it was first run: one that was installed since is looked for by its file.
+    known = {font.fname for font in fontManager.ttflist}
+    for path in findSystemFonts():
+        if path not in known and Path(path).name.lower().startswith(_FALLBACK_FILES):
+            fontManager.addfont(path)
+    upright = [
+        font for font in fontManager.ttflist if font.style == "normal" and font.weight in {400, "normal", "regular"}
+    ]
+    # A condensed face goes by the same family name: the file with the shortest name is the plain one.
+    faces = {font.name: font for font in sorted(upright, key=lambda font: -len(Path(font.fname).name))}
+    return [faces[name] for name in ("DejaVu Sans", *_FALLBACKS) if name in faces]
+
+
+def _drawn(result: Result, form: str, **options: Any) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import fontManager
 
-    installed = {font.name for font in fontManager.ttflist}
-    with mpl.rc_context(), warnings.catch_warnings(), _quiet_about_fonts():
+    with mpl.rc_context(), warnings.catch_warnings(), _quiet_about_fonts(), _no_collection():
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        mpl.rcParams["font.family"] = ["DejaVu Sans", *(name for name in _FALLBACKS if name in installed)]
+        mpl.rcParams["font.family"] = [font.name for font in fonts()]
         figure = Figure(figsize=type(result).figure_size, layout="constrained")
         result.draw(figure)
-        svg = _saved(figure)
+        picture = _saved(figure, form, options)
         # `plain_text` writes \$ for whoever draws with mathematics on; here it would be printed with its backslash.
-        if rb"\$" in svg:
-            _unescape_dollars(figure)
-            svg = _saved(figure)
-        return svg
+        return _saved(figure, form, options) if _unescape_dollars(figure) else picture
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking the whole analysis again and again while a picture makes its many small objects."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 @contextmanager
@@ -138,17 +200,19 @@ def _pixels(svg: bytes, side: bytes) -> int:
     return round(float(found[1]) * 96 / 72) if found else 0
 
 
-def _saved(figure: Any) -> bytes:
+def _saved(figure: Any, form: str, options: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04, metadata=nothing)
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None} if form == "svg" else {"Software": None}
+    figure.savefig(buffer, format=form, bbox_inches="tight", pad_inches=0.04, metadata=nothing, **options)
     return buffer.getvalue()
 
 
-def _unescape_dollars(figure: Any) -> None:
+def _unescape_dollars(figure: Any) -> bool:
+    """Let escaped dollars be drawn as dollars, and return whether there were any; tick labels exist once a picture was drawn."""
     from matplotlib.text import Text
 
-    for text in figure.findobj(Text):
-        words = text.get_text()
-        if r"\$" in words and "$" not in words.replace(r"\$", ""):
-            text.set_parse_math(True)  # with no bare dollar there is no mathematics, only the escape is undone
+    escaped = [text for text in figure.findobj(Text) if r"\$" in text.get_text()]
+    plain = [text for text in escaped if "$" not in text.get_text().replace(r"\$", "")]
+    for text in plain:
+        text.set_parse_math(True)  # with no bare dollar there is no mathematics, only the escape is undone
+    return bool(plain)

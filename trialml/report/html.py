@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import uuid
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from trialml.errors import OutputError
 from trialml.report.document import Document
-from trialml.report.layout import lay_out
+from trialml.report.layout import Layout, lay_out
+from trialml.report.whole_file import write_whole
 from trialml.result import COLOURS
 
 __all__ = ["render", "write"]
 
 
-def render(document: Document) -> str:
+def render(document: Document, layout: Layout | None = None) -> str:
     """Return the report as one HTML file.
 
     Parameters
     ----------
     document
         The report. Its words are shown as words: markup in them is inert.
+    layout
+        What `lay_out` made of it, where another format has made it already.
 
     Returns
     -------
@@ -33,16 +33,18 @@ def render(document: Document) -> str:
         documents give equal text.
     """
     template = _environment().get_template("report.html.j2")
-    return template.render(document=document, summary=document.summary, layout=lay_out(document), colours=COLOURS)
+    return template.render(
+        document=document, summary=document.summary, layout=layout or lay_out(document), colours=COLOURS
+    )
 
 
-def write(document: Document, path: Path) -> str:
+def write(document: Document, path: Path, layout: Layout | None = None) -> str:
     """Write the report so that a reader sees the old file or the new one, never a half.
 
     Parameters
     ----------
-    document
-        The report.
+    document, layout
+        As for `render`.
     path
         Where to; missing folders are made, and a report that is there is replaced.
 
@@ -56,22 +58,7 @@ def write(document: Document, path: Path) -> str:
     OutputError
         If the file cannot be written.
     """
-    content = render(document).encode("utf-8")
-    path = Path(path)
-    beside = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the report cannot be written to {path} ({error.strerror or error}): name a file in a folder that "
-            "exists and may be written to"
-        ) from error
-    return hashlib.sha256(content).hexdigest()
+    return write_whole(path, render(document, layout).encode("utf-8"))
 
 
 def _environment() -> Environment:

@@ -72,9 +72,10 @@ class Fact(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Everything that a format shows."""
+    """Everything that a format shows; `key_figure` is the one on the first page."""
 
     created: str
+    key_figure: NumberedFigure | None
     estimand: tuple[tuple[str, str], ...]
     asks_of_data: bool
     sections: tuple[Section, ...]
@@ -86,6 +87,7 @@ class Layout(NamedTuple):
     facts: tuple[Fact, ...]
     fact_tables: tuple[NumberedTable, ...]
     defaults: NumberedTable | None
+    checklists: tuple[Exhibit, ...]
 
 
 class _Numbers:
@@ -120,13 +122,18 @@ def lay_out(document: Document) -> Layout:
     numbers = _Numbers()
     sections = tuple(_section(chapter, place, numbers) for place, chapter in enumerate(document.chapters, 1))
     methods = methods_of(document)
+    checklists = tuple(
+        _exhibit(result, f"checklist-{place}", numbers) for place, result in enumerate(document.checklists, 1)
+    )
     facts, fact_tables = _facts(document.reproduce, numbers)
     summary = (document.title, document.subtitle, *strings(_summary_words(document)))
     estimand = tuple((_ESTIMAND.get(key, _words(key)), words) for key, words in document.estimand.items())
     said = (*summary, *strings(estimand), *strings(_section_words(sections)), *strings(methods.paragraphs))
+    said += tuple(strings(tuple(exhibit._replace(figure=None) for exhibit in checklists)))
     kinds = {kind for result in document.results for kind in kinds_of(result)}
     return Layout(
         created=_moment(document.created),
+        key_figure=_key_figure(document.summary.figure, sections),
         estimand=estimand,
         asks_of_data=bool(estimand) or {chapter.key for chapter in document.chapters} != {"design"},
         sections=sections,
@@ -138,7 +145,14 @@ def lay_out(document: Document) -> Layout:
         facts=facts,
         fact_tables=fact_tables,
         defaults=_defaults(document, numbers),
+        checklists=checklists,
     )
+
+
+def _key_figure(heading: str, sections: tuple[Section, ...]) -> NumberedFigure | None:
+    exhibits = (exhibit for section in sections for exhibit in section.exhibits if exhibit.heading == heading)
+    found = next((exhibit.figure for exhibit in exhibits if exhibit.figure), None)
+    return None if found is None or found.drawing.failure else found
 
 
 def _section(chapter: Chapter, place: int, numbers: _Numbers) -> Section:
@@ -207,8 +221,16 @@ def _moment(created: str) -> str:
 
 def _summary_words(document: Document) -> tuple[Any, ...]:
     summary = document.summary
-    findings = tuple((finding.label, finding.value, finding.detail) for finding in summary.answer)
-    return (summary.verdict, summary.question, findings, summary.next_steps, summary.certainty, document.notes)
+    findings = tuple((one.label, one.value, one.standing, one.detail) for one in summary.answer)
+    return (
+        summary.decision,
+        summary.verdict,
+        summary.question,
+        findings,
+        summary.next_steps,
+        summary.certainty,
+        document.notes,
+    )
 
 
 def _section_words(sections: tuple[Section, ...]) -> tuple[Any, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,13 @@ from numpy.typing import NDArray
 from trialml.data.baseline import quartiles, signed, standardised_mean_difference
 from trialml.data.disclosure import SMALLEST_CELL, suppressed
 from trialml.data.trial import Covariate
-from trialml.result import Result
+from trialml.result import COLOURS, Result, plain_text
 from trialml.strata.strata import Strata
 
 __all__ = ["StrataProfile", "strata_profile"]
+
+_DRAWN = 20
+"""Characteristics that fit one picture; the table has all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +28,7 @@ class StrataProfile(Result):
     """Medians and percentages by stratum, the most different characteristic first; small cells suppressed."""
 
     title = "Who is in the strata"
+    figure_size = (7.2, 4.4)
 
     rows: pd.DataFrame
     """Columns characteristic, smd (highest against lowest stratum) and one column of words a stratum."""
@@ -42,6 +48,27 @@ class StrataProfile(Result):
     def scalars(self) -> dict[str, float]:
         """Return nothing: the profile is to be read."""
         return {}
+
+    @property
+    def has_figure(self) -> bool:
+        """Whether two strata can be told apart by a characteristic that is not suppressed."""
+        return bool(self.rows["smd"].notna().any())
+
+    def draw(self, figure: Any) -> None:
+        """Draw what tells the outer strata apart: a point a characteristic, the largest difference on top."""
+        known = self.rows.dropna(subset=["smd"]).head(_DRAWN)[::-1]
+        axes = figure.subplots()
+        place = np.arange(len(known))
+        axes.hlines(place, 0, known["smd"], color=COLOURS["reference"], linewidth=1)
+        axes.plot(known["smd"], place, "o", color=COLOURS["experimental"], markersize=6)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(
+            place, [plain_text(shorten(str(name), 44, placeholder="...")) for name in known["characteristic"]]
+        )
+        axes.set_ylim(-0.6, len(known) - 0.4)
+        axes.margins(x=0.1)
+        axes.set_xlabel("Standardised mean difference\n(right of 0: higher in the highest stratum)")
+        axes.spines[["top", "right"]].set_visible(False)
 
     def table(self) -> pd.DataFrame:
         """Return the rows for reading."""

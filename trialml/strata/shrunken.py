@@ -148,13 +148,23 @@ class ShrunkenEffects(Result):
                 )
                 axes.plot(row["shrunk"], place + 0.12, "s", color=COLOURS["experimental"], markersize=7)
             axes.axvline(1 if ratio else 0, color="black", linewidth=0.8)
-            axes.set_xscale("log" if ratio else "linear")
+            if ratio:
+                _ratio_axis(axes)
             unit = own["unit"].iloc[0]
             axes.set_xlabel(
                 plain_text(f"{scale}{f' ({unit})' if unit else ''}") + "\n(blue: shrunk, grey: cross-fitted)"
             )
             axes.set_yticks(range(len(own)), [plain_text(name) for name in own["stratum"]])
             axes.spines[["top", "right"]].set_visible(False)
+
+
+def _ratio_axis(axes: Any) -> None:
+    """Put a ratio on a logarithmic axis with ticks that readers know, as many as the limits hold."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20) if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
 
 
 def _value(value: float, unit: str) -> str:
