@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from response_trials import SCENARIOS, TAU, VARIANTS, Variant, outcome_model, trial, true_benefit
 from scipy.stats import spearmanr
-from shards import read_shard, run_shards
+from shards import analysed, read_shard, refused_words, run_shards
 
 from trialml.effects.scores import crossfit_scores
 from trialml.models.cox_interaction import CoxInteraction
@@ -116,7 +116,7 @@ def table(folder: Path = FOLDER) -> pd.DataFrame:
     """Return one row a cell and model from the shards: value and Monte Carlo error of each column."""
     rows = []
     for cell in cells():
-        shard = read_shard(folder, cell)
+        shard = analysed(read_shard(folder, cell))
         if len(shard) < 2:
             continue
         constant, p = (np.array([row[name] for row in shard]) for name in ("constant", "gate p"))
@@ -155,6 +155,7 @@ def main() -> None:
     print("relative PEHE below 1 is better than the average effect for everybody, as this trial estimates it;")
     print("in brackets Monte Carlo standard errors; gate: everybody the average where the global p is above\n")
     print(table(asked.folder).to_string(index=False))
+    print("\n" + refused_words(asked.folder))
 
 
 if __name__ == "__main__":

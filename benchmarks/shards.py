@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from trialml.errors import AnalysisError
+
 Row = dict[str, Any]
 
 
@@ -40,7 +42,8 @@ def run_shards(
     cells
         Arguments of `replicate` by the cell's name, which is a file's name.
     replicate
-        Given these and a seed, returns what is kept of one replication, as plain JSON types.
+        Given these and a seed, returns what is kept of one replication, as plain JSON types. A trial that the program
+        refuses to analyse is kept as such (`refused`), with the reason.
     folder
         Of the shards.
     replications
@@ -74,4 +77,21 @@ def _tasks(
 
 
 def _one(replicate: Callable[..., Row], cell: str, seed: int, arguments: tuple[Any, ...]) -> tuple[str, int, Row]:
-    return cell, seed, replicate(*arguments, seed)
+    try:
+        return cell, seed, replicate(*arguments, seed)
+    except AnalysisError as error:
+        return cell, seed, {"refused": str(error)}
+
+
+def analysed(rows: list[Row]) -> list[Row]:
+    """Return the replications that were not refused."""
+    return [row for row in rows if "refused" not in row]
+
+
+def refused_words(folder: Path) -> str:
+    """Return how many replications of which cells were refused, in words; empty where none was."""
+    count = {
+        path.stem: sum("refused" in row for row in read_shard(folder, path.stem)) for path in folder.glob("*.jsonl")
+    }
+    some = [f"{number} of {cell}" for cell, number in sorted(count.items()) if number]
+    return f"refused by the program and left out: {', '.join(some)}" if some else ""

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from response_models import cells
 from response_trials import SCENARIOS, TAU, Variant, outcome_model, trial, true_benefit
-from shards import read_shard, run_shards
+from shards import analysed, read_shard, refused_words, run_shards
 
 from trialml.effects.heterogeneity import heterogeneity_test
 from trialml.effects.scores import crossfit_scores, fit_nuisance
@@ -94,7 +94,7 @@ def table(folder: Path) -> pd.DataFrame:
     """Return one row a cell and estimand: bias, spread, mean standard error and coverage, Monte Carlo errors in brackets."""
     rows = []
     for cell in cells():
-        shard = pd.DataFrame(read_shard(folder, cell))
+        shard = pd.DataFrame(analysed(read_shard(folder, cell)))
         if len(shard) < 10:
             continue
         variant, n, scenario = cell.rsplit("-", 2)
@@ -146,6 +146,7 @@ def main() -> None:
     )
     print("nominal coverage .95; Monte Carlo errors in brackets; 'gate passed' is reported without a target\n")
     print(table(asked.folder).to_string(index=False))
+    print("\n" + refused_words(asked.folder))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from trialml.data.impute import BaselineImputer
+from trialml.data.impute import BaselineImputer, typical_number, typical_numbers
 
 
 @pytest.fixture
@@ -27,6 +27,17 @@ def test_the_median_and_the_commonest_value_fill_in_and_what_was_missing_is_mark
     assert filled["site"].tolist() == ["b", "a", "b", "b"]
     assert filled["age__missing"].tolist() == [0, 0, 1, 0]
     assert "whole__missing" not in filled
+
+
+def test_all_columns_at_once_are_filled_as_each_alone():
+    """Column by column, numpy's median of what is known: complete and incomplete ones, of 0 and 1, with ties, of one to eight values."""
+    generator = np.random.default_rng(1)
+    for share in (0.0, 0.4):
+        for n in range(1, 9):
+            values = generator.normal(size=(n, 5))
+            values[:, 1], values[:, 3] = values[:, 1] > 0, values[:, 3].round()
+            values[generator.random((n, 5)) < share] = np.nan
+            assert typical_numbers(values) == [typical_number(one[~np.isnan(one)]) for one in values.T]
 
 
 def test_the_outcome_is_never_looked_at(frame):

@@ -11,6 +11,7 @@ import pytest
 
 from trialml.errors import AnalysisError, DataError
 from trialml.survival.cox import CoxProblem, baseline_cumulative_hazard, cox, fit_cox, score_residuals
+from trialml.survival.cox_residuals import fitted_baseline_hazard
 from trialml.survival.kaplan_meier import step_at
 from trialml.survival.terms import design_columns
 
@@ -127,6 +128,27 @@ def test_stratified_baselines_are_those_of_each_stratum_alone():
         mine = X["sex"].to_numpy() == sex
         alone = baseline_cumulative_hazard(time[mine], event[mine], lp[mine])
         np.testing.assert_allclose(step_at(times, hazard[:, column], alone[0], initial=0.0), alone[1], rtol=1e-12)
+
+
+def test_the_baseline_without_a_second_sort_is_that_of_a_problem_of_its_own():
+    time, event, X = lung()
+    eta = X["age"].to_numpy() * 0.01
+    problem = CoxProblem(time, event, X)
+    columns = problem.X.copy()
+    found = fitted_baseline_hazard(problem.with_offset_alone(eta), np.zeros(0))
+    wanted = baseline_cumulative_hazard(time, event, eta)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1][:, 0], wanted[1])
+    np.testing.assert_array_equal(problem.X, columns)
+    assert not problem.offset.any()
+
+
+def test_a_fit_without_its_score_test_is_the_same_fit():
+    time, event, X = lung()
+    whole, part = CoxProblem(time, event, X).fit(ridge=1.0), CoxProblem(time, event, X).fit(ridge=1.0, test=False)
+    np.testing.assert_array_equal(part.coefficients, whole.coefficients)
+    assert np.isnan(part.score)
+    assert part.log_likelihood_null == whole.log_likelihood_null
 
 
 def test_a_linear_predictor_beyond_floats_is_refused():
