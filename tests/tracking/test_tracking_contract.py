@@ -177,4 +177,4 @@ def test_the_shared_server_is_bound_to_loopback_keeps_no_secret_and_names_its_dr
     assert "basic-auth" in server["command"]
     assert server["environment"]["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql+psycopg2://")
     assert "psycopg2-binary" in server["build"]["dockerfile_inline"]
-    assert not re.findall(r"(?:PASSWORD|SECRET_KEY): *(?!\$\{)\S+", text)
+    assert not re.findall(r"^ *\w*(?:PASSWORD|SECRET_KEY): +(?!\$\{)\S+", text, re.MULTILINE)
