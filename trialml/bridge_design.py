@@ -12,12 +12,13 @@ from trialml.config import Study
 from trialml.design.bridge_comparison import BridgeOptions, compare_options
 from trialml.design.bridge_sensitivity import BridgeSensitivity, bridge_sensitivity
 from trialml.design.bridge_setting import TrialSetting
-from trialml.design.judged_options import Judged, judged_options
+from trialml.design.judged_options import Judged
 from trialml.design.not_planned import NotPlanned
 from trialml.design.prognostic_enrichment import PrognosticEnrichment, prognostic_enrichment
 from trialml.design.recommendation import Gate, Recommendation, recommend
 from trialml.design.response_evidence import ResponseEvidence
 from trialml.design.risk_evidence import RiskEvidence
+from trialml.design.rule_choice import RuleChoice, choose_rule
 from trialml.design.scenario import dropout_hazard
 from trialml.design.value_of_information import ValueOfMoreData, value_of_more_data
 from trialml.design_tables import DesignTable
@@ -42,8 +43,8 @@ class Bridge:
         What it rests on and what was asked.
     judged
         The options at their sizes.
-    options, recommendation, sensitivity, more_data
-        The results.
+    options, recommendation, rules, sensitivity, more_data
+        The results; no choice of rules where there is one only.
     """
 
     evidence: ResponseEvidence
@@ -52,13 +53,15 @@ class Bridge:
     judged: Judged
     options: BridgeOptions
     recommendation: Recommendation
+    rules: RuleChoice | None
     sensitivity: BridgeSensitivity
     more_data: ValueOfMoreData
 
     @property
     def results(self) -> tuple[Result, ...]:
         """The recommendation first, then what it rests on."""
-        return (self.recommendation, self.options, self.sensitivity, self.more_data)
+        chosen = () if self.rules is None else (self.rules,)
+        return (self.recommendation, self.options, *chosen, self.sensitivity, self.more_data)
 
 
 def asked_of(study: Study, over: BridgeTable | None = None) -> BridgeTable:
@@ -155,7 +158,7 @@ def bridge_from(
     setting = setting_of(asked, study, evidence)
     gate = Gate(asked.gate_level, asked.gate_probability, validated=asked.override_validation is None)
     with watcher.step("Options of the next trial", 4) as done:
-        judged = judged_options(evidence, setting, draws=draws, seed=asked.seed)
+        evidence, judged, rules = choose_rule(evidence, setting, gate=gate, draws=draws, seed=asked.seed)
         options = compare_options(evidence, setting, draws=draws, seed=asked.seed, judged=judged)
         recommendation = recommend(evidence, setting, gate=gate, draws=draws, seed=asked.seed, judged=judged)
         done()
@@ -166,7 +169,7 @@ def bridge_from(
             evidence, setting, patients=asked.more_patients, gate=gate, seed=asked.seed, judged=judged
         )
         done()
-    return Bridge(evidence, setting, gate, judged, options, recommendation, sensitivity, more)
+    return Bridge(evidence, setting, gate, judged, options, recommendation, rules, sensitivity, more)
 
 
 def add_bridge(analysis: Analysis) -> None:

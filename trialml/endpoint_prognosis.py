@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trialml.benefit_model import ARM
-from trialml.effects.not_done import NotDone
 from trialml.effects.primary_outcome import prediction_name
 from trialml.endpoint_judging import MODEL_WORDS, OutcomePatients, Unseen, judge_by_bootstrap, judge_outcome
 from trialml.endpoint_learning import OutcomeLearning

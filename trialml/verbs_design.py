@@ -26,7 +26,18 @@ __all__ = ["add_design_verb", "add_option", "design", "joined_lists", "read_opti
 T = TypeVar("T", bound="FileTable")
 
 _EPILOG = "Alpha is one-sided, times are months, a ratio is experimental to control, lists are separated by commas."
-_OUTPUT = ("verb", "kind", "json", "report", "study", "out", "tracking_uri", "randomisation_list", "factor", "scheduler")
+_OUTPUT = (
+    "verb",
+    "kind",
+    "json",
+    "report",
+    "study",
+    "out",
+    "tracking_uri",
+    "randomisation_list",
+    "factor",
+    "scheduler",
+)
 
 
 def add_design_verb(verbs: Any, *, options: bool) -> None:

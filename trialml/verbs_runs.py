@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,13 @@ def add_run_verbs(verbs: Any) -> None:
     report = verbs.add_parser("report", help="render the report of a tracked run again, without fitting anything")
     report.add_argument("run", metavar="RUN", help=_RUN)
     report.add_argument(
-        "--to", type=Path, default=Path("report.html"), metavar="FILE.html", help="file to write (default: report.html)"
+        "--to", type=Path, default=Path("report.html"), metavar="FILE", help="file to write (default: report.html)"
+    )
+    report.add_argument(
+        "--format",
+        default="html",
+        metavar="NAME,NAME",
+        help="html, pdf, docx, each with its own ending (default: html)",
     )
     add_store_options(report)
     erase = verbs.add_parser(
@@ -72,10 +79,11 @@ def report(asked: argparse.Namespace, console: Any) -> int:
     """Render a run's report from what it stored, and say whether it is the same file."""
     from trialml import __version__
     from trialml.report.document import Document
-    from trialml.report.html import write
+    from trialml.report.formats import parse_formats, write_formats
     from trialml.tracking.runs import find_run
     from trialml.tracking.versions import artifact_text
 
+    formats = parse_formats(asked.format)
     store = store_of(asked)
     run = find_run(store, asked.run)
     stored = artifact_text(store, run.run_id, "report/results.json")
@@ -88,8 +96,12 @@ def report(asked: argparse.Namespace, console: Any) -> int:
             f"The results of the run {run.words} cannot be read by trialml {__version__} ({type(error).__name__}): use the "
             f"version that stored them, {made_by}."
         ) from error
-    digest = write(document, asked.to)
-    say(console, f"Report    {asked.to}")
+    files = write_formats(document, asked.to.parent, formats, name=asked.to.stem)
+    for path in files.values():
+        say(console, f"Report    {path}")
+    if "html" not in files:
+        return 0
+    digest = hashlib.sha256(files["html"].read_bytes()).hexdigest()
     if digest == lineage["report"]["sha256"]:
         say(console, f"          the same file as was tracked (sha256 {digest[:12]}...)")
     else:

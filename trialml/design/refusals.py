@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from trialml.errors import AnalysisError
 
-__all__ = ["require_alpha", "require_between", "require_finite", "require_positive", "require_power"]
+__all__ = [
+    "require_alpha",
+    "require_between",
+    "require_finite",
+    "require_positive",
+    "require_positive_definite",
+    "require_power",
+]
 
 
 def require_finite(name: str, value: float) -> float:
@@ -83,3 +92,21 @@ def require_power(power: float, alpha: float) -> float:
             "has that already, so give more"
         )
     return number
+
+
+def require_positive_definite(name: str, matrix: tuple[tuple[float, float], tuple[float, float]]) -> None:
+    """Refuse a 2 by 2 matrix that is no covariance of two numbers that are both in doubt.
+
+    Raises
+    ------
+    AnalysisError
+        If it is not symmetric, finite and positive definite.
+    """
+    array = np.asarray(matrix, dtype=np.float64)
+    if array.shape != (2, 2) or not np.isfinite(array).all() or not np.isclose(array[0, 1], array[1, 0]):
+        raise AnalysisError(f"{name} must be a symmetric 2 by 2 matrix of finite numbers, but is {array.tolist()}")
+    if array[0, 0] <= 0 or np.linalg.det(array) <= 0:
+        raise AnalysisError(
+            f"{name} is not positive definite (variances {array[0, 0]:g} and {array[1, 1]:g}, covariance {array[0, 1]:g}): "
+            "variances must be above 0 and the correlation strictly between -1 and 1"
+        )

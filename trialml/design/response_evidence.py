@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr
 
-from trialml.design.refusals import require_between, require_finite, require_positive
+from trialml.design.refusals import require_between, require_finite, require_positive, require_positive_definite
 from trialml.errors import AnalysisError
 from trialml.result import Z95, Estimate, Result, format_count, format_number, format_p
 
@@ -224,8 +224,8 @@ class ResponseEvidence(Result):
             )
         for name, pair in zip(("inside", "outside"), self.mean, strict=True):
             require_finite(f"the effect {name} the stratum", pair)
-        _positive_definite("the posterior covariance of the two effects", self.covariance)
-        _positive_definite("the sampling covariance of the two effects", self.data_covariance)
+        require_positive_definite("the posterior covariance of the two effects", self.covariance)
+        require_positive_definite("the sampling covariance of the two effects", self.data_covariance)
         if not 0 <= require_finite("the p-value of the global test of heterogeneity", self.heterogeneity_p) <= 1:
             raise AnalysisError(
                 f"the p-value of the global test of heterogeneity is {self.heterogeneity_p:g}: give one from 0 to 1"
@@ -389,14 +389,3 @@ class ResponseEvidence(Result):
 def _equals(p: float) -> str:
     shown = format_p(p)
     return shown if shown[0] in "<>" else f"= {shown}"
-
-
-def _positive_definite(name: str, matrix: tuple[tuple[float, float], tuple[float, float]]) -> None:
-    array = np.asarray(matrix, dtype=np.float64)
-    if array.shape != (2, 2) or not np.isfinite(array).all() or not np.isclose(array[0, 1], array[1, 0]):
-        raise AnalysisError(f"{name} must be a symmetric 2 by 2 matrix of finite numbers, but is {array.tolist()}")
-    if array[0, 0] <= 0 or np.linalg.det(array) <= 0:
-        raise AnalysisError(
-            f"{name} is not positive definite (variances {array[0, 0]:g} and {array[1, 1]:g}, covariance {array[0, 1]:g}): "
-            "variances must be above 0 and the correlation strictly between -1 and 1"
-        )

@@ -86,11 +86,11 @@ class RuleChoice(Result):
 
 
 class ChosenRule(NamedTuple):
-    """The evidence of the rule that is taken, the options judged with it, and how it was chosen."""
+    """The evidence of the rule that is taken, the options judged with it, and how it was chosen where there were several."""
 
     evidence: ResponseEvidence
     judged: Judged
-    choice: RuleChoice
+    choice: RuleChoice | None
 
 
 def choose_rule(
@@ -138,7 +138,8 @@ def choose_rule(
     assert judged_with is not None
     others = tuple(rule for place, rule in enumerate(rules) if place != taken)
     kept = replace(rules[taken], other_rules=others)
-    return ChosenRule(kept, judged_with, RuleChoice(frame.sort_values("share", ignore_index=True)))
+    choice = RuleChoice(frame.sort_values("share", ignore_index=True)) if others else None
+    return ChosenRule(kept, judged_with, choice)
 
 
 def _row(rule: ResponseEvidence, judged: Judged | None, gate: Gate) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def parse_formats(words: str) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def write_formats(document: Document, folder: Path, formats: Sequence[str] = ("html",)) -> dict[str, Path]:
+def write_formats(
+    document: Document, folder: Path, formats: Sequence[str] = ("html",), *, name: str = "report"
+) -> dict[str, Path]:
     """Write a report in each format; its pictures are drawn once.
 
     Parameters
@@ -46,6 +48,8 @@ def write_formats(document: Document, folder: Path, formats: Sequence[str] = ("h
         Where to; files that are there are replaced.
     formats
         Keys of `FORMATS`.
+    name
+        Of the files, without an ending.
 
     Returns
     -------
@@ -59,8 +63,8 @@ def write_formats(document: Document, folder: Path, formats: Sequence[str] = ("h
     """
     layout = lay_out(document)
     written = {}
-    for name in formats:
-        path = Path(folder) / FORMATS[name]
-        importlib.import_module(f"trialml.report.{_WRITERS[name]}").write(document, path, layout)
-        written[name] = path
+    for one in formats:
+        path = Path(folder) / f"{name}{Path(FORMATS[one]).suffix}"
+        importlib.import_module(f"trialml.report.{_WRITERS[one]}").write(document, path, layout)
+        written[one] = path
     return written

@@ -15,8 +15,8 @@ from trialml.errors import ModelInputError
 from trialml.models.input_contract import InputContract
 from trialml.models.row_checks import Expected, Notes, check_column
 from trialml.models.training_summary import ColumnSummary, TrainingSummary
-from trialml.result import COLOURS, Result, counted, format_number, plain_text
-from trialml.validation.binary import wilson
+from trialml.result import COLOURS, Z95, Result, counted, format_number, plain_text
+from trialml.survival.intervals import wilson_limits
 
 __all__ = ["LARGE_SHIFT", "CovariateShift", "covariate_shift", "population_stability"]
 
@@ -180,7 +180,8 @@ def _shown(count: int, n: int) -> float:
 def _proportion(count: int, n: int) -> tuple[float, float, float]:
     if math.isnan(_shown(count, n)):
         return (math.nan,) * 3
-    return wilson(count / n, n)
+    share = count / n
+    return share, *wilson_limits(share, n, Z95)
 
 
 def population_stability(shares: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
