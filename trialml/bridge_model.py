@@ -94,10 +94,14 @@ def load_model(store: Store, address: str) -> TrackedModel:
 def _evidence(store: Store, version: RegisteredVersion, tags: dict[str, str]) -> ResponseEvidence | RiskEvidence:
     """Return the evidence that the version's run stored, with the version's number."""
     listed = {item.path for item in store.client.list_artifacts(version.run_id, "design")}
+    of_version = {"model_name": version.name, "model_version": version.version}
     kinds: tuple[type[ResponseEvidence | RiskEvidence], ...] = (ResponseEvidence, RiskEvidence)
     for kind in kinds if listed else ():
         for found in stored_results(store, version.run_id, "design", kind):
-            if isinstance(found, kind):
+            if isinstance(found, ResponseEvidence):
+                others = tuple(one.replaced(**of_version) for one in found.other_rules)
+                return found.replaced(**of_version, other_rules=others)
+            if isinstance(found, RiskEvidence):
                 return dataclasses.replace(found, model_name=version.name, model_version=version.version)
     refused = stored_results(store, version.run_id, "design", NotPlanned) if listed else []
     for found in refused:

@@ -77,7 +77,7 @@ class BridgeTable(FileTable):
     ] = None
     gate_level: Annotated[
         _Share, Field(description="enrichment is considered only where the global test of heterogeneity is below this")
-    ] = 0.05
+    ] = 0.2
     gate_probability: Annotated[
         _Share, Field(description="and where the selected benefit more than the others with at least this probability")
     ] = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from trialml.result import COLOURS, Result, format_number, format_p
 
 __all__ = ["Gate", "Recommendation", "chosen_option", "recommend"]
 
+SHOWN = 0.05
+"""Below this p-value, two-sided, the global test shows that effects differ."""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -26,7 +30,8 @@ class Gate:
     Attributes
     ----------
     level
-        The global test of heterogeneity must have a p-value below it.
+        The global test of heterogeneity must have a p-value below it. The default is no level of significance: with it, planning by a model
+        loses less than two points of success where there is nothing to find (``benchmarks/bridge.py``).
     difference_probability
         The selected must benefit more than the others with at least this posterior probability.
     validated
@@ -38,7 +43,7 @@ class Gate:
         If a number is outside its range.
     """
 
-    level: float = 0.05
+    level: float = 0.2
     difference_probability: float = 0.5
     validated: bool = True
 
@@ -95,6 +100,8 @@ class Recommendation(Result):
         One row a feasible option: ``option, net, net_mc_error, best`` (probability of being the best).
     model
         Name, version and data hash that the evidence rests on.
+    heterogeneity_p
+        Of the global test.
     """
 
     title = "The recommended option"
@@ -113,6 +120,7 @@ class Recommendation(Result):
     gate: Gate
     rows: pd.DataFrame
     model: Mapping[str, str]
+    heterogeneity_p: float = math.nan
 
     @property
     def gate_open(self) -> bool:
@@ -144,7 +152,13 @@ class Recommendation(Result):
         )
         if self.option != "all comers":
             said += f" against {_points(nets['all comers'])} of all comers"
-        return f"{said}). The gate is open: {self.gate.text()}."
+        said += f"). The gate is open: {self.gate.text()}."
+        if self.option != "all comers" and self.heterogeneity_p >= SHOWN:
+            said += (
+                f" The global test (p {_equals(self.heterogeneity_p)}) does not show that the effect differs between patients: to choose this "
+                "option is a decision under uncertainty, no finding of a subgroup."
+            )
+        return said
 
     def scalars(self) -> Mapping[str, float]:
         """Return the probability, whether the gate is open, and the expected net of what is recommended and of all comers."""
@@ -252,5 +266,5 @@ def recommend(
         "data_sha256": evidence.data_sha256,
     }
     return Recommendation(
-        option, best[option], chosen_option(nets, gate_open=True), missing, gate, pd.DataFrame(rows), model
+        option, best[option], chosen_option(nets, gate_open=True), missing, gate, pd.DataFrame(rows), model, evidence.heterogeneity_p
     )
