@@ -272,8 +272,8 @@ def test_a_response_model_on_outcomes_runs_and_its_words_are_those_of_the_endpoi
     counted = int(found.trial.only("old", "new").outcome.sum()) if kind == "binary" else described.n
     assert described.events == counted
     assert ("events for each" if kind == "binary" else "patients for each") in described.text()
-    # No importance is measured for a benefit score: the text sends nobody to look for one.
-    assert "Explanation" not in described.text()
+    assert "in the chapter Explanation" in described.text()
+    assert any(one.chapter == "explain" for one in found.results_about("response"))
     model = found.response.response.estimator
     rows = described.settings.set_index("setting")["value"]
     assert rows["gate"].startswith("open" if model.gate_p_ <= 0.1 else "closed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,15 +93,11 @@ def load_model(store: Store, address: str) -> TrackedModel:
 def _evidence(store: Store, version: RegisteredVersion, tags: dict[str, str]) -> ResponseEvidence | RiskEvidence:
     """Return the evidence that the version's run stored, with the version's number."""
     listed = {item.path for item in store.client.list_artifacts(version.run_id, "design")}
-    of_version = {"model_name": version.name, "model_version": version.version}
     kinds: tuple[type[ResponseEvidence | RiskEvidence], ...] = (ResponseEvidence, RiskEvidence)
     for kind in kinds if listed else ():
         for found in stored_results(store, version.run_id, "design", kind):
-            if isinstance(found, ResponseEvidence):
-                others = tuple(one.replaced(**of_version) for one in found.other_rules)
-                return found.replaced(**of_version, other_rules=others)
-            if isinstance(found, RiskEvidence):
-                return dataclasses.replace(found, model_name=version.name, model_version=version.version)
+            if isinstance(found, kind):
+                return _named(found, version)
     refused = stored_results(store, version.run_id, "design", NotPlanned) if listed else []
     for found in refused:
         if isinstance(found, NotPlanned) and found.what in {kind.title for kind in kinds}:
@@ -115,8 +110,18 @@ def _evidence(store: Store, version: RegisteredVersion, tags: dict[str, str]) ->
     )
 
 
+def _named(found: ResponseEvidence | RiskEvidence, version: RegisteredVersion) -> ResponseEvidence | RiskEvidence:
+    """Return the evidence under the version's name and number, that of the other rules too: one of them may be taken."""
+    names = {"model_name": version.name, "model_version": version.version}
+    if isinstance(found, RiskEvidence):
+        return found.replaced(**names)
+    return found.replaced(**names, other_rules=tuple(one.replaced(**names) for one in found.other_rules))
+
+
 def _refuse_foreign(evidence: ResponseEvidence | RiskEvidence, version: RegisteredVersion, run: Any) -> None:
     """Refuse evidence that does not belong to the version: artifacts and tags can be edited in MLflow."""
+    for other in evidence.other_rules if isinstance(evidence, ResponseEvidence) else ():
+        _refuse_foreign(other, version, run)
     asked = {
         "data": (evidence.data_sha256, run.params.get("cohort.sha256")),
         "registered data": (evidence.data_sha256, version.tags.get("trialml.cohort_sha256")),

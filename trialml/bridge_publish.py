@@ -18,6 +18,7 @@ from trialml.design_from_model import DesignedFromModel
 from trialml.errors import OutputError
 from trialml.publish import package_versions, settle
 from trialml.report.document import Document, assemble
+from trialml.report.figures import svg_of
 from trialml.report.html import write as write_html
 from trialml.tracking.design_links import link_design
 from trialml.tracking.reasons import without_login
@@ -168,6 +169,7 @@ def _run(designed: DesignedFromModel, published: PublishedDesign, store: Store) 
         dataset=_dataset(designed, store),
         files={"report/index.html": folder / REPORT},
         texts=texts,
+        picture=svg_of,
     )
 
 

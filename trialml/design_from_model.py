@@ -63,7 +63,7 @@ class DesignedFromModel:
     def results(self) -> tuple[Result, ...]:
         """The recommendation first, then what it rests on, then the protocol."""
         if self.bridge is not None:
-            return (*self.bridge.results, self.model.evidence, *self.sections)
+            return (*self.bridge.results, self.bridge.evidence, *self.sections)
         assert self.prognostic is not None
         return (self.prognostic, self.model.evidence)
 
@@ -135,7 +135,8 @@ def _from_response(
 ) -> DesignedFromModel:
     bridge = bridge_from(evidence, asked, model.study, watcher)
     words = _protocol_words(model)
-    name = bridge.recommendation.option
+    # The cut that was taken, which need not be the one that the run stored first.
+    evidence, name = bridge.evidence, bridge.recommendation.option
     option = bridge.judged.options[name]
     told = protocol_sections(evidence, option, bridge.options, bridge.recommendation, words)
     steps = 6 * parts_of(asked.simulate) if asked.simulate and evidence.endpoint.timed else 1

@@ -18,6 +18,7 @@ from trialml import __version__
 from trialml.analysis import Analysis, Subject
 from trialml.errors import OutputError, StoreError, TrackingError
 from trialml.report.document import Document, assemble
+from trialml.report.figures import svg_of
 from trialml.report.html import write as write_html
 from trialml.reporting_checklists import reporting_checklists
 from trialml.result import Result
@@ -281,6 +282,7 @@ def _run(analysis: Analysis, published: Published, subject: Subject, said: Verdi
         },
         dataset=_dataset(analysis),
         model=_model(analysis, stratifier, subject, verdict),
+        picture=svg_of,
     )
 
 

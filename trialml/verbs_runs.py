@@ -80,6 +80,7 @@ def report(asked: argparse.Namespace, console: Any) -> int:
     from trialml import __version__
     from trialml.report.document import Document
     from trialml.report.formats import parse_formats, write_formats
+    from trialml.report.html import write
     from trialml.tracking.runs import find_run
     from trialml.tracking.versions import artifact_text
 
@@ -96,7 +97,11 @@ def report(asked: argparse.Namespace, console: Any) -> int:
             f"The results of the run {run.words} cannot be read by trialml {__version__} ({type(error).__name__}): use the "
             f"version that stored them, {made_by}."
         ) from error
-    files = write_formats(document, asked.to.parent, formats, name=asked.to.stem)
+    if formats == ("html",):
+        write(document, asked.to)
+        files = {"html": asked.to}
+    else:
+        files = write_formats(document, asked.to.parent, formats, name=asked.to.stem)
     for path in files.values():
         say(console, f"Report    {path}")
     if "html" not in files:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from trialml.analysis import Watcher
 from trialml.bridge_model import load_model, refuse_another_endpoint, refuse_unvalidated
 from trialml.bridge_table import BridgeTable
 from trialml.cli import _parser, main
@@ -18,6 +19,7 @@ from trialml.design.recommendation import Recommendation
 from trialml.design.response_evidence import ResponseEvidence, Validation
 from trialml.design.risk_evidence import RiskEvidence
 from trialml.design.value_of_information import ValueOfMoreData
+from trialml.design_from_model import design_from_model
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.tracking.store import existing_store
 from trialml.tracking.versions import artifact_text, registered_version, stored_results
@@ -203,6 +205,26 @@ def test_a_risk_model_gives_thresholds_and_asks_for_the_effect(out, capsys):
     assert "--relative-effect" in refusal(words, capsys)[1]
     assert main([*words, "--relative-effect", "0.7"]) == 0
     assert "all comers, of whom" in capsys.readouterr().out
+
+
+def test_everything_is_of_the_cut_that_was_taken(model):
+    """The second cut has the larger net: evidence shown, eligibility, strata, sizes and version are its own."""
+    first = model.evidence.replaced(mean=(-0.3, -0.3), heterogeneity_p=0.001)
+    other = first.other_rules[0].replaced(mean=(-1.2, 0.2), heterogeneity_p=0.001)
+    assert (other.model_name, other.model_version) == ("INVENTED-response", "1")
+    asked = BridgeTable(simulate=0, override_validation=REASON, minimum_effect=0.9)
+    changed = dataclasses.replace(model, evidence=first.replaced(other_rules=(other,)))
+    found = design_from_model(changed, asked, Watcher())
+    assert found.bridge.evidence.rule == other.rule != first.rule
+    (shown,) = [one for one in found.results if isinstance(one, ResponseEvidence)]
+    assert shown.rule == other.rule
+    assert found.bridge.recommendation.model["version"] == "1"
+    eligibility, strata, _, size = found.sections[:4]
+    assert f": {other.rule}" in eligibility.text()
+    assert first.rule not in eligibility.text()
+    assert list(strata.rows["Rule"][:2]) == [other.rule, other.complement]
+    assert size.rows["Share of screened"][0] == f"{100 * other.share:.0f} %"
+    assert other.effect(0).text().replace("95% CI", "95% credible interval") in size.text()
 
 
 BAD = {

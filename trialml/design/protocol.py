@@ -213,7 +213,9 @@ def _eligibility(evidence: ResponseEvidence, option: PlannedOption, words: Proto
             "A patient whose covariates are missing or outside what the rule permits is screened again or left out; the reason is recorded.",
         ]
     elif option.name == "all comers":
-        told.append("No model restricts eligibility: patients inside and outside the stratum are enrolled alike.")
+        told.append(
+            f"No model restricts eligibility: patients inside the stratum of {_model(evidence) or 'the response model'} ({evidence.rule}) and outside it are enrolled alike."
+        )
     else:
         told += [
             f"Eligibility is not restricted at the start, but every patient is put at baseline inside or outside the stratum: {evidence.rule}.",
@@ -247,14 +249,10 @@ def _strata(evidence: ResponseEvidence, option: PlannedOption, words: ProtocolWo
     rows = None
     if option.name != "all comers":
         told += list(words.statements)
-        rows = pd.DataFrame(words.strata, columns=["Stratum", "Rule"])
-        rows = (
-            rows
-            if len(rows)
-            else pd.DataFrame(
-                [("inside", evidence.rule), ("outside", evidence.complement)], columns=["Stratum", "Rule"]
-            )
-        )
+        # The trial is randomised and tested by the two sides of the rule that was taken; the model's own strata may be more.
+        sides = [("inside", evidence.rule), ("outside", evidence.complement)]
+        own = [(f"of the model: {name}", rule) for name, rule in words.strata]
+        rows = pd.DataFrame([*sides, *(own if len(own) > len(sides) else [])], columns=["Stratum", "Rule"])
     return _section("Strata and randomisation", told, rows, ICH_E9)
 
 

@@ -266,5 +266,12 @@ def recommend(
         "data_sha256": evidence.data_sha256,
     }
     return Recommendation(
-        option, best[option], chosen_option(nets, gate_open=True), missing, gate, pd.DataFrame(rows), model, evidence.heterogeneity_p
+        option,
+        best[option],
+        chosen_option(nets, gate_open=True),
+        missing,
+        gate,
+        pd.DataFrame(rows),
+        model,
+        evidence.heterogeneity_p,
     )

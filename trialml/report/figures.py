@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from trialml.result import COLOURS, Result
 
@@ -75,6 +76,10 @@ _FALLBACK_FILES = (
 )
 
 
+_PICTURES: WeakKeyDictionary[Result, bytes] = WeakKeyDictionary()
+"""What was drawn already, by the very result: the report and the tracked files show the same pictures."""
+
+
 class Drawing(NamedTuple):
     """A picture in vectors, with its size in CSS pixels; `failure` says why there is none."""
 
@@ -117,7 +122,9 @@ def svg_of(result: Result) -> bytes:
     bytes
         SVG with text as paths; equal results give equal bytes.
     """
-    return _drawn(result, "svg")
+    if result not in _PICTURES:
+        _PICTURES[result] = _drawn(result, "svg")
+    return _PICTURES[result]
 
 
 def png_of(result: Result, *, dots_per_inch: int = 200) -> bytes:

@@ -147,6 +147,8 @@ class TrackedRun:
         Contents by artifact path, such as ``model_card.md``.
     dataset, model
         What it rests on and what it makes.
+    picture
+        As `records_of` takes it.
     """
 
     experiment: str
@@ -159,6 +161,7 @@ class TrackedRun:
     model: ModelVersion | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    picture: Callable[[Result], bytes] | None = None
 
 
 def slug(words: str) -> str:
@@ -177,7 +180,7 @@ def metric_name(chapter: str, what: str) -> str:
     return f"{chapter}/{word}"[:_LONGEST_NAME]
 
 
-def records_of(results: Sequence[Result]) -> list[Record]:
+def records_of(results: Sequence[Result], picture: Callable[[Result], bytes] | None = None) -> list[Record]:
     """Return the records of results: the numbers, validation first and the data last, then the files in order.
 
     Parameters
@@ -185,6 +188,8 @@ def records_of(results: Sequence[Result]) -> list[Record]:
     results
         Any results; two with the same heading in one chapter get numbered files, and metrics that would share a
         name get the later result's heading in front.
+    picture
+        Gives a result's figure as SVG, where it was drawn already; drawn here by default.
 
     Returns
     -------
@@ -206,7 +211,8 @@ def records_of(results: Sequence[Result]) -> list[Record]:
         records.append(Artifact(f"{stem}.json", json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n"))
         records.append(Artifact(f"{stem}.txt", result.text() + "\n"))
         if result.has_figure:
-            records.append(Artifact(f"{stem}.svg", _svg(result)))
+            svg = _svg(result) if picture is None else picture(result).decode("utf-8")
+            records.append(Artifact(f"{stem}.svg", svg))
     return [*sorted(numbers, key=_place), *records]
 
 

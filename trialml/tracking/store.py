@@ -261,7 +261,7 @@ class Store:
     def _log(self, run: TrackedRun, experiment_id: str, run_id: str) -> TrackedLink:
         from trialml.tracking.registry import log_model, register
 
-        records = records_of(run.results)
+        records = records_of(run.results, run.picture)
         self._log_params(run_id, run.params)
         self._log_artifacts(run_id, run, records)
         self._log_dataset(run_id, run.dataset)
