@@ -30,6 +30,8 @@ __all__ = ["Bridge", "add_bridge", "adjustment_of", "asked_of", "bridge_from", "
 
 MINIMUM_HAZARD_RATIO = 0.8
 """Where the study says nothing: the least that oncologists called worthwhile (Ellis et al., J Clin Oncol 2014;32:1277-1280)."""
+LONGEST_MONTHS = 120
+"""Where nothing is said of it: a question that takes more than ten years to answer is no longer asked."""
 DRAWS, QUICK_DRAWS = 1024, 128
 """Simulated trials of the adaptive option at each truth, and in a quick run: the Monte Carlo error is shown."""
 
@@ -106,7 +108,7 @@ def setting_of(asked: BridgeTable, study: Study, evidence: ResponseEvidence) -> 
         budget=asked.budget,
         dropout_per_month=dropout if timed else 0.0,
         lost=0.0 if timed else 1 - math.exp(-dropout * follow_up),
-        max_duration_months=asked.max_duration,
+        max_duration_months=asked.max_duration or max(LONGEST_MONTHS, 2 * follow_up),
         interim_share=asked.interim,
     )
 

@@ -273,8 +273,8 @@ def _price(judged: Judged, name: Option, draws: int, seed: int) -> str:
         f"Not all of that margin speaks for a difference in effect: {same}" if nets[0] > nets[1] else same.capitalize()
     )
     option, everyone = judged.options[name], judged.options["all comers"]
-    free = "time has" if judged.setting.in_money else "neither screening nor time has"
+    free = "time has no price" if judged.setting.in_money else "neither screening nor time has a price"
     return (
         f" {lead}. The option screens {format_count(option.screened)} patients over {option.months:.1f} months if all goes on as planned, all "
-        f"comers {format_count(everyone.screened)} over {everyone.months:.1f}; {free} a price in the budget."
+        f"comers {format_count(everyone.screened)} over {everyone.months:.1f}; {free} in the budget."
     )
