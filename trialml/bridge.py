@@ -217,7 +217,11 @@ def _refuse_unknown(sides: list[dict[str, float]]) -> None:
 
 def _group(side: dict[str, float]) -> GroupEvidence:
     named = ("control_hazard_per_month", "control_events", "control_mean", "sd")
-    return GroupEvidence(**{name: side.get(name, math.nan) for name in named})
+    known = {name: side.get(name, math.nan) for name in named}
+    # A small cell is hidden, as in every table; a missing count is planned with as if it were the largest hidden one.
+    if known["control_events"] < FEWEST_IN_A_GROUP:
+        known["control_events"] = math.nan
+    return GroupEvidence(**known)
 
 
 def _pairs(matrix: Floats) -> tuple[tuple[float, float], tuple[float, float]]:

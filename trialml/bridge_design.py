@@ -20,15 +20,18 @@ from trialml.design.response_evidence import ResponseEvidence
 from trialml.design.risk_evidence import RiskEvidence
 from trialml.design.rule_choice import RuleChoice, choose_rule
 from trialml.design.scenario import dropout_hazard
+from trialml.design.score_adjustment import ScoreAdjustment, score_adjustment
 from trialml.design.value_of_information import ValueOfMoreData, value_of_more_data
 from trialml.design_tables import DesignTable
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.result import Result
 
-__all__ = ["Bridge", "add_bridge", "asked_of", "bridge_from", "setting_of", "thresholds_of"]
+__all__ = ["Bridge", "add_bridge", "adjustment_of", "asked_of", "bridge_from", "setting_of", "thresholds_of"]
 
 MINIMUM_HAZARD_RATIO = 0.8
 """Where the study says nothing: the least that oncologists called worthwhile (Ellis et al., J Clin Oncol 2014;32:1277-1280)."""
+LONGEST_MONTHS = 120
+"""Where nothing is said of it: a question that takes more than ten years to answer is no longer asked."""
 DRAWS, QUICK_DRAWS = 1024, 128
 """Simulated trials of the adaptive option at each truth, and in a quick run: the Monte Carlo error is shown."""
 
@@ -105,7 +108,7 @@ def setting_of(asked: BridgeTable, study: Study, evidence: ResponseEvidence) -> 
         budget=asked.budget,
         dropout_per_month=dropout if timed else 0.0,
         lost=0.0 if timed else 1 - math.exp(-dropout * follow_up),
-        max_duration_months=asked.max_duration,
+        max_duration_months=asked.max_duration or max(LONGEST_MONTHS, 2 * follow_up),
         interim_share=asked.interim,
     )
 
@@ -189,9 +192,12 @@ def add_bridge(analysis: Analysis) -> None:
             continue
         for result in bridge.results:
             analysis.add(result, "response")
-    if asked.relative_effect is not None:
-        for risk in analysis.about(RiskEvidence):
+    for risk in analysis.about(RiskEvidence):
+        # Of a time to event both rest on an effect that a run knows only where it is asked.
+        if asked.relative_effect is not None:
             _add_thresholds(analysis, risk, asked)
+        if asked.relative_effect is not None or not risk.endpoint.timed:
+            _add_adjustment(analysis, risk, asked)
 
 
 def _add_thresholds(analysis: Analysis, risk: RiskEvidence, asked: BridgeTable) -> None:
@@ -201,6 +207,49 @@ def _add_thresholds(analysis: Analysis, risk: RiskEvidence, asked: BridgeTable) 
         analysis.add(NotPlanned(PrognosticEnrichment.title, str(error).rstrip(".")), "risk")
         return
     analysis.add(found, "risk")
+
+
+def _add_adjustment(analysis: Analysis, risk: RiskEvidence, asked: BridgeTable) -> None:
+    try:
+        found = adjustment_of(risk, asked, analysis.study)
+    except AnalysisError as error:
+        analysis.add(NotPlanned(ScoreAdjustment.title, str(error).rstrip(".")), "risk")
+        return
+    analysis.add(found, "risk")
+
+
+def adjustment_of(evidence: RiskEvidence, asked: BridgeTable, study: Study) -> ScoreAdjustment:
+    """Return what adjusting the next trial's analysis for the risk model's score saves.
+
+    Parameters
+    ----------
+    evidence, asked, study
+        As of `bridge_from`.
+
+    Raises
+    ------
+    StudyFileError
+        If no relative effect is asked, of a time to event.
+    AnalysisError
+        If the evidence does not say what the score explains.
+    """
+    design = study.design
+    given: dict[str, Any] = {"power": asked.power or design.power, "alpha": asked.alpha or design.alpha}
+    if evidence.endpoint.timed:
+        given |= {
+            "relative_effect": _relative_effect(asked),
+            "follow_up_months": asked.follow_up or design.follow_up_months,
+        }
+    return score_adjustment(evidence, seed=asked.seed, **given)
+
+
+def _relative_effect(asked: BridgeTable) -> float:
+    if asked.relative_effect is None:
+        raise StudyFileError(
+            "A risk model says who has events, not what treatment does: give the hazard ratio or relative risk to plan for with "
+            "--relative-effect, or relative_effect in [design.bridge]."
+        )
+    return asked.relative_effect
 
 
 def thresholds_of(
@@ -220,14 +269,9 @@ def thresholds_of(
     AnalysisError
         If there is no such trial.
     """
-    if asked.relative_effect is None:
-        raise StudyFileError(
-            "A risk model says who has events, not what treatment does: give the hazard ratio or relative risk to plan for with "
-            "--relative-effect, or relative_effect in [design.bridge]."
-        )
     design, share = study.design, study.treatment.allocation
     settings: dict[str, Any] = {
-        "relative_effect": asked.relative_effect,
+        "relative_effect": _relative_effect(asked),
         "power": asked.power or design.power,
         "alpha": asked.alpha or design.alpha,
         "screened_per_month": asked.accrual or design.screened_per_month,

@@ -14,6 +14,8 @@ from trialml.design.response_evidence import ResponseEvidence
 from trialml.design.risk_evidence import RiskEvidence
 from trialml.errors import AnalysisError, StudyFileError
 from trialml.strata.wording import StrataWording
+from trialml.tracking.loading import fetch_model
+from trialml.tracking.registry import MODEL_DIGEST
 from trialml.tracking.store import Store
 from trialml.tracking.versions import RegisteredVersion, artifact_text, registered_version, stored_results
 
@@ -74,6 +76,8 @@ def load_model(store: Store, address: str) -> TrackedModel:
         If there is no such model, alias or version, or its run cannot be read.
     AnalysisError
         If the run holds no evidence, or evidence of other data, of another endpoint or of another study.
+    ModelInputError
+        If the model's file was changed after it was registered.
     """
     version = registered_version(store, address)
     tracked = store.client.get_run(version.run_id)
@@ -81,6 +85,9 @@ def load_model(store: Store, address: str) -> TrackedModel:
     evidence = _evidence(store, version, run.tags)
     _refuse_foreign(evidence, version, run)
     with tempfile.TemporaryDirectory(prefix="trialml-") as folder:
+        # The protocol names the model as its rule: a file that was changed after it was registered is another rule.
+        if MODEL_DIGEST in version.tags:
+            fetch_model(store, address, Path(folder) / "model")
         path = Path(folder) / "study.toml"
         path.write_text(artifact_text(store, version.run_id, "study.toml"), encoding="utf-8")
         study = read_study(path)

@@ -55,7 +55,10 @@ class BridgeTable(FileTable):
         Real | None,
         Field(ge=0, lt=1, description="share who leave without an event in a year (not given: as in [design])"),
     ] = None
-    max_duration: Annotated[_Positive | None, Field(description="months that the trial may last")] = None
+    max_duration: Annotated[
+        _Positive | None,
+        Field(description="months that the trial may last (not given: 120, or twice a longer follow-up)"),
+    ] = None
     cost_screen: Annotated[
         Real | None, Field(description="cost of screening one patient, in any currency (not given: as in [design])")
     ] = None

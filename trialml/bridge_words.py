@@ -28,20 +28,38 @@ def notes_of(designed: DesignedFromModel) -> list[str]:
 def summarise_design(designed: DesignedFromModel) -> Summary:
     """Return page one: the model and its data, the recommendation, and what it rests on."""
     if designed.bridge is None:
-        assert designed.prognostic is not None
-        return Summary(
-            question="Would a trial in patients at higher risk need fewer patients, less time or less money?",
-            answer=_rests_on(designed),
-            next_steps=("Set the threshold with the clinicians: it decides for whom the trial will speak.",),
-            certainty=("The effect is taken to be one ratio for everybody: the risk model says nothing of it.",),
-            verdict=designed.prognostic.text(),
-        )
+        return _summarise_risk(designed)
     return Summary(
         question="Which trial should come next: in all comers, in the patients whom the response model selects, or in both?",
         answer=[*_rests_on(designed), *_findings(designed)],
         next_steps=_next_steps(designed),
         certainty=(designed.bridge.sensitivity.text(), designed.bridge.more_data.text()),
         verdict=designed.bridge.recommendation.text(),
+    )
+
+
+def _summarise_risk(designed: DesignedFromModel) -> Summary:
+    """Return page one of a risk model: its thresholds where its endpoint has them, and what adjusting for the score saves."""
+    assert designed.prognostic is not None
+    assert designed.adjustment is not None
+    adjusted = "Name the score among the covariates of the analysis before the trial starts."
+    if designed.has_no_thresholds:
+        return Summary(
+            question="Would an analysis adjusted for the predicted outcome need fewer patients?",
+            answer=_rests_on(designed),
+            next_steps=(adjusted,),
+            certainty=(designed.prognostic.text(),),
+            verdict=designed.adjustment.text(),
+        )
+    return Summary(
+        question="Would a trial in patients at higher risk need fewer patients, less time or less money?",
+        answer=_rests_on(designed),
+        next_steps=("Set the threshold with the clinicians: it decides for whom the trial will speak.", adjusted),
+        certainty=(
+            designed.adjustment.text(),
+            "The effect is taken to be one ratio for everybody: the risk model says nothing of it.",
+        ),
+        verdict=designed.prognostic.text(),
     )
 
 
@@ -138,6 +156,8 @@ def describe(designed: DesignedFromModel) -> str:
             if found.gate_open
             else ", gate closed"
         )
+    elif designed.has_no_thresholds:
+        first = "DESIGN  analysis adjusted for the predicted outcome"
     else:
         first = "DESIGN  prognostic enrichment by the predicted risk"
     if designed.overridden:

@@ -12,15 +12,17 @@ from typing import Any
 
 from trialml import __version__
 from trialml.analysis import Watcher
-from trialml.bridge_design import Bridge, asked_of, bridge_from, thresholds_of
+from trialml.bridge_design import Bridge, adjustment_of, asked_of, bridge_from, thresholds_of
 from trialml.bridge_model import TrackedModel, refuse_unvalidated
 from trialml.bridge_table import BridgeTable
 from trialml.config import Study
+from trialml.design.not_planned import NotPlanned
 from trialml.design.prognostic_enrichment import PrognosticEnrichment
 from trialml.design.protocol import ProtocolSection, ProtocolWords, protocol_sections, protocol_text, stratum_factor
 from trialml.design.randomisation import RandomisationList, permuted_blocks
 from trialml.design.response_evidence import ResponseEvidence
 from trialml.design.risk_evidence import RiskEvidence
+from trialml.design.score_adjustment import ScoreAdjustment
 from trialml.design.simulation_report import simulation_report
 from trialml.design.trial_sums import parts_of
 from trialml.errors import AnalysisError
@@ -40,8 +42,8 @@ class DesignedFromModel:
         The version with its evidence, and what was asked, with the study file's own keys where the command says nothing.
     bridge
         Of a response model.
-    prognostic
-        Of a risk model.
+    prognostic, adjustment
+        Of a risk model: its thresholds, or why its endpoint has none, and what adjusting for its score saves.
     sections
         Of the protocol; of a response model.
     words
@@ -53,7 +55,8 @@ class DesignedFromModel:
     model: TrackedModel
     asked: BridgeTable
     bridge: Bridge | None = None
-    prognostic: PrognosticEnrichment | None = None
+    prognostic: PrognosticEnrichment | NotPlanned | None = None
+    adjustment: ScoreAdjustment | None = None
     sections: tuple[ProtocolSection, ...] = ()
     words: ProtocolWords | None = None
     overridden: str = ""
@@ -65,7 +68,14 @@ class DesignedFromModel:
         if self.bridge is not None:
             return (*self.bridge.results, self.bridge.evidence, *self.sections)
         assert self.prognostic is not None
-        return (self.prognostic, self.model.evidence)
+        assert self.adjustment is not None
+        first = (self.adjustment, self.prognostic) if self.has_no_thresholds else (self.prognostic, self.adjustment)
+        return (*first, self.model.evidence)
+
+    @property
+    def has_no_thresholds(self) -> bool:
+        """Whether a risk model's endpoint has no event rate to raise, so that its score serves the analysis alone."""
+        return isinstance(self.prognostic, NotPlanned)
 
     @property
     def protocol(self) -> str:
@@ -88,7 +98,8 @@ class DesignedFromModel:
     def lead(self) -> str:
         """What opens the chapter."""
         if self.bridge is None:
-            return "The risk model orders patients by prognosis; one relative effect is taken for everybody."
+            taken = "" if self.has_no_thresholds else "; one relative effect is taken for everybody"
+            return f"The risk model orders patients by prognosis{taken}."
         return f"{self.bridge.gate.text()[0].upper()}{self.bridge.gate.text()[1:]}. Every option has the same budget."
 
     @property
@@ -125,9 +136,26 @@ def design_from_model(model: TrackedModel, over: BridgeTable, watcher: Watcher) 
     asked = asked_of(model.study, over)
     overridden = refuse_unvalidated(model, asked)
     if isinstance(model.evidence, RiskEvidence):
-        found, settings = thresholds_of(model.evidence, asked, model.study)
-        return DesignedFromModel(model, asked, prognostic=found, overridden=overridden, settings=settings)
+        return _from_risk(model, model.evidence, asked, overridden)
     return _from_response(model, model.evidence, asked, overridden, watcher)
+
+
+def _from_risk(model: TrackedModel, evidence: RiskEvidence, asked: BridgeTable, overridden: str) -> DesignedFromModel:
+    endpoint = evidence.endpoint
+    prognostic: PrognosticEnrichment | NotPlanned
+    if endpoint.kind == "continuous" or (endpoint.kind == "binary" and endpoint.higher_is_better):
+        reason = "the outcome is continuous" if endpoint.kind == "continuous" else "the event is a benefit"
+        prognostic = NotPlanned(PrognosticEnrichment.title, f"{reason}, so that there is no rate of harm to raise")
+        settings: dict[str, Any] = {
+            "power": asked.power or model.study.design.power,
+            "alpha": asked.alpha or model.study.design.alpha,
+        }
+    else:
+        prognostic, settings = thresholds_of(evidence, asked, model.study)
+    adjustment = adjustment_of(evidence, asked, model.study)
+    return DesignedFromModel(
+        model, asked, prognostic=prognostic, adjustment=adjustment, overridden=overridden, settings=settings
+    )
 
 
 def _from_response(

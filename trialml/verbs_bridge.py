@@ -63,7 +63,9 @@ def add_tracked(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def design_of_model(asked: argparse.Namespace, console: Any, words: Sequence[str], watcher: Any) -> int:
+def design_of_model(
+    asked: argparse.Namespace, console: Any, words: Sequence[str], watcher: Any, told: list[Any] | None = None
+) -> int:
     """Run ``trialml design --from MODEL``, or the `[design.bridge]` of a study file.
 
     Parameters
@@ -72,6 +74,8 @@ def design_of_model(asked: argparse.Namespace, console: Any, words: Sequence[str
         The words of the command.
     console, words, watcher
         As of `trialml.verbs_design.design`.
+    told
+        Receives what JSON says, for the caller to print with other designs; None to print it here.
 
     Returns
     -------
@@ -106,7 +110,10 @@ def design_of_model(asked: argparse.Namespace, console: Any, words: Sequence[str
     prepare_output(asked.out)
     listed = "" if asked.randomisation_list is None else write_list(designed, asked.randomisation_list, asked.factor)
     published = publish_design(designed, asked.out, ["trialml", *words])
-    _say(designed, console, as_json=asked.json)
+    if told is not None and asked.json:
+        told.append(_as_json(designed))
+    else:
+        _say(designed, console, as_json=asked.json)
     try:
         link = track_design(designed, published, store)
     except TrackingError as error:
@@ -139,22 +146,26 @@ def _refuse_existing(path: Path | None) -> None:
         raise OutputError(f"The randomisation list '{path}' exists already: choose another name.")
 
 
-def _say(designed: DesignedFromModel, console: Any, *, as_json: bool) -> None:
+def _as_json(designed: DesignedFromModel) -> dict[str, Any]:
     from trialml.designing import results_to_json
+
+    model = designed.model
+    return {
+        "design": "bridge",
+        "model": model.version.name,
+        "version": model.version.version,
+        "data_sha256": model.data_sha256,
+        "asked": designed.asked.model_dump(mode="json"),
+        "assumed": designed.assumed,
+        "results": results_to_json(designed.results),
+    }
+
+
+def _say(designed: DesignedFromModel, console: Any, *, as_json: bool) -> None:
     from trialml.verbs_data import show_table
 
     if as_json:
-        model = designed.model
-        told = {
-            "design": "bridge",
-            "model": model.version.name,
-            "version": model.version.version,
-            "data_sha256": model.data_sha256,
-            "asked": designed.asked.model_dump(mode="json"),
-            "assumed": designed.assumed,
-            "results": results_to_json(designed.results),
-        }
-        shown = json.dumps([told], indent=1, allow_nan=False)
+        shown = json.dumps([_as_json(designed)], indent=1, allow_nan=False)
         console.print(shown, soft_wrap=True, markup=False, highlight=False)
         return
     if designed.overridden:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["add_data_verbs", "deidentify", "init", "show_table"]
 
 _KEY_FILE = "deidentify.key"
+_LONGEST_WORD = 16
 
 
 def add_data_verbs(verbs: Any) -> None:
@@ -211,7 +212,9 @@ def show_table(table: pd.DataFrame, console: Any) -> None:
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     least = 0
     for name in table.columns:
-        longest = max(len(word) for word in str(name).split() or [""])
+        words = [word for cell in (name, *table[name]) for word in str(cell).split()]
+        # A digest or an address may break; a word may not.
+        longest = max((len(word) for word in words if word in str(name) or len(word) <= _LONGEST_WORD), default=0)
         grid.add_column(Text(str(name)), overflow="fold", min_width=longest)
         least += longest + 2
     for row in table.itertuples(index=False):

@@ -176,6 +176,7 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
         from trialml.verbs_bridge import design_of_model
 
         return design_of_model(asked, console, words, watcher)
+    told: list[Any] = []
     if asked.kind == "study":
         from trialml.config import read_design
 
@@ -184,7 +185,7 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
         if table.bridge is not None and table.bridge.from_ is not None:
             from trialml.verbs_bridge import design_of_model
 
-            design_of_model(asked, console, words, watcher)
+            design_of_model(asked, console, words, watcher, told if requests else None)
             if not requests:
                 return 0
         if not requests:
@@ -201,7 +202,7 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
         write_design_report(designed, asked.report, ["trialml", *words])
     if asked.json:
         console.print(
-            json.dumps([one.to_json() for one in designed], indent=1, allow_nan=False),
+            json.dumps([*told, *(one.to_json() for one in designed)], indent=1, allow_nan=False),
             soft_wrap=True,
             markup=False,
             highlight=False,

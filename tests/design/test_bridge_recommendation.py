@@ -84,6 +84,22 @@ def test_a_closed_gate_recommends_all_comers_and_says_why(bridge, changes, gate,
     assert ("It would be the best of 5 options" if found.without_gate == "all comers" else other) in found.text()
 
 
+@pytest.mark.parametrize("costs", [{}, {"cost_screen": 100.0, "cost_patient": 20_000.0, "budget": 6e6}])
+def test_what_the_favoured_option_takes_beside_all_comers_is_said(bridge, costs):
+    """Its margin with a useless model is that of the comparison's own rows."""
+    evidence = bridge.survival_evidence(mean=(-0.5, -0.45), heterogeneity_p=0.5)
+    setting = bridge.survival_setting(**({"budget": 300} | costs))
+    found = recommend(evidence, setting, draws=16)
+    options = compare_options(evidence, setting, draws=16)
+    own, everyone = (options.row(name, useless=True)["net"] for name in (found.without_gate, "all comers"))
+    assert found.without_gate == "enriched"
+    assert f"it would be {100 * own:.1f} points against {100 * everyone:.1f} points" in found.text()
+    assert f"The option screens {options.row('enriched')['screened']:,.0f} patients over" in found.text()
+    assert (
+        "; time has no price in the budget" if costs else "; neither screening nor time has a price"
+    ) in found.text()
+
+
 def test_the_gate_can_be_told_what_not_to_ask(bridge):
     failed = bridge.survival_evidence(validation=Validation(passed=False, failed=("events",)), heterogeneity_p=1.0)
     assert not Gate(level=1, validated=False).shortcomings(failed)

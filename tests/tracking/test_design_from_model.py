@@ -1,28 +1,38 @@
 """The next trial from a tracked model: what is loaded, what is refused, what is written, and how run and version point to each other."""
 
 import dataclasses
+import io
+import json
+import math
 import re
 import shutil
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
 from trialml.analysis import Watcher
+from trialml.bridge import _group
 from trialml.bridge_model import load_model, refuse_another_endpoint, refuse_unvalidated
 from trialml.bridge_table import BridgeTable
+from trialml.bridge_words import describe, summarise_design
 from trialml.cli import _parser, main
 from trialml.config import read_study
 from trialml.design.bridge_comparison import BridgeOptions
-from trialml.design.bridge_sensitivity import BridgeSensitivity
+from trialml.design.bridge_sensitivity import BridgeSensitivity, _moved
 from trialml.design.not_planned import NotPlanned
 from trialml.design.recommendation import Recommendation
-from trialml.design.response_evidence import ResponseEvidence, Validation
+from trialml.design.response_evidence import PlannedEndpoint, ResponseEvidence, Validation
 from trialml.design.risk_evidence import RiskEvidence
+from trialml.design.score_adjustment import ScoreAdjustment
 from trialml.design.value_of_information import ValueOfMoreData
 from trialml.design_from_model import design_from_model
-from trialml.errors import AnalysisError, StudyFileError
+from trialml.errors import AnalysisError, ModelInputError, StudyFileError
+from trialml.result import Estimate
 from trialml.tracking.store import existing_store
 from trialml.tracking.versions import artifact_text, registered_version, stored_results
+from trialml.verbs_data import show_table
 from trialml.verbs_design import joined_lists, read_options
 
 REASON = "a test of the command, nobody is selected"
@@ -204,7 +214,62 @@ def test_a_risk_model_gives_thresholds_and_asks_for_the_effect(out, capsys):
     words = ["design", "--from", RISK, "--out", str(out), "--override-validation", REASON]
     assert "--relative-effect" in refusal(words, capsys)[1]
     assert main([*words, "--relative-effect", "0.7"]) == 0
-    assert "all comers, of whom" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "all comers, of whom" in said
+    assert "Adjusting for the score (covariate-adjusted log-rank test) takes" in said
+
+
+def test_a_score_of_a_continuous_outcome_serves_the_analysis_alone(out):
+    """No rate to raise; R squared 0.3 takes the size to 0.7 of it (Borm 2007), and no relative effect is asked for."""
+    risk = load_model(existing_store(out), RISK)
+    endpoint = PlannedEndpoint("continuous", "score", scale="difference")
+    share = Estimate(0.3, 0.2, 0.4, kind="crossfit")
+    changes = {"endpoint": endpoint, "bins": risk.evidence.bins.head(0), "r_squared": share}
+    evidence = risk.evidence.replaced(**changes, validation=Validation(passed=True))
+    found = design_from_model(dataclasses.replace(risk, evidence=evidence), BridgeTable(), Watcher())
+    assert isinstance(found.results[0], ScoreAdjustment)
+    assert found.results[0].scalars()["adjusted_relative_size"] == pytest.approx(0.7)
+    assert isinstance(found.results[1], NotPlanned)
+    assert summarise_design(found).verdict == found.results[0].text()
+    assert describe(found).startswith("DESIGN  analysis adjusted for the predicted outcome, from INVENTED-risk")
+
+
+def test_a_model_file_that_is_not_the_one_registered_is_refused(out, model):
+    client = existing_store(out).client
+    name, number, key = model.version.name, model.version.version, "trialml.model_sha256"
+    kept = model.version.tags[key]
+    client.set_model_version_tag(name, number, key, "0" * 64)
+    try:
+        with pytest.raises(ModelInputError, match="was changed after it was registered"):
+            load_model(existing_store(out), RESPONSE)
+    finally:
+        client.set_model_version_tag(name, number, key, kept)
+
+
+def test_several_designs_of_a_study_file_are_one_json_array(out, write_study, tmp_path, capsys):
+    own = {"from": RESPONSE, "simulate": 0, "minimum_effect": 0.9, "override_validation": REASON}
+    asked = {f"design.bridge.{key}": value for key, value in own.items()}
+    asked |= {"design.means": {"difference": 5.0, "sd": 10.0}}
+    path = write_study(tmp_path, study=asked)
+    assert main(["design", "study", str(path), "--json", "--out", str(out)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["design"] for one in told] == ["bridge", "means"]
+
+
+def test_a_small_number_of_events_is_hidden():
+    side = {"control_hazard_per_month": 0.01, "control_events": 10.9}
+    assert math.isnan(_group(side).control_events)
+    assert _group(side | {"control_events": 11.0}).control_events == 11.0
+    # And then the hazard is varied as 10 events allow, exp(1.96 / sqrt(10)) each way.
+    moved = _moved(_group(side), "time to event", 1.0)
+    assert moved.control_hazard_per_month == pytest.approx(0.01 * math.exp(1.959963984540054 / math.sqrt(10)))
+
+
+def test_a_table_in_a_narrow_terminal_breaks_no_word():
+    console = Console(width=80, file=io.StringIO())
+    columns = ("Option", "Screened", "Randomised", "Months", "Assurance", "Right conclusion", "Leaves out patients")
+    show_table(pd.DataFrame([("hierarchical, if the model is useless", *["1,000"] * 6)], columns=columns), console)
+    assert {"hierarchical,", "useless"} <= set(console.file.getvalue().split())
 
 
 def test_everything_is_of_the_cut_that_was_taken(model):
@@ -236,6 +301,7 @@ BAD = {
     "one cost": ([RESPONSE, "--cost-patient", "100"], 1, "cost_patient is given without cost_screen"),
     "an absurd effect": ([RESPONSE, "--minimum-effect", "1.2"], 1, "minimum_effect is 1.2"),
     "accrual too slow": ([RESPONSE, "--accrual", "2", "--max-duration", "36"], 1, "accrual is too slow"),
+    "accrual so slow that no duration need be given": ([RESPONSE, "--accrual", "0.5"], 1, "months where 120 are allowed"),
     "a reason too short": ([RESPONSE, "--override-validation", "no"], 2, "--override-validation no will not do"),
 }  # fmt: skip
 

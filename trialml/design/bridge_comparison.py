@@ -17,10 +17,9 @@ from trialml.design.judged_options import (
     Claims,
     Judged,
     Nodes,
-    claims_of,
     judged_options,
     monte_carlo_error,
-    overall_nodes,
+    useless_claims,
 )
 from trialml.design.response_evidence import ResponseEvidence
 from trialml.result import COLOURS, Result, format_count, format_number
@@ -210,19 +209,13 @@ def compare_options(
         As `trialml.design.bridge_options.planned_options`.
     """
     known = judged_options(evidence, setting, draws=draws, seed=seed) if judged is None else judged
-    overall = evidence.overall
-    same = overall_nodes(overall.mean, overall.sd, known.minimum)
-    inside, outside = evidence.groups
-    everyone = inside.mixed(outside, evidence.share)
     rows = []
     for name, option in known.options.items():
         sizes = _Sized.of(option, evidence)
         if not option.feasible:
             rows += [_blank(name, useless, option.note) for useless in (False, True)]
             continue
-        useless = claims_of(
-            option, same, evidence.share, known.minimum, groups=(everyone, everyone), draws=draws, seed=seed
-        )
+        useless, same = useless_claims(known, name, draws=draws, seed=seed)
         rows.append(_row(name, False, known.claims[name], known.nodes, known.minimum, sizes))
         rows.append(_row(name, True, useless, same, known.minimum, sizes))
     first = known.options["all comers"]

@@ -20,6 +20,8 @@ from trialml.result import COLOURS, Result, format_number, plain_text
 __all__ = ["BridgeSensitivity", "bridge_sensitivity"]
 
 FACTOR = 1.25
+MOST_HIDDEN = 10
+"""Events under control where their number is hidden for being small: a hazard resting on them is varied as widely as this many allow."""
 """By which accrual, costs and hazards of unknown error are lowered and raised."""
 
 
@@ -248,8 +250,8 @@ def _control(evidence: ResponseEvidence, setting: TrialSetting) -> Iterator[_Cha
 def _moved(group: GroupEvidence, kind: str, way: float) -> GroupEvidence:
     factor = FACTOR**way
     if kind == "time to event":
-        if group.control_events > 0:
-            factor = math.exp(way * 1.959963984540054 / math.sqrt(group.control_events))
+        events = MOST_HIDDEN if math.isnan(group.control_events) else group.control_events
+        factor = math.exp(way * 1.959963984540054 / math.sqrt(max(events, 1.0)))
         return replace(group, control_hazard_per_month=group.control_hazard_per_month * factor)
     if kind == "binary":
         rate = group.control_mean

@@ -19,7 +19,7 @@ from trialml.design.bridge_options import OPTIONS, Chances, Option, PlannedOptio
 from trialml.design.bridge_setting import TrialSetting
 from trialml.design.response_evidence import GroupEvidence, ResponseEvidence
 
-__all__ = ["TIE", "Claims", "Judged", "Nodes", "judged_options", "overall_nodes", "posterior_nodes"]
+__all__ = ["TIE", "Claims", "Judged", "Nodes", "judged_options", "overall_nodes", "posterior_nodes", "useless_claims"]
 
 Vector = NDArray[np.float64]
 
@@ -189,6 +189,31 @@ def _claimed(chances: Chances, stratum: NDArray[np.bool_], everyone: NDArray[np.
     return np.asarray(
         chances.stratum_only * stratum + chances.full_only * everyone + chances.both * (stratum | everyone)
     )
+
+
+def useless_claims(judged: Judged, name: Option, *, draws: int = 512, seed: int = 1) -> tuple[Claims, Nodes]:
+    """Return what an option claims as if the model were useless: effect and prognosis of all comers on both sides of the rule.
+
+    Parameters
+    ----------
+    judged, name
+        The options, and the feasible one that is asked for.
+    draws, seed
+        As `claims_of` takes them.
+
+    Returns
+    -------
+    Claims, Nodes
+        And the truths at which they stand.
+    """
+    evidence, overall = judged.evidence, judged.evidence.overall
+    nodes = overall_nodes(overall.mean, overall.sd, judged.minimum)
+    inside, outside = evidence.groups
+    everyone = inside.mixed(outside, evidence.share)
+    claims = claims_of(
+        judged.options[name], nodes, evidence.share, judged.minimum, groups=(everyone, everyone), draws=draws, seed=seed
+    )
+    return claims, nodes
 
 
 def posterior_nodes(mean: Vector, covariance: Vector, share: float, minimum: float) -> Nodes:

@@ -11,11 +11,11 @@ import pandas as pd
 
 from trialml.design.bridge_options import Option
 from trialml.design.bridge_setting import TrialSetting
-from trialml.design.judged_options import Judged, judged_options, monte_carlo_error
+from trialml.design.judged_options import Judged, judged_options, monte_carlo_error, useless_claims
 from trialml.design.refusals import require_between
 from trialml.design.response_evidence import ResponseEvidence
 from trialml.errors import AnalysisError
-from trialml.result import COLOURS, Result, format_number, format_p
+from trialml.result import COLOURS, Result, format_count, format_number, format_p
 
 __all__ = ["Gate", "Recommendation", "chosen_option", "recommend"]
 
@@ -102,6 +102,9 @@ class Recommendation(Result):
         Name, version and data hash that the evidence rests on.
     heterogeneity_p
         Of the global test.
+    price
+        What the option that the posterior favours takes beside all comers, and how much of its margin needs no difference in effect; empty
+        where that is all comers.
     """
 
     title = "The recommended option"
@@ -121,6 +124,7 @@ class Recommendation(Result):
     rows: pd.DataFrame
     model: Mapping[str, str]
     heterogeneity_p: float = math.nan
+    price: str = ""
 
     @property
     def gate_open(self) -> bool:
@@ -144,7 +148,7 @@ class Recommendation(Result):
             return (
                 f"{said}By the posterior alone, of {len(self.rows)} options at equal budget '{other}' would be the best with probability "
                 f"{100 * best[other]:.0f} % and all comers with {100 * self.probability:.0f} % (right conclusions less false claims: "
-                f"{_points(nets[other])} against {_points(nets['all comers'])})."
+                f"{_points(nets[other])} against {_points(nets['all comers'])}).{self.price}"
             )
         said = (
             f"The option recommended is '{self.option}': with probability {100 * self.probability:.0f} % it is the best of {len(self.rows)} "
@@ -152,7 +156,7 @@ class Recommendation(Result):
         )
         if self.option != "all comers":
             said += f" against {_points(nets['all comers'])} of all comers"
-        said += f"). The gate is open: {self.gate.text()}."
+        said += f"). The gate is open: {self.gate.text()}.{self.price}"
         if self.option != "all comers" and self.heterogeneity_p >= SHOWN:
             said += (
                 f" The global test (p {_equals(self.heterogeneity_p)}) does not show that the effect differs between patients: to choose this "
@@ -265,13 +269,28 @@ def recommend(
         "version": evidence.model_version,
         "data_sha256": evidence.data_sha256,
     }
+    favoured = chosen_option(nets, gate_open=True)
+    price = _price(known, favoured, draws, seed)
     return Recommendation(
-        option,
-        best[option],
-        chosen_option(nets, gate_open=True),
-        missing,
-        gate,
-        pd.DataFrame(rows),
-        model,
-        evidence.heterogeneity_p,
+        option, best[option], favoured, missing, gate, pd.DataFrame(rows), model, evidence.heterogeneity_p, price
+    )
+
+
+def _price(judged: Judged, name: Option, draws: int, seed: int) -> str:
+    """Return in words what an option takes that the budget does not count, and its margin over all comers if the model is useless."""
+    if name == "all comers":
+        return ""
+    nets = []
+    for one in (name, "all comers"):
+        claims, nodes = useless_claims(judged, one, draws=draws, seed=seed)
+        nets.append(float(claims.net @ nodes.weight))
+    same = f"with effect and prognosis alike on both sides of the rule it would be {_points(nets[0])} against {_points(nets[1])}"
+    lead = (
+        f"Not all of that margin speaks for a difference in effect: {same}" if nets[0] > nets[1] else same.capitalize()
+    )
+    option, everyone = judged.options[name], judged.options["all comers"]
+    free = "time has no price" if judged.setting.in_money else "neither screening nor time has a price"
+    return (
+        f" {lead}. The option screens {format_count(option.screened)} patients over {option.months:.1f} months if all goes on as planned, all "
+        f"comers {format_count(everyone.screened)} over {everyone.months:.1f}; {free} in the budget."
     )

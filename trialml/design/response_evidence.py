@@ -103,7 +103,7 @@ class GroupEvidence:
     control_hazard_per_month
         Event hazard under control, of a time to event.
     control_events
-        Events that the hazard rests on.
+        Events that the hazard rests on; NaN where fewer than 11, which no report shows.
     control_mean
         Mean, or share with the event, under control.
     sd

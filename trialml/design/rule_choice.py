@@ -47,7 +47,7 @@ class RuleChoice(Result):
         taken = self.rows[self.rows["chosen"]].iloc[0]
         said = f"Of {len(self.rows)} places at which the strata can be cut, the design takes '{taken['rule']}'"
         if not self.rows["gate_open"].any():
-            return f"{said}, the upper half of the strata: with none of them does the evidence pass the gate."
+            return f"{said}, the cut that was fixed before any effect was seen: with none of them does the evidence pass the gate."
         return (
             f"{said}, which selects {100 * taken['share']:.0f} % of patients: its best option, '{taken['option']}', has the most right "
             f"conclusions less false claims ({100 * taken['net']:.1f} points)."
