@@ -258,11 +258,13 @@ def _run(analysis: Analysis, published: Published, subject: Subject, said: Verdi
     stratifier = analysis.risk if subject == "risk" else analysis.response
     assert stratifier is not None
     results = [result for result in analysis.results_about("trial", subject) if _belongs(result, subject)]
+    params = run_params(analysis, subject)
     return TrackedRun(
         experiment=f"{study.study.name}/{subject}",
-        run_name=published.name.removeprefix(f"{study.study.name}-"),
+        # MLflow's list of runs shows the beginning of a name: which model it is, then when.
+        run_name=f"{params['model.name']}-{published.name.removeprefix(f'{study.study.name}-')}",
         description=_description(verdict, said, results, subject),
-        params=run_params(analysis, subject),
+        params=params,
         tags={
             "trialml.kind": subject,
             "trialml.study": study.study.name,

@@ -266,6 +266,28 @@ def test_a_history_is_not_erased_and_a_name_that_fits_several_runs_is_not_guesse
             erase(store, find_run(store, "TWICE/risk/same").__class__(run.info.run_id, "x", "y"), "me")
 
 
+def test_a_run_is_found_without_reading_the_others(store, make_fake_run, monkeypatch):
+    link = store.track(make_fake_run(experiment="FOUND/risk", run_name="one of many", model=None))
+    read, search = [], store.client.search_runs
+
+    def counted(*given, **more):
+        page = search(*given, **more)
+        read.extend(run.info.run_id for run in page)
+        return page
+
+    monkeypatch.setattr(store.client, "search_runs", counted)
+    for words in (link.run_id, link.run_id[:10], "one of many", "FOUND/risk/one of many"):
+        assert find_run(store, words).run_id == link.run_id
+    assert set(read) == {link.run_id}
+
+
+@pytest.mark.parametrize("words", ["it's", 'a "name"', "both ' and \"", "' OR attributes.run_id LIKE '%", "%", "/", ""])
+def test_words_that_are_no_run_stay_words(store, make_fake_run, words):
+    store.track(make_fake_run(experiment="FOUND/words", run_name="quiet", model=None))
+    with pytest.raises(StoreError, match="There is no run"):
+        find_run(store, words)
+
+
 # Reports and comparisons
 
 

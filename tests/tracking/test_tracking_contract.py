@@ -81,6 +81,21 @@ def test_the_schema_names_every_output_and_every_tag_of_a_version(words, client)
     assert outputs | {"flags", "refused"} <= set(words)
 
 
+def test_a_run_s_name_begins_with_its_model(runs):
+    for run in runs:
+        assert re.fullmatch(re.escape(run.data.params["model.name"]) + r"-\d{8}-\d{6}-quick", run.info.run_name)
+
+
+def test_every_picture_of_the_guide_is_there_small_and_described():
+    pictures = re.findall(r"!\[(.*?)\]\((.*?)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert len(pictures) >= 6
+    for words, place in pictures:
+        assert len(words) > 20, place
+        content = (FOLDER / place).read_bytes()
+        assert content.startswith(b"\x89PNG"), place
+        assert len(content) < 150_000, place
+
+
 def test_the_policy_reads_numbers_that_a_run_logs(runs):
     policy = (FOLDER / "promotion.toml").read_text(encoding="utf-8")
     assert set(tomllib.loads(policy)) == {"all", "risk", "response"}

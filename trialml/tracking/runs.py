@@ -78,15 +78,25 @@ def find_run(store: Any, words: str) -> FoundRun:
         If none fits, or several do.
     """
     asked = words.strip().strip("/")
-    known = list_runs(store)
     if re.fullmatch(r"[0-9a-f]{8,32}", asked):
-        fits = [run for run in known if run.run_id.startswith(asked)]
+        fits = list_runs(store, f"attributes.run_id LIKE '{asked}%'")
         if fits:
             return _the_one(asked, fits)
-    fits = [run for run in known if asked in (run.name, f"{run.experiment}/{run.name}")]
+    fits = [run for run in _named(store, asked) if asked in (run.name, f"{run.experiment}/{run.name}")]
     if not fits:
-        raise StoreError(f"There is no run '{words}'; {nearest(asked, sorted({run.name for run in known}))}.")
+        known = sorted({run.name for run in list_runs(store)})
+        raise StoreError(f"There is no run '{words}'; {nearest(asked, known)}.")
     return _the_one(asked, fits)
+
+
+def _named(store: Any, asked: str) -> list[FoundRun]:
+    """Return the runs that may be meant: the store picks them by name, for reading all of them takes seconds."""
+    found: list[FoundRun] = []
+    for name in dict.fromkeys((asked, asked.rpartition("/")[2])):
+        mark = '"' if "'" in name else "'"
+        if name and mark not in name:  # MLflow's filters know no escape
+            found += list_runs(store, f"attributes.run_name = {mark}{name}{mark}")
+    return found
 
 
 def _the_one(asked: str, fits: list[FoundRun]) -> FoundRun:
