@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,10 +110,34 @@ def ui(asked: argparse.Namespace, console: Any) -> int:
     words += ["--host", asked.host, "--port", str(asked.port), "--workers", "1"]
     if store.artifacts is not None:
         words += ["--default-artifact-root", store.artifacts]
+    return until_stopped(words)
+
+
+def until_stopped(words: Sequence[str]) -> int:
+    """Run a program until it ends or this one is stopped, and take all that it started with it.
+
+    Parameters
+    ----------
+    words
+        The program and its words.
+
+    Returns
+    -------
+    int
+        Its exit status; 0 where it was stopped.
+    """
+    # A group of its own: MLflow's server is a child of the program that is started here, and outlives it otherwise.
+    process = subprocess.Popen(words, start_new_session=True)  # noqa: S603  (this interpreter, and no shell)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        return subprocess.run(words, check=False).returncode  # noqa: S603  (this interpreter, and no shell)
-    except KeyboardInterrupt:
+        return process.wait()
+    except (KeyboardInterrupt, SystemExit):
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def models(asked: argparse.Namespace, console: Any) -> int:

@@ -2,13 +2,18 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
+from trialml import verbs_models
 from trialml.cli import main
 from trialml.errors import StoreError, StudyFileError
 from trialml.promoting import promote
@@ -393,10 +398,8 @@ def with_an_empty_model(store):
 
 
 def test_pages_listen_on_this_machine_unless_told_otherwise(store, capsys, monkeypatch):
-    import subprocess
-
     called = []
-    monkeypatch.setattr(subprocess, "run", lambda words, **_: called.append(words) or finished())
+    monkeypatch.setattr(verbs_models, "until_stopped", lambda words: called.append(words) or 0)
     assert main(["ui", "--tracking-uri", store.address, "--port", "0"]) == 0
     (words,) = called
     assert words[words.index("--host") + 1] == "127.0.0.1"
@@ -407,8 +410,20 @@ def test_pages_listen_on_this_machine_unless_told_otherwise(store, capsys, monke
     assert len(called) == 1
 
 
-def finished():
-    class Done:
-        returncode = 0
-
-    return Done()
+def test_what_was_started_ends_with_the_command(tmp_path):
+    # A program that starts another, as MLflow's pages do; the second writes its number and would sleep for an hour.
+    sleeper = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(3600)"
+    starter = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleeper!r}, sys.argv[1]])"
+    main_words = "import sys; from trialml.verbs_models import until_stopped; sys.exit(until_stopped(sys.argv[1:]))"
+    number = tmp_path / "number"
+    words = [sys.executable, "-c", main_words, sys.executable, "-c", starter, str(number)]
+    command = subprocess.Popen(words)
+    for _ in range(600):
+        if number.exists() and number.read_text():
+            break
+        time.sleep(0.05)
+    child = psutil.Process(int(number.read_text()))
+    command.terminate()
+    assert command.wait(30) == 0
+    psutil.wait_procs([child], timeout=30)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
