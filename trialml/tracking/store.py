@@ -35,6 +35,7 @@ __all__ = ["Store", "TrackedLink", "existing_store", "open_store", "without_logi
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
 _BATCH = 100
+_TRIES = 5
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -331,6 +332,7 @@ class Store:
     def _log_dataset(self, run_id: str, data: Dataset) -> None:
         from mlflow.entities import Dataset as Entity
         from mlflow.entities import DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         columns = [{"name": name, "type": kind, "required": False} for name, kind in data.columns.items()]
         entity = Entity(
@@ -341,7 +343,17 @@ class Store:
             schema=json.dumps({"mlflow_colspec": columns}) if columns else None,
             profile=json.dumps({"patients": data.patients, "events": data.events}),
         )
-        self.client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        for attempt in range(_TRIES):
+            try:
+                self.client.log_inputs(run_id, inputs)
+            except MlflowException as error:
+                # Of processes that bring a data set at the same moment one makes it; the others find it at the next try.
+                if attempt + 1 == _TRIES or "dataset" not in str(error).lower():
+                    raise
+                time.sleep(0.1 * (attempt + 1))
+            else:
+                return
 
 
 def _digest(data: Dataset) -> str:
