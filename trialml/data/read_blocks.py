@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from trialml.data.read_typed import check_transport
 from trialml.data.table import name_columns
 from trialml.errors import DataError
 
-__all__ = ["BlockFile", "open_blocks"]
+__all__ = ["BlockFile", "open_blocks", "regrouped"]
 
 _BATCH = 65_536
 _SAMPLE = 20_000
@@ -72,21 +72,9 @@ class BlockFile:
         DataError
             If the file turns out to be ragged, truncated or of no known kind.
         """
-        import pyarrow as pa
-
-        held: list[Any] = []
-        count = 0
-        for batch in self._batches(list(columns)):
-            held.append(batch)
-            count += batch.num_rows
-            if count >= rows:
-                table = pa.concat_tables(held)
-                while table.num_rows >= rows:
-                    yield table.slice(0, rows)
-                    table = table.slice(rows)
-                held, count = [table], table.num_rows
-        if count:
-            yield pa.concat_tables(held)
+        for table in regrouped(self._batches(list(columns)), rows):
+            if table.num_rows:
+                yield table
 
     def _batches(self, columns: list[str]) -> Iterator[Any]:
         import pyarrow as pa
@@ -250,3 +238,22 @@ def _with_its_decimal_mark(file: BlockFile) -> BlockFile:
     first = next(file.blocks(file.heading, _SAMPLE), None)
     comma = first is not None and decimal_comma(first.to_pandas(), file.delimiter, None)
     return replace(file, decimal_comma=comma)
+
+
+def regrouped(tables: Iterable[Any], rows: int) -> Iterator[Any]:
+    """Return the rows of Arrow tables in tables of `rows` each; the last holds what is left, which may be none."""
+    import pyarrow as pa
+
+    held: list[Any] = []
+    count = 0
+    for one in tables:
+        held.append(one)
+        count += one.num_rows
+        if count >= rows:
+            table = pa.concat_tables(held)
+            while table.num_rows >= rows:
+                yield table.slice(0, rows)
+                table = table.slice(rows)
+            held, count = [table], table.num_rows
+    if held:
+        yield pa.concat_tables(held)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trialml.data.read_blocks import regrouped
 from trialml.errors import OutputError
 
 __all__ = ["FORMATS", "refuse_target", "write_blocks"]
@@ -59,7 +60,7 @@ def write_blocks(tables: Iterable[Any], out: Path) -> int:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=".unfinished-", suffix=out.suffix)
         os.close(handle)
         unfinished = Path(name)
-        rows = _written(_regrouped(tables), unfinished)
+        rows = _written(regrouped(tables, _GROUP), unfinished)
         _settle(unfinished, out)
     except OSError as error:
         raise OutputError(
@@ -82,24 +83,6 @@ def _settle(unfinished: Path, out: Path) -> None:
         raise
     except OSError:  # a file system without links
         unfinished.replace(out)
-
-
-def _regrouped(tables: Iterable[Any]) -> Iterable[Any]:
-    import pyarrow as pa
-
-    held: list[Any] = []
-    count = 0
-    for one in tables:
-        held.append(one)
-        count += one.num_rows
-        if count >= _GROUP:
-            table = pa.concat_tables(held)
-            while table.num_rows >= _GROUP:
-                yield table.slice(0, _GROUP)
-                table = table.slice(_GROUP)
-            held, count = [table], table.num_rows
-    if held:
-        yield pa.concat_tables(held)
 
 
 def _written(tables: Iterable[Any], path: Path) -> int:
