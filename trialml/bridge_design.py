@@ -270,12 +270,14 @@ def thresholds_of(
         If there is no such trial.
     """
     design, share = study.design, study.treatment.allocation
+    follow_up = asked.follow_up or design.follow_up_months
     settings: dict[str, Any] = {
         "relative_effect": _relative_effect(asked),
         "power": asked.power or design.power,
         "alpha": asked.alpha or design.alpha,
         "screened_per_month": asked.accrual or design.screened_per_month,
-        "follow_up_months": asked.follow_up or design.follow_up_months,
+        "follow_up_months": follow_up,
+        "max_months": asked.max_duration or max(LONGEST_MONTHS, 2 * follow_up),
         "allocation_ratio": share / (1 - share),
         "cost_screen": _cost(asked.cost_screen, design, "cost_screen"),
         "cost_patient": _cost(asked.cost_patient, design, "cost_patient"),

@@ -19,7 +19,7 @@ from trialml.tracking.registry import MODEL_DIGEST
 from trialml.tracking.store import Store
 from trialml.tracking.versions import RegisteredVersion, artifact_text, registered_version, stored_results
 
-__all__ = ["TrackedModel", "load_model", "refuse_another_endpoint", "refuse_unvalidated"]
+__all__ = ["TrackedModel", "load_model", "refuse_another_endpoint", "refuse_unvalidated", "unneeded_override"]
 
 
 @dataclass(frozen=True)
@@ -200,4 +200,22 @@ def refuse_unvalidated(model: TrackedModel, asked: BridgeTable) -> str:
     return (
         f"{model.label} FAILED ITS VALIDATION ({failed}). It is used all the same, for this stated reason: "
         f"{asked.override_validation.rstrip('.')}."
+    )
+
+
+def unneeded_override(model: TrackedModel, asked: BridgeTable, overridden: str) -> str:
+    """Return what is said of a reason to override the validation of a model that passed it; empty where none was given or one was needed.
+
+    Parameters
+    ----------
+    model, asked
+        As of `refuse_unvalidated`.
+    overridden
+        What it returned.
+    """
+    if overridden or asked.override_validation is None:
+        return ""
+    return (
+        f"{model.label} passed its validation, so that nothing is overridden: the reason given with override_validation "
+        f"({asked.override_validation.rstrip('.')}) was not needed."
     )

@@ -19,7 +19,7 @@ def title_of(designed: DesignedFromModel) -> str:
 def notes_of(designed: DesignedFromModel) -> list[str]:
     """Return what a reader must know before any number."""
     model = designed.model
-    notes = [designed.overridden] if designed.overridden else []
+    notes = [said for said in (designed.overridden, designed.unneeded) if said]
     if model.version.tags.get("trialml.quick") == "true":
         notes.append(f"{model.label} comes from a quick run with few repeats: do not quote these numbers.")
     return notes

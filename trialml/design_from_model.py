@@ -13,7 +13,7 @@ from typing import Any
 from trialml import __version__
 from trialml.analysis import Watcher
 from trialml.bridge_design import Bridge, adjustment_of, asked_of, bridge_from, thresholds_of
-from trialml.bridge_model import TrackedModel, refuse_unvalidated
+from trialml.bridge_model import TrackedModel, refuse_unvalidated, unneeded_override
 from trialml.bridge_table import BridgeTable
 from trialml.config import Study
 from trialml.design.not_planned import NotPlanned
@@ -93,6 +93,11 @@ class DesignedFromModel:
     def assumed(self) -> dict[str, Any]:
         """What all options share, by name."""
         return dict(dataclasses.asdict(self.bridge.setting)) if self.bridge is not None else dict(self.settings)
+
+    @property
+    def unneeded(self) -> str:
+        """What page one says of a reason to override a validation that was passed; else empty."""
+        return unneeded_override(self.model, self.asked, self.overridden)
 
     @property
     def lead(self) -> str:

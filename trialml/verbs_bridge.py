@@ -75,7 +75,7 @@ def design_of_model(
     console, words, watcher
         As of `trialml.verbs_design.design`.
     told
-        Receives what JSON says, for the caller to print with other designs; None to print it here.
+        Receives what JSON says as soon as the report is written, for the caller to print with other designs; None to print it here.
 
     Returns
     -------
@@ -110,9 +110,9 @@ def design_of_model(
     prepare_output(asked.out)
     listed = "" if asked.randomisation_list is None else write_list(designed, asked.randomisation_list, asked.factor)
     published = publish_design(designed, asked.out, ["trialml", *words])
-    if told is not None and asked.json:
+    if told is not None:
         told.append(_as_json(designed))
-    else:
+    if told is None or not asked.json:
         _say(designed, console, as_json=asked.json)
     try:
         link = track_design(designed, published, store)
@@ -147,6 +147,7 @@ def _refuse_existing(path: Path | None) -> None:
 
 
 def _as_json(designed: DesignedFromModel) -> dict[str, Any]:
+    from trialml.bridge_words import notes_of
     from trialml.designing import results_to_json
 
     model = designed.model
@@ -157,6 +158,7 @@ def _as_json(designed: DesignedFromModel) -> dict[str, Any]:
         "data_sha256": model.data_sha256,
         "asked": designed.asked.model_dump(mode="json"),
         "assumed": designed.assumed,
+        "notes": notes_of(designed),
         "results": results_to_json(designed.results),
     }
 
@@ -168,8 +170,9 @@ def _say(designed: DesignedFromModel, console: Any, *, as_json: bool) -> None:
         shown = json.dumps([_as_json(designed)], indent=1, allow_nan=False)
         console.print(shown, soft_wrap=True, markup=False, highlight=False)
         return
-    if designed.overridden:
-        console.print(designed.overridden, style="bold", markup=False, highlight=False)
+    for said in (designed.overridden, designed.unneeded):
+        if said:
+            console.print(said, style="bold", markup=False, highlight=False)
     for result in designed.results:
         if result in designed.sections:
             continue

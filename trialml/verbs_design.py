@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from trialml.errors import StudyFileError, nearest
+from trialml.errors import StudyFileError, TrackingError, nearest
 from trialml.verbs_scoring import add_scheduler_option
 
 if TYPE_CHECKING:
@@ -177,15 +177,14 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
 
         return design_of_model(asked, console, words, watcher)
     told: list[Any] = []
+    untracked: TrackingError | None = None
     if asked.kind == "study":
         from trialml.config import read_design
 
         table = read_design(asked.study)
         requests: dict[str, AskedTable] = table.requests()
         if table.bridge is not None and table.bridge.from_ is not None:
-            from trialml.verbs_bridge import design_of_model
-
-            design_of_model(asked, console, words, watcher, told if requests else None)
+            untracked = _bridge_of_study(asked, console, words, watcher, told if requests else None)
             if not requests:
                 return 0
         if not requests:
@@ -200,6 +199,29 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
         designed = [compute_design(table, watcher) for table in requests.values()]
     if asked.report is not None:
         write_design_report(designed, asked.report, ["trialml", *words])
+    _tell(designed, told, asked, console)
+    if untracked is not None:
+        raise untracked
+    return 0
+
+
+def _bridge_of_study(
+    asked: argparse.Namespace, console: Any, words: Sequence[str], watcher: Any, told: list[Any] | None
+) -> TrackingError | None:
+    """Design from the model that a study file names; return what tracking refused once the report was written and other designs follow."""
+    from trialml.verbs_bridge import design_of_model
+
+    try:
+        design_of_model(asked, console, words, watcher, told)
+    except TrackingError as error:
+        if not told:
+            raise
+        return error
+    return None
+
+
+def _tell(designed: Sequence[Any], told: Sequence[Any], asked: argparse.Namespace, console: Any) -> None:
+    """Print the designs, as one JSON array with what was told before, or one after the other."""
     if asked.json:
         console.print(
             json.dumps([*told, *(one.to_json() for one in designed)], indent=1, allow_nan=False),
@@ -212,7 +234,6 @@ def design(asked: argparse.Namespace, console: Any, words: Sequence[str], watche
             _say(one, console)
         if asked.report is not None:
             console.print(f"Report    {asked.report}", soft_wrap=True, markup=False, highlight=False)
-    return 0
 
 
 def read_options(asked: argparse.Namespace, table: type[T]) -> T:

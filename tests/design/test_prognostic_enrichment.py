@@ -134,6 +134,34 @@ def test_the_table_of_thresholds_follows_from_its_parts():
     )
 
 
+def test_without_costs_the_headline_is_no_extreme_and_says_what_it_trades():
+    """Oracle: the rows themselves; the fewest patients of all are those of the highest threshold, which nobody would run."""
+    asked = {"relative_effect": 0.75, "screened_per_month": 20, "follow_up_months": 6, "draws": 20}
+    free = prognostic_enrichment(evidence(), **asked)
+    assert free.rows["left_out"][free.rows["patients"].idxmin()] >= 0.75
+    assert free.least["left_out"] == 0.5
+    first, best = free.rows.iloc[0], free.rows.iloc[5]
+    saved, more = (f"{abs(best[name] - first[name]):,.0f}" for name in ("patients", "screened"))
+    assert f"randomises {saved} fewer and screens {more} " in free.text()
+    assert "no threshold is the best" in free.text()
+    within = 0.5 * (free.rows["months"].iloc[2] + free.rows["months"].iloc[3])
+    timely = prognostic_enrichment(evidence(), **asked, max_months=within)
+    allowed = free.rows[(free.rows["months"] <= within) & (free.rows["left_out"] <= 0.5)]
+    assert timely.least["left_out"] == allowed.loc[allowed["patients"].idxmin(), "left_out"]
+    assert f"within {within:g} months" in timely.text()
+
+
+def test_with_costs_the_cheapest_threshold_that_ends_in_time_is_taken():
+    asked = {"relative_effect": 0.75, "screened_per_month": 20, "follow_up_months": 6, "draws": 20}
+    asked |= {"cost_screen": 1.0, "cost_patient": 10_000.0}
+    free = prognostic_enrichment(evidence(), **asked)
+    assert free.least["left_out"] == 0.8
+    within = free.rows["months"].iloc[8] - 0.1
+    timely = prognostic_enrichment(evidence(), **asked, max_months=within)
+    allowed = free.rows[free.rows["months"] <= within]
+    assert timely.least["left_out"] == allowed.loc[allowed["cost"].idxmin(), "left_out"] < 0.8
+
+
 def test_an_interval_is_that_of_the_slope_where_nothing_else_is_uncertain():
     # The event rate of the upper half rises with the slope, so that its limits are those at the slope's limits.
     sure = evidence(observed=estimate(0.3), concordance=NO_NUMBER)
@@ -261,6 +289,7 @@ def test_evidence_that_promises_too_much_or_nothing_is_refused(changes, said):
         (evidence(), {"left_out": (0.1, 0.5)}, "the first one 0"),
         (evidence(), {"left_out": (0.0, 1.0)}, "below 1"),
         (evidence(), {"draws": 5}, "at least 20"),
+        (evidence(), {"max_months": 7.0}, "accrual is too slow: at 20 screened per month"),
         (evidence(slope=estimate(-0.2)), {}, "calibration slope of the risk model is -0.2"),
         (evidence(dataclasses.replace(HARM, higher_is_better=True)), {}, "is a benefit"),
         (evidence(PlannedEndpoint("continuous", "score")), {}, "no event rate to raise"),

@@ -123,6 +123,22 @@ def test_the_simulation_report_has_the_sections_of_the_guidance(evidence, judged
     assert "against 2.5 % allowed" in report[5].text()
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_only_an_option_with_an_interim_analysis_speaks_of_one(evidence, judged, name):
+    """Oracle of the one analysis' z: the conclusion of the test that the protocol states, at 1.96 one-sided."""
+    report = simulation_report(evidence, judged, name, trials=100)
+    words = " ".join([one.text() for one in report] + [" ".join(one.rows.columns) for one in report])
+    staged = judged.options[name].stages is not None
+    assert ("interim" in words) == ("Stage 1 z" in words) == ("inverse normal" in words) == staged
+    assert ("who sees interim results" in words) == staged
+    if name in ("all comers", "enriched", "hierarchical"):
+        for shown, concluded in report[1].rows[["z, stratum and all", "Conclusion"]].to_numpy():
+            z = [-math.inf if one == "none" else float(one.replace("\N{MINUS SIGN}", "-")) for one in shown.split(", ")]
+            stratum, everyone = z[0] > 1.96, z[1] > 1.96 and (name == "all comers" or z[0] > 1.96)
+            said = {(0, 0): "nothing rejected", (1, 0): "effect in the stratum", (0, 1): "effect in all comers"}
+            assert concluded == said.get((stratum, everyone), "effect in both")
+
+
 def test_without_trials_nothing_is_said_to_be_simulated_patient_by_patient(evidence, judged):
     report = simulation_report(evidence, judged, "all comers", trials=0)
     assert "No trial was simulated patient by patient" in report[0].text()

@@ -16,7 +16,7 @@ from trialml.analysis import Watcher
 from trialml.bridge import _group
 from trialml.bridge_model import load_model, refuse_another_endpoint, refuse_unvalidated
 from trialml.bridge_table import BridgeTable
-from trialml.bridge_words import describe, summarise_design
+from trialml.bridge_words import describe, notes_of, summarise_design
 from trialml.cli import _parser, main
 from trialml.config import read_study
 from trialml.design.bridge_comparison import BridgeOptions
@@ -28,7 +28,7 @@ from trialml.design.risk_evidence import RiskEvidence
 from trialml.design.score_adjustment import ScoreAdjustment
 from trialml.design.value_of_information import ValueOfMoreData
 from trialml.design_from_model import design_from_model
-from trialml.errors import AnalysisError, ModelInputError, StudyFileError
+from trialml.errors import AnalysisError, ModelInputError, StudyFileError, TrackingError
 from trialml.result import Estimate
 from trialml.tracking.store import existing_store
 from trialml.tracking.versions import artifact_text, registered_version, stored_results
@@ -246,14 +246,37 @@ def test_a_model_file_that_is_not_the_one_registered_is_refused(out, model):
         client.set_model_version_tag(name, number, key, kept)
 
 
-def test_several_designs_of_a_study_file_are_one_json_array(out, write_study, tmp_path, capsys):
+def test_several_designs_of_a_study_file_are_one_json_array(out, write_study, tmp_path, capsys, monkeypatch):
     own = {"from": RESPONSE, "simulate": 0, "minimum_effect": 0.9, "override_validation": REASON}
     asked = {f"design.bridge.{key}": value for key, value in own.items()}
     asked |= {"design.means": {"difference": 5.0, "sd": 10.0}}
     path = write_study(tmp_path, study=asked)
-    assert main(["design", "study", str(path), "--json", "--out", str(out)]) == 0
+    words = ["design", "study", str(path), "--json", "--out", str(out)]
+    assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["design"] for one in told] == ["bridge", "means"]
+
+    def refuse(*_):
+        raise TrackingError("The store cannot be reached.")
+
+    monkeypatch.setattr("trialml.bridge_publish.track_design", refuse)
+    assert main(words) == 3
+    again = capsys.readouterr()
+    assert [one["design"] for one in json.loads(again.out)] == ["bridge", "means"]
+    assert "is written, but it is not tracked. The store cannot be reached." in again.err
+
+
+def test_an_override_that_is_not_needed_is_said(model):
+    """On page one, in the terminal's notes and in what JSON says; nothing calls it an overridden validation."""
+    passed = dataclasses.replace(model, evidence=model.evidence.replaced(validation=Validation(passed=True)))
+    asked = BridgeTable(simulate=0, minimum_effect=0.9, override_validation=REASON)
+    found = design_from_model(passed, asked, Watcher())
+    said = f"passed its validation, so that nothing is overridden: the reason given with override_validation ({REASON}) was not needed."
+    assert found.unneeded.endswith(said)
+    assert found.unneeded in notes_of(found)
+    assert found.overridden == ""
+    assert not describe(found).startswith("OVERRIDDEN")
+    assert dataclasses.replace(found, asked=BridgeTable(minimum_effect=0.9)).unneeded == ""
 
 
 def test_a_small_number_of_events_is_hidden():

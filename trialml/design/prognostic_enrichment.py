@@ -26,6 +26,8 @@ Vector = NDArray[np.float64]
 THRESHOLD_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of the patients that are left out, from none on."""
 MEASURES = ("event_rate", "patients", "screened", "months", "cost")
+MOST_LEFT_OUT = 0.5
+"""Where screening has no price, fewer patients are always needed the more are left out: no headline leaves out more than this share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,8 @@ class PrognosticEnrichment(Result):
         Whether it is a time to event, and the horizon in months.
     draws
         Of the slope and of the observed risk, for the intervals.
+    max_months
+        How long the trial may last; infinite for no limit.
     """
 
     title: ClassVar[str] = "Prognostic enrichment: thresholds of the predicted risk"
@@ -74,6 +78,7 @@ class PrognosticEnrichment(Result):
     timed: bool
     horizon: float
     draws: int
+    max_months: float = math.inf
 
     def frame(self) -> pd.DataFrame:
         """Return one row a threshold, with what all share."""
@@ -86,30 +91,46 @@ class PrognosticEnrichment(Result):
         )
 
     @property
+    def has_costs(self) -> bool:
+        """Whether screening and treating have a price."""
+        return bool(self.rows["cost"].notna().any())
+
+    @property
     def least(self) -> dict[str, Any]:
-        """The threshold with the least cost, or with the fewest patients where no costs are given."""
-        by = "cost" if self.rows["cost"].notna().any() else "patients"
-        return {str(name): value for name, value in self.rows.loc[self.rows[by].idxmin()].items()}
+        """Of the thresholds whose trial ends in time the one with the least cost; without costs, of those that leave out at most half of the patients, the one with the fewest."""
+        allowed = self.rows[self.rows["months"] <= self.max_months]
+        if not self.has_costs:
+            allowed = allowed[allowed["left_out"] <= MOST_LEFT_OUT]
+        by = "cost" if self.has_costs else "patients"
+        return {str(name): value for name, value in self.rows.loc[allowed[by].idxmin()].items()}
 
     def text(self) -> str:
-        """Return what the best threshold takes beside all comers, with intervals."""
+        """Return what the headline's threshold takes beside all comers, with intervals, and what limits the choice."""
         first, best = self.rows.iloc[0], self.least
         effect = "hazard ratio" if self.timed else "relative risk"
         said = (
             f"For a power of {100 * self.power:g} % at a {effect} of {format_number(self.relative_effect)} (alpha {self.alpha:g} one-sided) all "
             f"comers, of whom {_percents(first, 'event_rate')} have the event under control, take {_counts(first, 'patients')} patients"
         )
+        limit = "" if math.isinf(self.max_months) else f" within {self.max_months:g} months"
         if best["left_out"] == 0:
-            return f"{said}; no threshold of the predicted risk is cheaper."
-        costs = (
-            ""
-            if math.isnan(best["cost"])
-            else f" and {_counts(best, 'cost')} in cost (all comers {_counts(first, 'cost')})"
-        )
-        return (
+            saves = (
+                "is cheaper" if self.has_costs else f"that leaves out at most {100 * MOST_LEFT_OUT:.0f} % takes fewer"
+            )
+            return f"{said}; no threshold of the predicted risk {saves}{limit}."
+        costs = f" and {_counts(best, 'cost')} in cost (all comers {_counts(first, 'cost')})" if self.has_costs else ""
+        said = (
             f"{said}. Leaving out the {100 * best['left_out']:.0f} % with a risk below {100 * best['threshold']:.0f} % raises the rate to "
             f"{_percents(best, 'event_rate')} and takes {_counts(best, 'patients')} patients of {_counts(best, 'screened')} screened, "
-            f"{_spans(best, 'months')} months{costs}."
+            f"{_spans(best, 'months')} months{costs} (all comers {first['months']:.1f} months)."
+        )
+        if self.has_costs:
+            return said
+        more = best["screened"] - first["screened"]
+        return (
+            f"{said} No costs are given, so that no threshold is the best: the higher it is, the fewer are randomised, the more must be screened for each, and the fewer patients the trial "
+            f"speaks for. This one randomises {format_count(first['patients'] - best['patients'])} fewer and screens {format_count(abs(more))} {'more' if more > 0 else 'fewer'} than all comers; it "
+            f"has the fewest patients of those that leave out at most {100 * MOST_LEFT_OUT:.0f} %{' and end' + limit if limit else ''}. Give costs of screening and treating to weigh them."
         )
 
     def scalars(self) -> Mapping[str, float]:
@@ -133,12 +154,12 @@ class PrognosticEnrichment(Result):
                 "Cost": [_counts(row, "cost") for row in records],
             }
         )
-        return table if self.rows["cost"].notna().any() else table.drop(columns="Cost")
+        return table if self.has_costs else table.drop(columns="Cost")
 
     def draw(self, figure: Any) -> None:
         """Draw event rate, patients, screened and months by the share left out, with intervals."""
         names = {"event_rate": "Event rate, %", "patients": "Randomised", "screened": "Screened", "months": "Months"}
-        if self.rows["cost"].notna().any():
+        if self.has_costs:
             names = {**names, "cost": "Cost"}
             del names["months"]
         for axes, (name, label) in zip(figure.subplots(2, 2).ravel(), names.items(), strict=True):
@@ -191,6 +212,7 @@ def prognostic_enrichment(
     allocation_ratio: float = 1.0,
     cost_screen: float | None = None,
     cost_patient: float | None = None,
+    max_months: float = math.inf,
     left_out: Sequence[float] = THRESHOLD_SHARES,
     draws: int = 500,
     seed: int = 1,
@@ -210,6 +232,8 @@ def prognostic_enrichment(
         One-sided alpha; experimental to control.
     cost_screen, cost_patient
         Both or neither; above 0.
+    max_months
+        How long the trial may last: a threshold that takes longer stands in the table and is not the headline.
     left_out
         Shares of the patients with the lowest risks that are left out, the first one 0.
     draws, seed
@@ -222,12 +246,19 @@ def prognostic_enrichment(
     Raises
     ------
     AnalysisError
-        If the endpoint is continuous or its event a benefit, a number is outside its range, or the calibration slope is not above 0.
+        If the endpoint is continuous or its event a benefit, a number is outside its range, the calibration slope is not above 0, or even a trial
+        in all comers lasts longer than it may.
     """
     asked = _asked(evidence, locals())
     shares = _checked_shares(left_out)
     centre = recalibrated(evidence)
     best = _by_threshold(centre, shares, asked)
+    if best[0, MEASURES.index("months")] > max_months:
+        patients, _, months = best[0, 1:4]
+        raise AnalysisError(
+            f"accrual is too slow: at {screened_per_month:g} screened per month {format_count(patients)} patients of all comers take "
+            f"{months:.1f} months where {max_months:g} are allowed: screen more per month or allow a longer trial"
+        )
     drawn = np.stack([_by_threshold(one, shares, asked) for one in recalibrated_draws(evidence, draws, seed)], axis=0)
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     rows = pd.DataFrame(
@@ -246,6 +277,7 @@ def prognostic_enrichment(
         asked.timed,
         evidence.endpoint.horizon_months,
         draws,
+        max_months,
     )
 
 

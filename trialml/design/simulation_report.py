@@ -1,4 +1,8 @@
-"""The simulation report of the recommended option, in the sections that FDA's guidance on adaptive designs asks for."""
+"""The simulation report of the recommended option, in the sections that FDA's guidance on adaptive designs names (November 2019, VIII.B).
+
+Whatever has no interim analysis is simulated by the rules of two stages with nothing decided between them; its words and tables speak of
+one analysis, as the protocol does. The overview says what the guidance asks for beside it and the sponsor has to write.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from trialml.design.adaptive_enrichment import simulate_enrichment, simulated_enrichment_rows
+from trialml.design.adaptive_enrichment import simulate_enrichment
 from trialml.design.bridge_options import PlannedOption
 from trialml.design.enrichment_characteristics import EnrichmentCharacteristics
 from trialml.design.enrichment_design import EnrichmentDesign
@@ -20,14 +24,13 @@ from trialml.design.patient_groups import Group
 from trialml.design.protocol import FDA_ADAPTIVE, ProtocolSection
 from trialml.design.response_evidence import GroupEvidence, ResponseEvidence
 from trialml.design.scenario import Scenario
-from trialml.design.trial_plan import trial_plan
+from trialml.design.simulated_examples import example_trials, example_words
 from trialml.errors import AnalysisError
 
 __all__ = ["Truth", "simulation_report", "truths_of"]
 
 _STATISTICS = 20_000
 """Simulated test statistics of the adaptive option under each truth."""
-_EXAMPLES = 400
 _NO_INTERIM_ALPHA = 1e-9
 """Spent at the interim analysis, where nothing is rejected: below what any figure shows."""
 
@@ -190,10 +193,11 @@ def simulation_report(
     normal = _by_statistics(option, truths, seed)
     run = _Simulated.of(option, evidence) if evidence.endpoint.timed and trials else None
     patients = {} if run is None else _by_patients(run, truths, trials, seed, progress)
-    examples = None if run is None else _examples(run, truths[0], seed)
+    staged = option.stages is not None
+    examples = None if run is None else example_trials(run.design, run.scenario(truths[0]), seed, staged=staged)
     return (
         _overview(option, run, trials),
-        _section("Simulation report: example trials", *_example_words(examples)),
+        _section("Simulation report: example trials", *example_words(examples)),
         _section("Simulation report: parameter configurations", _CONFIGURATIONS, _configurations(evidence, truths)),
         _results(option, normal, patients, trials),
         _section("Simulation report: how to repeat it", (_repeat(option, trials, (seed, version), judged),)),
@@ -232,6 +236,17 @@ def _by_patients(
     return found
 
 
+_LEFT_ADAPTIVE = (
+    "The sections are those that the guidance lists for a simulation report (section VIII.B). What it asks for beside them is not here and is for the sponsor to write: why the "
+    "design is adaptive, the bias of the estimates and the coverage of their intervals after the selection (III.B, VIII.B), the "
+    "smallest, expected and largest size under each configuration, who sees interim results and how trial integrity is kept, with the data access plan (VII)."
+)
+_LEFT_FIXED = (
+    "This option has one analysis and adapts nothing, so that the guidance does not ask for this report; its sections are those that it lists for a simulation report (section "
+    "VIII.B), and serve to check the computed figures."
+)
+
+
 def _overview(option: PlannedOption, run: _Simulated | None, trials: int) -> ProtocolSection:
     told = [
         f"The option examined is '{option.name}': {round(option.patients):,} patients, {option.months:.1f} months, one-sided familywise alpha {option.alpha:g}. "
@@ -244,56 +259,28 @@ def _overview(option: PlannedOption, run: _Simulated | None, trials: int) -> Pro
     ]
     if run is not None:
         told.append(
-            f"Beside them {trials:,} trials are simulated patient by patient under each configuration: {run.design.text()}. {'' if option.stages else 'At the interim analysis nothing is rejected and nothing stops. '}Analyses are at the numbers "
-            "of events expected as estimated, wherever the calendar then stands; the computed figures are for analyses at the planned months, so that the "
-            "two part where a configuration has more or fewer events by then."
+            f"Beside them {trials:,} trials are simulated patient by patient under each configuration: {_rules(run)} "
+            f"{'Analyses are' if option.stages else 'The analysis is'} at the numbers of events expected as estimated, wherever the calendar then stands; the computed figures are for "
+            f"{'analyses' if option.stages else 'an analysis'} at the planned months, so that the two part where a configuration has more or fewer events by then."
         )
     else:
         told.append("No trial was simulated patient by patient.")
+    told.append(_LEFT_ADAPTIVE if option.stages is not None else _LEFT_FIXED)
     return _section("Simulation report: overview of the design", tuple(told))
 
 
-def _examples(run: _Simulated, truth: Truth, seed: int) -> pd.DataFrame:
-    """Return one simulated trial of each conclusion under the effects as estimated."""
-    plan = trial_plan(run.scenario(truth))
-    rows = simulated_enrichment_rows(run.design, plan, _EXAMPLES, seed)
-    rows = rows.assign(number=np.arange(1, len(rows) + 1))
-    first = rows.drop_duplicates(subset=["rejected", "selected"]).head(4)
-    went_on = {0: "nobody", 1: "the stratum alone", 2: "all comers", 3: "both"}
-    concluded = {0: "nothing rejected", 1: "effect in the stratum", 2: "effect in all comers", 3: "effect in both"}
-    return pd.DataFrame(
-        {
-            "Trial": [f"{number:.0f}" for number in first["number"]],
-            "Interim analysis, month": [f"{one:.1f}" for one in first["interim_month"]],
-            "Stage 1 z, stratum and all": _pairs(first, "z1"),
-            "Went on": [went_on[int(one)] for one in first["selected"]],
-            "Stage 2 z, stratum and all": _pairs(first, "z2"),
-            "Conclusion": [concluded[int(one)] for one in first["rejected"]],
-            "Events": [f"{one:.0f}" for one in first["events_subgroup"] + first["events_rest"]],
-            "Patients": [f"{one:,.0f}" for one in first["patients_subgroup"] + first["patients_rest"]],
-            "Months": [f"{one:.1f}" for one in first["end_month"]],
-        }
-    )
-
-
-def _pairs(rows: pd.DataFrame, stage: str) -> list[str]:
-    def shown(value: float) -> str:
-        return "none" if math.isnan(value) else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
-
-    pairs = zip(rows[f"{stage}_subgroup"], rows[f"{stage}_full"], strict=True)
-    return [f"{shown(first)}, {shown(second)}" for first, second in pairs]
-
-
-def _example_words(examples: pd.DataFrame | None) -> tuple[tuple[str, ...], pd.DataFrame | None]:
-    if examples is None:
-        return ("No trial was simulated patient by patient, so that none can be shown.",), None
-    return (
-        (
-            f"Of {_EXAMPLES} trials simulated under the effects as estimated these are the first of each course and conclusion; "
-            "the stages' z are combined with the weights fixed in advance.",
-        ),
-        examples,
-    )
+def _rules(run: _Simulated) -> str:
+    """Return what is simulated in words: an option without an interim analysis has one analysis, whatever the simulator does on the way."""
+    if run.option.stages is not None:
+        return f"{run.design.text()}."
+    tests = {
+        "all comers": "the log-rank test of all patients",
+        "enriched": "the log-rank test of the stratum, the only patients enrolled",
+        "hierarchical": "the log-rank test of the stratum and, only if it rejects, that of all patients",
+        "co-primary": "the log-rank tests of the stratum and of all patients, closed with Simes' test of their intersection",
+    }
+    events = run.design.interim_events + run.design.further_events
+    return f"{tests[run.option.name]}, in one analysis at {events:,} events, alpha {run.option.alpha:g} one-sided; nothing is analysed before."
 
 
 _CONFIGURATIONS = (
