@@ -10,6 +10,7 @@ from trialml.analysis import Watcher
 from trialml.config import read_study
 from trialml.publish import _run, prepare_output, publish
 from trialml.study import analyse
+from trialml.tracking import runs as runs_module
 from trialml.tracking.runs import list_runs
 from trialml.tracking.store import open_store
 from trialml.tracking.versions import list_versions
@@ -73,7 +74,8 @@ def main():
                 f"listing {listed} versions with aliases (target {target} s)", lambda: list_versions(store.client, name)
             )
             listed = len(list_runs(store))
-            timed(f"listing {listed} runs with all their numbers (target {target} s)", lambda: list_runs(store))
+            timed(f"listing {listed} runs (target {target} s)", lambda: list_runs(store))
+            timed("the same by MLflow's search, with 130 metrics each", lambda: list(runs_module._runs(store)), 3)
 
 
 main()

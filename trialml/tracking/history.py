@@ -21,12 +21,13 @@ from trialml.errors import StoreError
 from trialml.tracking.local import alone
 from trialml.tracking.records import safe_name
 
-__all__ = ["EXPERIMENT", "HISTORY_KIND", "Entry", "History", "append_entry", "read_history"]
+__all__ = ["EXPERIMENT", "HISTORY_KIND", "Entry", "History", "append_entry", "last_change", "read_history"]
 
 EXPERIMENT = "trialml-history"
 HISTORY_KIND = "history"
 """What the tag ``trialml.kind`` of a run says that holds a history and no analysis."""
 _HEAD = "trialml.history"
+_LAST = "trialml.last_change"
 _FOLDER = "history"
 _FIRST = "0" * 64
 _ABOUT = (
@@ -100,6 +101,7 @@ def append_entry(store: Any, model: str, content: Mapping[str, Any]) -> Entry:
             client.set_tag(run_id, _HEAD, f"{number} {digest}")
             with suppress(Exception):  # the model may have been erased
                 client.set_registered_model_tag(model, _HEAD, f"{number} {digest}")
+                client.set_registered_model_tag(model, _LAST, last_change(whole))
     except StoreError:
         raise
     except Exception as error:
@@ -108,6 +110,14 @@ def append_entry(store: Any, model: str, content: Mapping[str, Any]) -> Entry:
             "and may be written to."
         ) from error
     return Entry(number, digest, whole)
+
+
+def last_change(content: Mapping[str, Any]) -> str:
+    """Say a record in words for the model's page, where the number and sha256 of `trialml.history` tell a reader nothing."""
+    what = [f"version {content['version']}"] if content.get("version") is not None else []
+    by = [f"by {content['who']}"] if content.get("who") else []
+    done = " ".join([*what, str(content.get("action", "changed")), *by])
+    return f"{content['at'][:10]}: {done} (record {content['number']}; all of them: trialml history {content['model']})"
 
 
 def read_history(store: Any, model: str) -> History:

@@ -8,7 +8,10 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["is_gone", "process_tags", "user_name"]
+__all__ = ["RUN_MARK", "is_gone", "process_tags", "user_name"]
+
+RUN_MARK = "trialml.mark"
+"""Tag that holds a run's `TrackedRun.mark`."""
 
 
 def user_name() -> str:

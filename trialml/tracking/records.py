@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +150,8 @@ class TrackedRun:
         What it rests on and what it makes.
     picture
         As `records_of` takes it.
+    mark
+        By which the same run is known again, of which a store may hold an attempt that broke off.
     """
 
     experiment: str
@@ -162,6 +165,7 @@ class TrackedRun:
     files: Mapping[str, Path] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     picture: Callable[[Result], bytes] | None = None
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 def slug(words: str) -> str:

@@ -17,7 +17,7 @@ from trialml.tracking.local import alone, sqlite_file
 from trialml.tracking.process import is_gone, user_name
 from trialml.tracking.versions import RegisteredVersion, list_versions
 
-__all__ = ["Erased", "FoundRun", "Swept", "erase", "find_run", "list_runs", "sweep"]
+__all__ = ["Erased", "FoundRun", "Swept", "close_attempt", "erase", "find_run", "list_runs", "sweep"]
 
 _PAGE = 1000
 
@@ -107,11 +107,35 @@ def _the_one(asked: str, fits: list[FoundRun]) -> FoundRun:
 
 
 def list_runs(store: Any, words: str = "") -> list[FoundRun]:
-    """Return the analyses' runs, the newest first, in pages; `words` is a filter as MLflow reads it."""
-    return [found for found, _ in _runs(store, words)]
+    """Return the analyses' runs, the newest first; `words` is a filter as MLflow reads it."""
+    return (None if words else _named_in_database(store)) or [found for found, _ in _runs(store, words)]
 
 
-def _runs(store: Any, words: str = "") -> Iterator[tuple[FoundRun, Any]]:
+def _named_in_database(store: Any) -> list[FoundRun] | None:
+    """Return all runs by MLflow's own tables, or None where these cannot be had, such as behind a server.
+
+    MLflow's search brings every metric of every run, which takes seconds for a thousand; a list needs their names.
+    """
+    try:
+        from mlflow.store.tracking.dbmodels.models import SqlRun
+        from sqlalchemy import select
+
+        database = store.client._tracking_client.store  # noqa: SLF001  (MLflow offers no other way; a test compares)
+        wanted = select(SqlRun.run_uuid, SqlRun.name, SqlRun.experiment_id)
+        newest_first = wanted.where(SqlRun.lifecycle_stage == "active").order_by(
+            SqlRun.start_time.desc(), SqlRun.run_uuid
+        )
+        with database.ManagedSessionMaker() as session:
+            rows = session.execute(newest_first).all()
+    except (AttributeError, ImportError):  # a server's client, or tables that a later MLflow names otherwise
+        return None
+    names = _experiment_names(store)
+    return [
+        FoundRun(run, name or "", names[str(experiment)]) for run, name, experiment in rows if str(experiment) in names
+    ]
+
+
+def _experiment_names(store: Any) -> dict[str, str]:
     names: dict[str, str] = {}
     token = None
     while True:
@@ -119,7 +143,11 @@ def _runs(store: Any, words: str = "") -> Iterator[tuple[FoundRun, Any]]:
         names |= {str(one.experiment_id): one.name for one in page if one.name != EXPERIMENT}
         token = page.token
         if not token:
-            break
+            return names
+
+
+def _runs(store: Any, words: str = "") -> Iterator[tuple[FoundRun, Any]]:
+    names = _experiment_names(store)
     token = None
     while names:
         page = store.client.search_runs(list(names), words, max_results=_PAGE, page_token=token)
@@ -160,6 +188,13 @@ def _swept(store: Any, found: FoundRun, tags: dict[str, str]) -> Swept:
     if tags.get("trialml.status") == "completed":  # it was killed after everything had been logged
         client.set_terminated(found.run_id, "FINISHED")
         return Swept(found, "finished", f"{process} is gone, and had logged everything")
+    versions = close_attempt(store, found)
+    return Swept(found, "closed", f"{process} is gone", versions)
+
+
+def close_attempt(store: Any, found: FoundRun) -> tuple[str, ...]:
+    """Close a run that broke off, take out what it had registered, and return the names of that."""
+    client = store.client
     versions = _delete_versions(store, found, "swept", "its run was killed before it was complete")
     for model in _models(client, found):
         if str(model.status) not in ("READY", "LoggedModelStatus.READY"):
@@ -167,7 +202,7 @@ def _swept(store: Any, found: FoundRun, tags: dict[str, str]) -> Swept:
                 client.finalize_logged_model(model.model_id, "FAILED")
     client.set_tag(found.run_id, "trialml.status", "killed")
     client.set_terminated(found.run_id, "KILLED")
-    return Swept(found, "closed", f"{process} is gone", versions)
+    return versions
 
 
 def _delete_versions(store: Any, found: FoundRun, action: str, reason: str) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,14 +13,16 @@ from typing import Any
 
 from trialml.errors import StoreError
 from trialml.result import Result
+from trialml.tracking.process import RUN_MARK
 from trialml.tracking.reasons import without_login
 from trialml.tracking.records import Dataset, ModelInput, ModelVersion, TrackedRun, slug
+from trialml.tracking.runs import FoundRun, close_attempt
 
 __all__ = ["SPOOL", "Spooled", "keep", "kept_runs", "send"]
 
 SPOOL = "spool"
 """Folder of the output folder."""
-_MARK = "trialml.spooled"
+_OLD_MARK = "trialml.spooled"  # of runs that were kept before every run had a mark
 _FORMAT = 1
 _UNFINISHED = "."
 
@@ -64,7 +65,7 @@ def keep(run: TrackedRun, out: Path, uri: str | None) -> Path:
         unfinished = Path(tempfile.mkdtemp(dir=spool, prefix=_UNFINISHED))
         state = _written(run, unfinished, without_login(uri or ""))
         (unfinished / "run.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        folder = spool / f"{slug(run.run_name)}-{slug(run.experiment)}-{uuid.uuid4().hex[:8]}"
+        folder = spool / f"{slug(run.run_name)}-{slug(run.experiment)}-{run.mark[:8]}"
         unfinished.replace(folder)
     except OSError as error:
         raise StoreError(
@@ -95,7 +96,7 @@ def _written(run: TrackedRun, folder: Path, address: str) -> dict[str, Any]:
         "run_name": run.run_name,
         "description": run.description,
         "params": dict(run.params),
-        "tags": {**run.tags, _MARK: uuid.uuid4().hex},
+        "tags": {**run.tags, RUN_MARK: run.mark},
         "results": [result.to_dict() for result in run.results],
         "dataset": asdict(run.dataset),
         "files": sorted(run.files),
@@ -150,7 +151,8 @@ def _read(folder: Path) -> Spooled:
         {place: folder / "files" / place for place in state["files"]},
         state["texts"],
     )
-    return Spooled(folder, state["address"], run)
+    tags = state["tags"]
+    return Spooled(folder, state["address"], replace(run, mark=tags.get(RUN_MARK) or tags[_OLD_MARK]))
 
 
 def _copier(source: Path) -> Callable[[Path], None]:
@@ -173,21 +175,26 @@ def send(store: Any, kept: Spooled) -> Any:
     Returns
     -------
     TrackedLink or None
-        None where it had been sent already and only the folder was left, from a process that was killed in between.
+        None where it had been sent already and only the folder was left: a process was killed in between, or the store's last
+        answer was lost.
 
     Raises
     ------
     TrackingError
         If it cannot be sent; it stays in the spool.
     """
-    link = None if _is_there(store, kept.run) else store.track(kept.run)
+    attempts = _attempts(store, kept.run)
+    there = any(one.info.status == "FINISHED" for one in attempts)
+    if not there:
+        for one in attempts:
+            close_attempt(store, FoundRun(one.info.run_id, one.info.run_name or "", kept.run.experiment))
+    link = None if there else store.track(kept.run)
     shutil.rmtree(kept.folder)
     with suppress(OSError):  # others are kept still
         kept.folder.parent.rmdir()
     return link
 
 
-def _is_there(store: Any, run: TrackedRun) -> bool:
-    experiment = store.client.get_experiment(store.experiment(run.experiment))
-    words = f"tags.`{_MARK}` = '{run.tags[_MARK]}' and attributes.status = 'FINISHED'"
-    return bool(store.client.search_runs([experiment.experiment_id], words, max_results=1))
+def _attempts(store: Any, run: TrackedRun) -> list[Any]:
+    """Return what the store holds of the run: whole, or broken off where the store went away in the middle."""
+    return list(store.client.search_runs([store.experiment(run.experiment)], f"tags.`{RUN_MARK}` = '{run.mark}'"))

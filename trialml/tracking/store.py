@@ -26,7 +26,7 @@ from typing import Any
 from trialml.errors import StoreError, TrackingError
 from trialml.tracking.history import append_entry
 from trialml.tracking.local import alone, check_database, sqlite_file
-from trialml.tracking.process import process_tags, user_name
+from trialml.tracking.process import RUN_MARK, process_tags, user_name
 from trialml.tracking.reasons import reason, without_login
 from trialml.tracking.records import Artifact, Dataset, Metric, Record, TrackedRun, Undefined, records_of, safe_name
 
@@ -34,6 +34,7 @@ __all__ = ["Store", "TrackedLink", "existing_store", "open_store", "without_logi
 
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 5000
+_OPEN = "the store no longer answers, so the run stands open in it until it is sent again or swept"
 _BATCH = 100
 _TRIES = 5
 _SETTINGS = {
@@ -222,21 +223,21 @@ class Store:
             self._close(run_id, "KILLED")
             raise
         except Exception as error:
-            self._close(run_id, "FAILED")
-            marked = (
-                ": it is marked as failed; mend the cause and run again" if run_id else ": check the tracking store"
-            )
+            closed = self._close(run_id, "FAILED")
+            marked = ": it is marked as failed" if closed else f": {_OPEN if run_id else 'check the tracking store'}"
             raise TrackingError(
                 f"The run '{run.run_name}' of '{run.experiment}' could not be tracked ({reason(error)}){marked}."
             ) from error
         return link
 
-    def _close(self, run_id: str, status: str) -> None:
+    def _close(self, run_id: str, status: str) -> bool:
         if not run_id:
-            return
+            return False
         with suppress(Exception), _hurried():  # the first failure is the one to tell; the store may be gone
             self.client.set_tag(run_id, "trialml.status", status.lower())
             self.client.set_terminated(run_id, status)
+            return True
+        return False
 
     def experiment(self, name: str, about: str = _ABOUT_RUNS) -> str:
         """Return the id of an experiment, which is made where there is none; `about` is its description then."""
@@ -369,6 +370,7 @@ def _tags(run: TrackedRun) -> dict[str, str]:
     return {
         **{key: str(value)[:_LONGEST_TAG] for key, value in run.tags.items()},
         **process_tags(),
+        RUN_MARK: run.mark,
         "trialml.status": "started",
         "mlflow.note.content": description,
     }
