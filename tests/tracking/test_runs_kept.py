@@ -111,12 +111,12 @@ def is_whole(out):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_process_killed_between_any_two_writes_leaves_nothing_that_looks_finished(tmp_path):
-    moments = [99, 10, 16, 17]  # the end; a version without alias; all but the last words; the very last
+    moments = [99, 10, 17, 18]  # the end; a version without alias; all but the last words; the very last
     script = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), *map(str, moments)]
     subprocess.run(script, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     versions = is_whole(tmp_path)
     client = existing_store(tmp_path).client
-    assert {client.get_run(one.run_id).info.run_name for one in versions} == {"after-99", "after-17"}
+    assert {client.get_run(one.run_id).info.run_name for one in versions} == {"after-99", "after-18"}
 
 
 @pytest.mark.long
