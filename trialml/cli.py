@@ -171,16 +171,16 @@ def _command() -> str:
 
 def _known_models(study: Study) -> None:
     """Refuse a model's name before the data are read: it is the study file that is wrong."""
-    from trialml.models import model_named
+    from trialml.models import usable_model
 
-    model_named(study.risk_model, "risk", study.risk_kind)
+    usable_model(study.risk_model, "risk", study.risk_kind)
     for name in study.models.risk.candidates:
-        model_named(name, "risk", study.risk_kind, key="candidates")
+        usable_model(name, "risk", study.risk_kind, key="candidates")
         if name == study.risk_model:
             raise StudyFileError(
                 f"[models.risk] candidates lists '{name}', which is the model that they are compared with: take it out."
             )
-    model_named(study.models.response.model, "response", study.endpoint.kind)
+    usable_model(study.models.response.model, "response", study.endpoint.kind)
 
 
 def _console() -> Any:

@@ -12,7 +12,7 @@ from trialml.endpoint_learning import OutcomeLearning
 from trialml.endpoint_planning import plan_next_outcome_trial
 from trialml.endpoint_prognosis import learn_prognosis
 from trialml.errors import StudyFileError
-from trialml.models import model_named
+from trialml.models import usable_model
 from trialml.strata.outcome_effects import ObservedOutcomes
 from trialml.study_tables import DIRECTIONS
 
@@ -65,5 +65,5 @@ def refuse_unready(study: Study) -> None:
             f"[harm] is weighed against the benefit on a time to event alone, but '{endpoint.name}' is {endpoint.kind}: take [harm] out."
         )
     for name in (study.risk_model, *study.models.risk.candidates):
-        model_named(name, "risk", endpoint.kind)
-    model_named(study.models.response.model, "response", endpoint.kind)
+        usable_model(name, "risk", endpoint.kind)
+    usable_model(study.models.response.model, "response", endpoint.kind)

@@ -17,6 +17,7 @@ from pathlib import Path
 from trialml import __version__
 from trialml.analysis import Analysis, Subject
 from trialml.errors import OutputError, StoreError, TrackingError
+from trialml.models import EXTRAS
 from trialml.report.document import Document, assemble
 from trialml.report.figures import svg_of
 from trialml.report.html import write as write_html
@@ -318,7 +319,8 @@ def _model(analysis: Analysis, stratifier: Stratifier, subject: Subject, verdict
         ModelInput(f.name, "any" if f.kind != "categorical" else "string", f.required)
         for f in stratifier.contract.fields
     ]
-    versions = package_versions(_SCORING)
+    extra = {name for one in stratifier.extras for name in EXTRAS[one]}
+    versions = package_versions((*_SCORING, *sorted(extra)))
     return ModelVersion(
         name=f"{analysis.study.study.name}-{subject}",
         write=stratifier.write,

@@ -18,6 +18,7 @@ from trialml.data.table import MISSING_WORDS
 from trialml.data.write_blocks import refuse_target, write_blocks
 from trialml.errors import ModelInputError
 from trialml.stratifier import Stratifier
+from trialml.stratifier_weights import Written
 from trialml.validation.parallel import in_order
 
 __all__ = ["BLOCK_ROWS", "Scored", "score_file", "typed_covariates"]
@@ -52,7 +53,7 @@ class _Task:
     """Some rows as arrow's bytes, and what is made of them; nothing else is needed to score them anywhere."""
 
     content: bytes
-    state: str
+    state: Written
     identifier: str | None
     horizon: float | None
     decimal_comma: bool
@@ -123,7 +124,7 @@ def score_file(
     counts = _Counts()
     wanted = list(dict.fromkeys(([identifier] if identifier is not None else []) + fields))
     rows = -(-max(block_rows, 1) // STEP) * STEP
-    tasks = _tasks(file, wanted, rows, model.text(), identifier, horizon)
+    tasks = _tasks(file, wanted, rows, model.written(), identifier, horizon)
     answers = in_order(_score, tasks, workers=workers, advance=advance)
     write_blocks(map(counts.take, answers), out)
     return counts.done()
@@ -149,7 +150,7 @@ class _Counts:
 
 
 def _tasks(
-    file: BlockFile, wanted: Sequence[str], rows: int, state: str, identifier: str | None, horizon: float | None
+    file: BlockFile, wanted: Sequence[str], rows: int, state: Written, identifier: str | None, horizon: float | None
 ) -> Iterator[_Task]:
     for table in file.blocks(wanted, rows):
         yield _Task(_packed(table), state, identifier, horizon, file.decimal_comma)
@@ -171,8 +172,8 @@ def _unpacked(content: bytes) -> Any:
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(state: str) -> Stratifier:
-    return Stratifier.from_text(state)
+def _loaded(state: Written) -> Stratifier:
+    return Stratifier.from_text(state.text, weights=state.weights)
 
 
 def _score(task: _Task) -> _Answer:

@@ -1,7 +1,7 @@
 """A `Stratifier`: the fitted risk model, the response model and the strata, ready for new patients.
 
-It is what MLflow registers and what scores patients; its state is one JSON file, so that loading a model can never
-run code. MLflow loads it through `_load_pyfunc`, which needs no MLflow.
+It is what MLflow registers and what scores patients; its state is one JSON file, and a file of weights where a model has
+arrays, so that loading a model can never run code. MLflow loads it through `_load_pyfunc`, which needs no MLflow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ from trialml.models.training_summary import TrainingSummary
 from trialml.strata.conditions import BENEFIT, RISK
 from trialml.strata.learned import with_scores
 from trialml.strata.strata import Strata
+from trialml.stratifier_weights import (
+    WEIGHTS_DIGEST,
+    WEIGHTS_FILE,
+    Written,
+    digest_of,
+    put_back,
+    taken_out,
+    unpacked,
+)
 from trialml.survival.ties import not_after
+from trialml.tracking.registry import state_digest
 
 __all__ = ["ResponsePart", "RiskPart", "Stratifier", "StratumEffect"]
 
@@ -152,6 +162,16 @@ class Stratifier:
             columns += [("expected_benefit", "double"), ("stratum", "string"), *[(name, "double") for name in benefit]]
         return [*columns, ("flags", "string"), ("refused", "string")]
 
+    @property
+    def extras(self) -> set[str]:
+        """Which extras scoring needs."""
+        models = [
+            model_named(part.model, question)
+            for part, question in ((self.risk, "risk"), (self.response, "response"))
+            if part
+        ]
+        return {model.extra for model in models if model.extra}
+
     def _risk(self, part: RiskPart, covariates: pd.DataFrame, params: Mapping[str, Any]) -> NDArray[np.float64]:
         if part.estimator.treatment is not None:
             covariates = covariates.assign(**{part.estimator.treatment: 0.0})
@@ -201,12 +221,19 @@ class Stratifier:
         return part.strata.place(with_scores(covariates, risk=risk, benefit_score=benefit))
 
     def write(self, folder: Path) -> None:
-        """Write the state to `folder` as one JSON file that carries the digest of all else in it."""
+        """Write the state to `folder`: a JSON file that carries the digest of all else in it, and a file of weights if any."""
+        written = self.written()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(self.text(), encoding="utf-8")
+        (folder / _FILE).write_text(written.text, encoding="utf-8")
+        if written.weights:
+            (folder / WEIGHTS_FILE).write_bytes(written.weights)
 
     def text(self) -> str:
-        """Return the state as `write` writes it."""
+        """Return the state as `write` writes it, without the weights."""
+        return self.written().text
+
+    def written(self) -> Written:
+        """Return what `write` writes."""
         state: dict[str, Any] = {
             "format": _FORMAT,
             "study": self.study,
@@ -232,8 +259,9 @@ class Stratifier:
             }
         if self.training is not None:
             state["training"] = self.training.state()
-        state[_DIGEST] = _digest(state)
-        return json.dumps(state, indent=1, allow_nan=False) + "\n"
+        plain, weights = taken_out(state)
+        plain[_DIGEST] = _digest(plain)
+        return Written(json.dumps(plain, indent=1, allow_nan=False) + "\n", weights)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -250,15 +278,17 @@ class Stratifier:
         try:
             content = path.read_bytes()
             text = content.decode("utf-8")
+            beside = path.with_name(WEIGHTS_FILE)
+            weights = beside.read_bytes() if beside.is_file() else b""
         except (OSError, ValueError) as error:
             raise ModelInputError(_unreadable(path.name)) from error
-        if not _as_logged(path, content):
+        if not _as_logged(path, content, weights):
             raise ModelInputError(_changed(path.name))
-        return cls.from_text(text, path.name)
+        return cls.from_text(text, path.name, weights)
 
     @classmethod
-    def from_text(cls, text: str, name: str = _FILE) -> Self:
-        """Read what `text` returned; `name` is what errors call it, and they are those of `read`."""
+    def from_text(cls, text: str, name: str = _FILE, weights: bytes = b"") -> Self:
+        """Read what `written` returned; `name` is what errors call it, and they are those of `read`."""
         try:
             state = json.loads(text)
         except ValueError as error:
@@ -274,7 +304,12 @@ class Stratifier:
             )
         if said != _digest(state):
             raise ModelInputError(_changed(name))
+        if WEIGHTS_DIGEST in state and digest_of(weights) != state[WEIGHTS_DIGEST]:
+            raise ModelInputError(_changed(WEIGHTS_FILE))
         try:
+            if WEIGHTS_DIGEST in state:
+                _refuse_absent(state)
+                state = put_back(state, unpacked(weights))
             return cls._from_state(state)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, StudyFileError) as error:
             raise ModelInputError(
@@ -287,7 +322,7 @@ class Stratifier:
         risk = response = None
         if "risk" in state:
             saved = state["risk"]
-            estimator = model_named(saved["model"], "risk").estimator.from_state(saved["state"])
+            estimator = _estimator(saved, "risk")
             horizon = saved["horizon"]
             risk = RiskPart(
                 saved["model"],
@@ -298,13 +333,25 @@ class Stratifier:
             )
         if "response" in state:
             saved = state["response"]
-            estimator = model_named(saved["model"], "response").estimator.from_state(saved["state"])
+            estimator = _estimator(saved, "response")
             effects = tuple(StratumEffect(*(np.nan if x is None else x for x in one)) for one in saved["effects"])
             strata = Strata.from_state(saved["strata"])
             tau = None if saved["tau"] is None else float(saved["tau"])
             response = ResponsePart(saved["model"], estimator, strata, effects, tau)
         training = TrainingSummary.from_state(state["training"]) if "training" in state else None
         return cls(state["study"], state["unit"], InputContract.from_state(state["contract"]), risk, response, training)
+
+
+def _estimator(saved: Mapping[str, Any], question: str) -> Any:
+    return model_named(saved["model"], question).estimator.from_state(saved["state"])
+
+
+def _refuse_absent(state: Mapping[str, Any]) -> None:
+    """Say which extra the models want, before anything of theirs is read."""
+    for question in ("risk", "response"):
+        absent = model_named(state[question]["model"], question).absent if question in state else ""
+        if absent:
+            raise ModelInputError(absent)
 
 
 def _unreadable(name: str) -> str:
@@ -318,11 +365,15 @@ def _changed(name: str) -> str:
     )
 
 
-def _as_logged(path: Path, content: bytes) -> bool:
-    """Return whether a file is the one that MLflow's model around it was logged with; True where it does not say."""
+def _as_logged(path: Path, content: bytes, weights: bytes) -> bool:
+    """Return whether the files are those that MLflow's model around them was logged with; True where it does not say."""
     about = path.parent.parent.parent / _MLMODEL
     said = re.search(_LOGGED, about.read_text(encoding="utf-8")) if about.is_file() else None
-    return said is None or said[1] == hashlib.sha256(content).hexdigest()
+    if said is None:
+        return True
+    # A state without weights is one file, whatever else came to lie beside it.
+    seen = state_digest(path.parent) if WEIGHTS_DIGEST.encode() in content or weights else digest_of(content)
+    return said[1] == seen
 
 
 def _digest(state: Mapping[str, Any]) -> str:

@@ -3,8 +3,8 @@
 One model stands in one file, which names itself with ``MODEL``; `models_for` lists the folder, so that a new file
 is a new choice in the study file and nothing else has to change.
 
-Every estimator has ``fit(X, y)``, ``predict(X)``, ``score(X, y)`` (higher is better), ``state()`` as plain JSON types and
-``from_state``; X is a frame of baseline covariates, one row a patient. A risk model has the parameters ``treatment`` (the
+Every estimator has ``fit(X, y)``, ``predict(X)``, ``score(X, y)`` (higher is better), ``state()`` as plain JSON types (a deep
+model's with numpy arrays in it, which are written apart) and ``from_state``; X is a frame of baseline covariates, one row a patient. A risk model has the parameters ``treatment`` (the
 arm's column in X, 0 or 1; None for a model that does not see the arm) and ``seed``. What y is, and what else there is,
 depends on the endpoint (`trialml.models.outcome` makes y):
 
@@ -36,7 +36,10 @@ from typing import Any, Literal, get_args
 
 from trialml.errors import StudyFileError, nearest
 
-__all__ = ["ENDPOINTS", "EndpointKind", "Model", "model_named", "models_for"]
+__all__ = ["ENDPOINTS", "EXTRAS", "EndpointKind", "Model", "model_named", "models_for", "usable_model"]
+
+EXTRAS = {"deep": ("safetensors", "torch"), "foundation": ("safetensors", "tabicl", "torch")}
+"""The packages without which a model of an extra can neither be fitted nor loaded, by the extra's name."""
 
 EndpointKind = Literal["time to event", "competing risks", "binary", "continuous"]
 ENDPOINTS: tuple[EndpointKind, ...] = get_args(EndpointKind)
@@ -64,6 +67,8 @@ class Model:
         What the y of a response model holds: ``scores``, or ``outcomes`` with scores beside them.
     fewest_patients
         A trial with fewer should not use it, and the estimator refuses.
+    extra
+        One of `EXTRAS`, whose packages it needs to score as well as to be fitted; empty for none.
     """
 
     name: str
@@ -74,11 +79,24 @@ class Model:
     needs: str = ""
     learns_from: Literal["scores", "outcomes"] = "scores"
     fewest_patients: int = 0
+    extra: str = ""
 
     @property
     def installed(self) -> bool:
         """Whether the package that it needs is there."""
-        return not self.needs or importlib.util.find_spec(self.needs) is not None
+        return not self.needs or _there(self.needs)
+
+    @property
+    def absent(self) -> str:
+        """Which packages of its extra are not there and how to get them, in a sentence; empty where all are."""
+        missing = [name for name in EXTRAS.get(self.extra, ()) if not _there(name)]
+        if not missing:
+            return ""
+        verb = "is" if len(missing) == 1 else "are"
+        return (
+            f"The model {self.name} needs {' and '.join(missing)}, which {verb} not installed: pip install "
+            f"'trialml[{self.extra}]', or choose another model."
+        )
 
     def suits(self, endpoint: str | None) -> bool:
         """Return whether it can be used with a kind of endpoint: a response model on scores with any; None for any."""
@@ -128,3 +146,24 @@ def model_named(name: str, question: str, endpoint: str | None = None, *, key: s
             f"choose one of its models ({others})."
         )
     return known[name]
+
+
+def usable_model(name: str, question: str, endpoint: str | None = None, *, key: str = "model") -> Model:
+    """Return `model_named`, refused where the packages of its extra are not installed.
+
+    Raises
+    ------
+    StudyFileError
+        As `model_named`, and with the extra to install.
+    """
+    model = model_named(name, question, endpoint, key=key)
+    if model.absent:
+        raise StudyFileError(f"[models.{question}] {key} = '{name}' cannot be used here. {model.absent}")
+    return model
+
+
+def _there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # a package that is blocked
+        return False
