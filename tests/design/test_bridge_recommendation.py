@@ -94,7 +94,7 @@ def test_what_the_favoured_option_takes_beside_all_comers_is_said(bridge, costs)
     own, everyone = (options.row(name, useless=True)["net"] for name in (found.without_gate, "all comers"))
     assert found.without_gate == "enriched"
     assert f"it would be {100 * own:.1f} points against {100 * everyone:.1f} points" in found.text()
-    assert f"The option screens {options.row('enriched')['screened']:,.0f} patients over" in found.text()
+    assert f"The option 'enriched' screens {options.row('enriched')['screened']:,.0f} patients over" in found.text()
     assert (
         "; time has no price in the budget" if costs else "; neither screening nor time has a price"
     ) in found.text()

@@ -291,6 +291,6 @@ def _price(judged: Judged, name: Option, draws: int, seed: int) -> str:
     option, everyone = judged.options[name], judged.options["all comers"]
     free = "time has no price" if judged.setting.in_money else "neither screening nor time has a price"
     return (
-        f" {lead}. The option screens {format_count(option.screened)} patients over {option.months:.1f} months if all goes on as planned, all "
+        f" {lead}. The option '{name}' screens {format_count(option.screened)} patients over {option.months:.1f} months if all goes on as planned, all "
         f"comers {format_count(everyone.screened)} over {everyone.months:.1f}; {free} in the budget."
     )
