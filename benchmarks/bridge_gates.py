@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ def table(economy: str, rows: dict[tuple[str, int], dict[str, Any]]) -> pd.DataF
         _, power, benefit, _ = all_comers(scenario, economy)
         base = power if benefit >= -math.log(MINIMUM) else -power
         shard = {row["seed"]: row for row in read_shard(FOLDER, cell)}
-        seeds = [seed for seed, row in shard.items() if (cell, seed) in rows or not _wanted(cell, row["p"])]
+        # Up to the first that is still to be learned: trials that count as all comers must not stand for those after it.
+        seeds = list(takewhile(lambda s: (cell, s) in rows or not _wanted(cell, shard[s]["p"]), shard))  # noqa: B023
         one = {"scenario": scenario, "n": n, "trials": len(seeds)}
         for name, gate in GATES.items():
             gains = [won(rows[cell, s], economy, base, **gate) if (cell, s) in rows else 0.0 for s in seeds]
