@@ -108,7 +108,7 @@ def setting_of(asked: BridgeTable, study: Study, evidence: ResponseEvidence) -> 
         budget=asked.budget,
         dropout_per_month=dropout if timed else 0.0,
         lost=0.0 if timed else 1 - math.exp(-dropout * follow_up),
-        max_duration_months=asked.max_duration or max(LONGEST_MONTHS, 2 * follow_up),
+        max_duration_months=_longest(asked, follow_up),
         interim_share=asked.interim,
     )
 
@@ -243,6 +243,11 @@ def adjustment_of(evidence: RiskEvidence, asked: BridgeTable, study: Study) -> S
     return score_adjustment(evidence, seed=asked.seed, **given)
 
 
+def _longest(asked: BridgeTable, follow_up: float) -> float:
+    """Return how many months the trial may last."""
+    return asked.max_duration or max(LONGEST_MONTHS, 2 * follow_up)
+
+
 def _relative_effect(asked: BridgeTable) -> float:
     if asked.relative_effect is None:
         raise StudyFileError(
@@ -277,7 +282,7 @@ def thresholds_of(
         "alpha": asked.alpha or design.alpha,
         "screened_per_month": asked.accrual or design.screened_per_month,
         "follow_up_months": follow_up,
-        "max_months": asked.max_duration or max(LONGEST_MONTHS, 2 * follow_up),
+        "max_months": _longest(asked, follow_up),
         "allocation_ratio": share / (1 - share),
         "cost_screen": _cost(asked.cost_screen, design, "cost_screen"),
         "cost_patient": _cost(asked.cost_patient, design, "cost_patient"),

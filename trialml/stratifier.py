@@ -228,10 +228,6 @@ class Stratifier:
         if written.weights:
             (folder / WEIGHTS_FILE).write_bytes(written.weights)
 
-    def text(self) -> str:
-        """Return the state as `write` writes it, without the weights."""
-        return self.written().text
-
     def written(self) -> Written:
         """Return what `write` writes."""
         state: dict[str, Any] = {

@@ -212,7 +212,8 @@ class FoundationSurvival(ScoredByConcordance, BaseEstimator):  # type: ignore[mi
         import safetensors.numpy
 
         self._network, _ = _opened(checkpoint, self.checkpoint_sha256_)
-        arrays = safetensors.numpy.load(_content(context, self.context_sha256_, "context"))
+        content, _ = _content(context, self.context_sha256_, "context")
+        arrays = safetensors.numpy.load(content)
         self._context = {name: arrays[name] for name in _ARRAYS}
         return self
 
@@ -260,7 +261,8 @@ def _context_bytes(context: Mapping[str, NDArray[Any]]) -> bytes:
     return bytes(safetensors.numpy.save({name: np.ascontiguousarray(context[name]) for name in _ARRAYS}))
 
 
-def _content(path: str | Path | None, wanted: str | None, what: str) -> bytes:
+def _content(path: str | Path | None, wanted: str | None, what: str) -> tuple[bytes, str]:
+    """Return a file's content and its sha256."""
     if path is None or not Path(path).is_file():
         named = "no file is named" if path is None else f"'{path}' is no file"
         raise ModelInputError(f"The foundation model's {what}: {named}, and none is ever downloaded: give its path.")
@@ -270,7 +272,7 @@ def _content(path: str | Path | None, wanted: str | None, what: str) -> bytes:
         raise ModelInputError(
             f"The foundation model's {what} '{path}' has the sha256 {seen[:12]}..., not {wanted[:12]}...: give the file that was meant."
         )
-    return content
+    return content, seen
 
 
 def _opened(path: str | Path | None, wanted: str | None) -> tuple[Any, str]:
@@ -284,7 +286,7 @@ def _opened(path: str | Path | None, wanted: str | None) -> tuple[Any, str]:
         raise ModelInputError(
             "A foundation model needs tabicl and torch, which are not installed: pip install 'trialml[foundation]'."
         ) from error
-    content = _content(path, wanted, "checkpoint")
+    content, digest = _content(path, wanted, "checkpoint")
     try:
         # Weights alone: a pickle that would run code is refused.
         held = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -299,7 +301,7 @@ def _opened(path: str | Path | None, wanted: str | None) -> tuple[Any, str]:
         raise ModelInputError(
             f"The foundation model's checkpoint '{path}' is of a regression, with no classes: give a classification checkpoint."
         )
-    return network.eval(), hashlib.sha256(content).hexdigest()
+    return network.eval(), digest
 
 
 def _classifier(network: Any, members: int, seed: int) -> Any:

@@ -21,7 +21,7 @@ from trialml.errors import StoreError
 from trialml.tracking.local import alone
 from trialml.tracking.records import safe_name
 
-__all__ = ["EXPERIMENT", "HISTORY_KIND", "Entry", "History", "append_entry", "last_change", "read_history"]
+__all__ = ["EXPERIMENT", "HISTORY_KIND", "Entry", "History", "append_entry", "read_history"]
 
 EXPERIMENT = "trialml-history"
 HISTORY_KIND = "history"
@@ -101,7 +101,7 @@ def append_entry(store: Any, model: str, content: Mapping[str, Any]) -> Entry:
             client.set_tag(run_id, _HEAD, f"{number} {digest}")
             with suppress(Exception):  # the model may have been erased
                 client.set_registered_model_tag(model, _HEAD, f"{number} {digest}")
-                client.set_registered_model_tag(model, _LAST, last_change(whole))
+                client.set_registered_model_tag(model, _LAST, _in_words(whole))
     except StoreError:
         raise
     except Exception as error:
@@ -112,7 +112,7 @@ def append_entry(store: Any, model: str, content: Mapping[str, Any]) -> Entry:
     return Entry(number, digest, whole)
 
 
-def last_change(content: Mapping[str, Any]) -> str:
+def _in_words(content: Mapping[str, Any]) -> str:
     """Say a record in words for the model's page, where the number and sha256 of `trialml.history` tell a reader nothing."""
     what = [f"version {content['version']}"] if content.get("version") is not None else []
     by = [f"by {content['who']}"] if content.get("who") else []

@@ -108,7 +108,8 @@ def _the_one(asked: str, fits: list[FoundRun]) -> FoundRun:
 
 def list_runs(store: Any, words: str = "") -> list[FoundRun]:
     """Return the analyses' runs, the newest first; `words` is a filter as MLflow reads it."""
-    return (None if words else _named_in_database(store)) or [found for found, _ in _runs(store, words)]
+    named = None if words else _named_in_database(store)
+    return [found for found, _ in _runs(store, words)] if named is None else named
 
 
 def _named_in_database(store: Any) -> list[FoundRun] | None:

@@ -184,11 +184,11 @@ def send(store: Any, kept: Spooled) -> Any:
         If it cannot be sent; it stays in the spool.
     """
     attempts = _attempts(store, kept.run)
-    there = any(one.info.status == "FINISHED" for one in attempts)
-    if not there:
+    link = None
+    if not any(one.info.status == "FINISHED" for one in attempts):
         for one in attempts:
             close_attempt(store, FoundRun(one.info.run_id, one.info.run_name or "", kept.run.experiment))
-    link = None if there else store.track(kept.run)
+        link = store.track(kept.run)
     shutil.rmtree(kept.folder)
     with suppress(OSError):  # others are kept still
         kept.folder.parent.rmdir()
